@@ -1,0 +1,51 @@
+// Targets and the run-time kernel tables.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "gradsmith/dtype.h"
+#include "gradsmith/export.h"
+
+namespace gradsmith::kernels {
+
+// Ordered from worst to best. `reference` is the oracle: never picked unless asked for by name.
+enum class Target : std::uint8_t { reference, scalar, neon, avx2, avx512 };
+inline constexpr int kTargets = 5;
+GS_API const char* name(Target target);
+
+namespace detail {
+extern std::atomic<std::uint8_t> active_target;  // set once at load, changed by set_target
+[[noreturn]] void throw_no_kernel(const char* op, DType dtype);
+}  // namespace detail
+
+inline Target active_target() {
+  return Target(detail::active_target.load(std::memory_order_relaxed));
+}
+GS_API bool target_supported(Target target);      // compiled in, and this CPU has it
+GS_API void set_target(const std::string& name);  // "auto" for the best; process-wide
+GS_API std::vector<Target> supported_targets();   // best first, reference last
+
+template <class Fn> struct Kernel {
+  const char* name;
+  Fn* fn[kDTypes][kTargets] = {};       // holes are filled with the next best target's row
+  std::uint8_t own[kDTypes] = {};       // bit t: target t has a row of its own
+
+  constexpr explicit Kernel(const char* op) : name(op) {}
+  Fn* pick(DType dtype) const {
+    Fn* f = fn[int(dtype)][int(active_target())];
+    if (!f) [[unlikely]] detail::throw_no_kernel(name, dtype);
+    return f;
+  }
+  bool has(DType dtype) const { return fn[int(dtype)][int(Target::reference)] != nullptr; }
+};
+
+struct KernelInfo {
+  std::string family, op;
+  DType dtype;
+  std::vector<Target> targets;
+};
+GS_API std::vector<KernelInfo> list_kernels();
+
+}  // namespace gradsmith::kernels
