@@ -1,0 +1,182 @@
+// General matrix product with a fused epilogue.
+//
+//     C = act(alpha * A B + beta * C + bias + residual)      A: m x k,  B: k x n,  C: m x n
+//
+// Contract
+// * Every matrix is a view with a row and a column stride in elements, so transposed, padded,
+//   broadcast (stride 0) and reversed operands are all the same thing. C must not overlap any
+//   input; its own elements must not overlap each other.
+// * beta == 0 never reads C, alpha == 0 never reads A or B; k == 0 counts as A B = 0.
+// * m, n, k and the batch may be 0.
+// * Same bits: an element of C depends on its row of A, its column of B, k, the dtype and the
+//   target, and on nothing else: not on the threads, on m, n or the batch, nor on the path taken
+//   (packed, small, matrix-vector). Every path sums k in blocks of `GemmShape::kc`, one fused
+//   multiply-add chain a block, blocks added in order.
+//
+// README.md in this folder explains the loops, the packing and the constants.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel.h"
+
+namespace gradsmith::kernels {
+
+enum class Activation : std::uint8_t {
+  none,
+  relu,
+  leaky_relu,
+  sigmoid,
+  tanh,
+  gelu,
+  gelu_tanh,
+  silu
+};
+
+// A matrix in somebody else's memory: element (i, j) of batch entry z is
+// data[z * batch + i * rs + j * cs]. With block > 0 the columns come in blocks that start
+// block_stride apart, as in an NCHW tensor seen as channels x (image, pixel): column j is then
+// found at (j / block) * block_stride + (j % block) * cs.
+template <class Pointer>
+struct MatViewOf {
+  Pointer data = nullptr;
+  std::int64_t rs = 0, cs = 0;
+  std::int64_t batch = 0;
+  std::int64_t block = 0, block_stride = 0;
+};
+using MatView = MatViewOf<void*>;
+using ConstMatView = MatViewOf<const void*>;
+
+// What happens to a finished element while it is still in a register.
+struct Epilogue {
+  ConstMatView bias;      // rs = 0: one value a column; cs = 0: one value a row; or a full matrix
+  ConstMatView residual;  // added before the activation; may have column blocks of its own
+  Activation activation = Activation::none;
+  double slope = 0.01;  // leaky_relu's
+};
+
+// A packed operand is a row of micro-panels. A "line" is a row of A or a column of B; a panel
+// holds `width` neighbouring lines, its elements ordered by depth first (depth is the index that
+// A and B share), so that the micro-kernel reads it front to back:
+//
+//     panel q, depth p, lane l   at   dst[(q * depth + p) * width + l]
+//
+// holds line first + q * width + l at depth depth0 + p. Lanes past the last line are zero.
+struct PackRequest {
+  void* dst;                   // 64-byte aligned, ceil(lines / width) * width * depth elements
+  std::int64_t batch;          // batch entry
+  std::int64_t first, lines;   // lines >= 1; first is a multiple of width
+  std::int64_t depth0, depth;  // depth >= 1
+  int width;                   // GemmShape::mr for A, GemmShape::nr for B (or swapped, or less)
+};
+// Fills the panels of an operand that exists only as a function of (line, depth), such as the
+// im2col matrix of a convolution. Called from several threads at once for disjoint requests.
+using PackFn = void(const void* context, const PackRequest& request);
+
+// ---- Leaf kernels -------------------------------------------------------------------------------
+
+// The micro-tile and the depth of a block of one dtype on one target; constants of the code.
+struct GemmShape {
+  int mr, nr;       // rows and columns of the register tile
+  std::int64_t kc;  // longest fused multiply-add chain
+};
+GS_KERNEL(gemm_shape, void(GemmShape& shape));
+
+// Packs a strided matrix. line and depth are strides of `src`, which points at batch entry 0,
+// line 0, depth 0 (request.batch is not used).
+struct GemmPack {
+  const void* src;
+  std::int64_t line, depth;
+  PackRequest request;
+};
+GS_KERNEL(gemm_pack, void(const GemmPack& args));
+
+// One depth block of a block of C: C = alpha * A B + beta * C, then the epilogue if there is one.
+// Row i of A is at a + (i / mr) * a_panel + (i % mr) * a_line, its depths a_depth apart. Columns
+// of B are unit-stride in groups of nr, the groups b_panel apart, depths b_depth apart; where
+// b_padded is false nothing past column n - 1 is read.
+struct GemmBlock {
+  std::int64_t m, n, k;
+  int mr;
+  const void* a;
+  std::int64_t a_panel, a_line, a_depth;
+  const void* b;
+  std::int64_t b_panel, b_depth;
+  bool b_padded;
+  MatView c;                 // the whole of C; data at batch entry of this call
+  std::int64_t row, column;  // where the block starts in C, bias and residual
+  double alpha, beta;
+  const Epilogue* epilogue;  // null but in the last depth block; data at this batch entry
+};
+GS_KERNEL(gemm_block, void(const GemmBlock& args));
+
+// One depth block of a matrix-vector product with unit stride along the depth:
+// y[i] = (first ? 0 : y[i]) + sum_p a[i * a_line + p] * x[p], as one chain in the order of p.
+struct GemvDot {
+  std::int64_t m, k;
+  const void* a;
+  std::int64_t a_line;
+  const void* x;  // unit stride
+  void* y;        // unit stride
+};
+GS_KERNEL(gemv_dot, void(const GemvDot& args));
+
+// The same with unit stride along the lines: y[j] = sum_p x[p] * b[p * b_depth + j].
+struct GemvAxpy {
+  std::int64_t n, k;
+  const void* b;
+  std::int64_t b_depth;
+  const void* x;  // unit stride
+  void* y;        // unit stride
+};
+GS_KERNEL(gemv_axpy, void(const GemvAxpy& args));
+
+// ---- Drivers ------------------------------------------------------------------------------------
+#if !defined(GS_ISA)
+
+enum class GemmSide : std::uint8_t { a, b };
+
+// An operand packed once for many products, in memory of the caller's.
+struct PackedOperand {
+  const void* data = nullptr;
+  Target target = Target::scalar;  // whose layout it has; gemm() runs on this target then
+  int width = 0;
+  std::int64_t lines = 0, depth = 0;
+  std::int64_t batch = 0;  // elements between packed batch entries; 0: shared by all
+};
+
+// A or B: a strided matrix, a pack function, or a packed operand (the first that is set of
+// packed, pack, data).
+struct Operand {
+  const void* data = nullptr;
+  std::int64_t rs = 0, cs = 0;
+  std::int64_t batch = 0;
+  PackFn* pack = nullptr;
+  const void* context = nullptr;
+  const PackedOperand* packed = nullptr;
+};
+
+struct Gemm {
+  std::int64_t m = 0, n = 0, k = 0;
+  Operand a, b;
+  MatView c;
+  double alpha = 1, beta = 0;
+  Epilogue epilogue;
+  std::int64_t batch = 1;
+};
+
+// dtype is f32 or f64. Scratch comes from the workspaces of the threads that run.
+GS_API void gemm(DType dtype, const Gemm& problem);
+
+// Packing ahead. `lines` is m for side a and n for side b. pack_operand writes
+// packed_bytes(dtype, side, lines, depth) bytes to dst, which must be 64-byte aligned and outlive
+// the handle. Layout: depth blocks of GemmShape::kc, each a row of panels.
+GS_API std::size_t packed_bytes(DType dtype, GemmSide side, std::int64_t lines, std::int64_t depth);
+GS_API PackedOperand pack_operand(DType dtype, GemmSide side, const Operand& operand,
+                                  std::int64_t lines, std::int64_t depth, void* dst);
+
+// mr, nr and kc of the active target, for pack functions and for tests.
+GS_API GemmShape gemm_shape_of(DType dtype);
+
+#endif
+}  // namespace gradsmith::kernels
