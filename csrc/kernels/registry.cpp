@@ -1,0 +1,243 @@
+// Fills the dispatch tables from kernels/all.inc, once per target, before main() or dlopen()
+// returns, and chooses the active target.
+#include "kernels/registry.h"
+
+#include <array>
+#include <exception>
+#include <mutex>
+
+#include "base/check.h"
+#include "base/cpu.h"
+#include "base/env.h"
+
+#define GS_TEXT_(...) #__VA_ARGS__
+#define GS_TEXT(...) GS_TEXT_(__VA_ARGS__)
+
+// The families' headers: GS_KERNEL declares each op's function type and table.
+#define GS_FAMILY_FILE(family) GS_TEXT(kernels / family / family.h)
+#include "kernels/all.inc"
+#undef GS_FAMILY_FILE
+
+// From here on all.inc means the rows. A row of target t promises the function t::op_dtype.
+#define GS_FAMILY_FILE(family) GS_TEXT(kernels / family / family.inc)
+#define GS_FAMILY(family)
+#define GS_ROW(op, dtype) op##_fn op##_##dtype;
+namespace gradsmith::kernels {
+namespace reference {
+#include "kernels/all.inc"
+}
+namespace scalar {
+#include "kernels/all.inc"
+}
+namespace neon {
+#include "kernels/all.inc"
+}
+namespace avx2 {
+#include "kernels/all.inc"
+}
+namespace avx512 {
+#include "kernels/all.inc"
+}
+#undef GS_ROW
+
+namespace {
+
+constexpr const char* kNames[kTargets] = {"reference", "scalar", "neon", "avx2", "avx512"};
+
+constexpr unsigned bit(Target target) { return 1u << int(target); }
+
+constexpr unsigned kCompiled = bit(Target::reference)
+#if defined(GS_HAVE_scalar)
+                               | bit(Target::scalar)
+#endif
+#if defined(GS_HAVE_neon)
+                               | bit(Target::neon)
+#endif
+#if defined(GS_HAVE_avx2)
+                               | bit(Target::avx2)
+#endif
+#if defined(GS_HAVE_avx512)
+                               | bit(Target::avx512)
+#endif
+    ;
+
+constexpr unsigned kEmulated = 0
+#if defined(GS_EMULATED_neon)
+                               | bit(Target::neon)
+#endif
+#if defined(GS_EMULATED_avx2)
+                               | bit(Target::avx2)
+#endif
+#if defined(GS_EMULATED_avx512)
+                               | bit(Target::avx512)
+#endif
+    ;
+
+bool cpu_supports(Target target) {
+  using enum CpuFeature;
+  const CpuInfo& cpu = cpu_info();
+  switch (target) {
+    case Target::reference:
+    case Target::scalar:
+      return true;
+    case Target::neon:
+      return cpu.has(CpuFeature::neon);
+    case Target::avx2:
+      return cpu.has(CpuFeature::avx2) && cpu.has(fma) && cpu.has(f16c);
+    case Target::avx512:
+      return cpu.has(CpuFeature::avx2) && cpu.has(fma) && cpu.has(f16c) && cpu.has(avx512f) &&
+             cpu.has(avx512bw) && cpu.has(avx512dq) && cpu.has(avx512vl);
+  }
+  return false;
+}
+
+// `auto`: the best native target. Only a build without a usable one falls back on the oracle.
+Target best_target() {
+  for (int t = kTargets - 1; t > int(Target::reference); --t)
+    if (target_supported(Target(t)) && !target_emulated(Target(t))) return Target(t);
+  return Target::reference;
+}
+
+std::string allowed_targets() {
+  std::string names = "auto";
+  for (Target target : supported_targets()) names += std::string(", ") + name(target);
+  return names;
+}
+
+Target parse_target(const std::string& text, const char* where) {
+  if (text == "auto") {
+    const Target best = best_target();
+    GS_CHECK_STATE(best != Target::reference,
+                   "{}: this build has no kernels that this CPU can run; it offers {}", where,
+                   allowed_targets());
+    return best;
+  }
+  for (int t = 0; t < kTargets; ++t) {
+    if (text != kNames[t]) continue;
+    GS_CHECK(kCompiled & bit(Target(t)), "{}: this build has no target '{}'; allowed here: {}",
+             where, text, allowed_targets());
+    GS_CHECK(target_supported(Target(t)), "{}: this CPU ({}) does not support '{}'; allowed: {}",
+             where, cpu_info().brand, text, allowed_targets());
+    return Target(t);
+  }
+  fail(ErrorKind::value, "{}: unknown target '{}'; allowed here: {}", where, text,
+       allowed_targets());
+}
+
+std::mutex& target_mutex() {
+  static std::mutex* mutex = new std::mutex;
+  return *mutex;
+}
+std::exception_ptr& pending_error() {
+  static std::exception_ptr* error = new std::exception_ptr;
+  return *error;
+}
+
+// One row. Rows come in ascending order of target, so a later target's hole keeps what a lower one
+// put there; the reference never fills a hole.
+template <class Fn>
+void add_row(Kernel<Fn>& op, DType dtype, Target target, Fn* fn) {
+  auto& row = op.fn[int(dtype)];
+  row[int(target)] = fn;
+  op.own[int(dtype)] = std::uint8_t(op.own[int(dtype)] | bit(target));
+  if (target == Target::reference) return;
+  for (int t = int(target) + 1; t < kTargets; ++t) row[t] = fn;
+}
+
+void fill_tables() {
+#define GS_ROW(op, dtype) add_row(op, DType::dtype, Target::reference, reference::op##_##dtype);
+#include "kernels/all.inc"
+#undef GS_ROW
+#if defined(GS_HAVE_scalar)
+#define GS_ROW(op, dtype) add_row(op, DType::dtype, Target::scalar, scalar::op##_##dtype);
+#include "kernels/all.inc"
+#undef GS_ROW
+#endif
+#if defined(GS_HAVE_neon)
+#define GS_ROW(op, dtype) add_row(op, DType::dtype, Target::neon, neon::op##_##dtype);
+#include "kernels/all.inc"
+#undef GS_ROW
+#endif
+#if defined(GS_HAVE_avx2)
+#define GS_ROW(op, dtype) add_row(op, DType::dtype, Target::avx2, avx2::op##_##dtype);
+#include "kernels/all.inc"
+#undef GS_ROW
+#endif
+#if defined(GS_HAVE_avx512)
+#define GS_ROW(op, dtype) add_row(op, DType::dtype, Target::avx512, avx512::op##_##dtype);
+#include "kernels/all.inc"
+#undef GS_ROW
+#endif
+}
+
+// Runs when the library is loaded. Kernel tables are constinit, so no initialiser of another file
+// can reset them afterwards; initialisers must not pick kernels themselves.
+[[maybe_unused]] const bool loaded = [] {
+  fill_tables();
+  Target target = best_target();
+  try {
+    target = parse_target(env_string("GRADSMITH_TARGET", "auto"), "GRADSMITH_TARGET");
+  } catch (...) {
+    pending_error() = std::current_exception();
+  }
+  detail::active_target.store(std::uint8_t(target), std::memory_order_relaxed);
+  return true;
+}();
+
+}  // namespace
+
+namespace detail {
+constinit std::atomic<std::uint8_t> active_target{std::uint8_t(Target::reference)};
+
+void throw_no_kernel(const char* op, DType dtype) {
+  fail(ErrorKind::type, "{}: no kernel for {} on target {}", op, gradsmith::name(dtype),
+       kernels::name(kernels::active_target()));
+}
+}  // namespace detail
+
+const char* name(Target target) { return kNames[int(target)]; }
+
+bool target_emulated(Target target) { return kEmulated & bit(target); }
+
+bool target_supported(Target target) {
+  return (kCompiled & bit(target)) && (target_emulated(target) || cpu_supports(target));
+}
+
+std::vector<Target> supported_targets() {
+  std::vector<Target> targets;
+  for (int t = kTargets - 1; t >= 0; --t)
+    if (target_supported(Target(t))) targets.push_back(Target(t));
+  return targets;
+}
+
+void set_target(const std::string& text) {
+  const Target target = parse_target(text, "set_target");
+  const std::lock_guard lock(target_mutex());
+  pending_error() = nullptr;
+  detail::active_target.store(std::uint8_t(target), std::memory_order_relaxed);
+}
+
+void ensure_target() {
+  const std::lock_guard lock(target_mutex());
+  if (pending_error()) std::rethrow_exception(pending_error());
+}
+
+std::vector<KernelInfo> list_kernels() {
+  std::vector<KernelInfo> kernels;
+  [[maybe_unused]] std::string family;
+  [[maybe_unused]] const auto add = [&](const char* op, DType dtype, unsigned own) {
+    std::vector<Target> targets;
+    for (Target target : supported_targets())
+      if (own & bit(target)) targets.push_back(target);
+    kernels.push_back({family, op, dtype, std::move(targets)});
+  };
+#undef GS_FAMILY
+#define GS_FAMILY(name) family = #name;
+#define GS_ROW(op, dtype) add(#op, DType::dtype, op.own[int(DType::dtype)]);
+#include "kernels/all.inc"
+#undef GS_ROW
+#undef GS_FAMILY
+  return kernels;
+}
+
+}  // namespace gradsmith::kernels
