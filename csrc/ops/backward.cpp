@@ -1,0 +1,254 @@
+// The engine: works off nodes from the youngest to the oldest. A node's consumers are always
+// younger than it, so its gradient is complete when its turn comes.
+#include <queue>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/check.h"
+#include "core/autograd/record.h"
+#include "gradsmith/autograd.h"
+#include "gradsmith/ops.h"
+
+namespace gradsmith {
+namespace {
+
+// Where the gradient of one requested input is put; several inputs may share a node.
+struct Capture {
+  std::int32_t output_index;
+  std::size_t slot;
+};
+
+class Engine {
+ public:
+  explicit Engine(BackwardOptions options) : options_(options) {}
+
+  void seed(const Tensor& output, Tensor gradient) {
+    add(gradient_edge(output), std::move(gradient));
+  }
+  void capture(const Tensor& input, std::size_t slot) {
+    const Edge edge = gradient_edge(input);
+    captures_[edge.node.get()].push_back({edge.output_index, slot});
+  }
+  std::vector<Tensor> run(std::size_t slots);
+
+ private:
+  void add(const Edge& edge, Tensor gradient);
+  void find_needed();
+  void run_node(Node& node, TensorList gradients);
+  void run_hooks(Node& node, TensorList& gradients);
+  void accumulate(AccumulateGrad& leaf, Tensor gradient);
+  bool only_captures() const { return !captures_.empty(); }
+
+  struct Older {
+    bool operator()(const Node* a, const Node* b) const { return a->sequence < b->sequence; }
+  };
+  const BackwardOptions options_;
+  std::priority_queue<Node*, std::vector<Node*>, Older> ready_;
+  std::unordered_map<Node*, std::pair<Ref<Node>, TensorList>> waiting_;
+  std::unordered_map<Node*, std::vector<Capture>> captures_;
+  std::unordered_set<Node*> needed_;  // with captures: the nodes on a path to one
+  std::vector<Tensor> captured_;
+};
+
+// Rules may return a gradient in a broadcast shape or another floating dtype; here, in one place,
+// it gets those of the tensor that it belongs to.
+Tensor fit(Tensor gradient, const OutputInfo& info, const char* op) {
+  if (!(gradient.shape() == info.shape)) gradient = ops::sum_to_size(gradient, info.shape);
+  if (gradient.dtype() != info.dtype) gradient = ops::to_dtype(gradient, info.dtype);
+  if (anomaly_enabled()) [[unlikely]]
+    detail::check_anomaly(format("the backward of {}", op).c_str(), gradient);
+  return gradient;
+}
+
+void Engine::add(const Edge& edge, Tensor gradient) {
+  auto [it, fresh] = waiting_.try_emplace(edge.node.get());
+  auto& [ref, list] = it->second;
+  if (fresh) {
+    ref = edge.node;
+    list.resize(edge.node->outputs.size());
+    ready_.push(edge.node.get());
+  }
+  Tensor& slot = list[std::size_t(edge.output_index)];
+  slot = slot.defined() ? ops::add(slot, gradient) : std::move(gradient);
+}
+
+// Depth first over the graph, remembering which nodes reach a captured one.
+void Engine::find_needed() {
+  std::unordered_set<Node*> seen;
+  std::vector<std::pair<Node*, std::size_t>> stack;
+  const auto enter = [&](Node* node) {
+    if (!seen.insert(node).second) return false;
+    if (captures_.contains(node)) needed_.insert(node);
+    stack.push_back({node, 0});
+    return true;
+  };
+  for (const auto& root : waiting_) {
+    enter(root.first);
+    while (!stack.empty()) {
+      Node* node = stack.back().first;
+      if (stack.back().second < node->edges.size()) {
+        Node* child = node->edges[stack.back().second++].node.get();
+        if (child && !enter(child) && needed_.contains(child)) needed_.insert(node);
+        continue;
+      }
+      stack.pop_back();
+      if (!stack.empty() && needed_.contains(node)) needed_.insert(stack.back().first);
+    }
+  }
+}
+
+void Engine::run_hooks(Node& node, TensorList& gradients) {
+  for (const NodeHook& hook : node.hooks) {
+    Tensor& g = gradients[std::size_t(hook.output_index)];
+    if (!g.defined()) continue;
+    Tensor changed = hook.fn(g);
+    if (!changed.defined()) continue;
+    GS_CHECK(changed.shape() == g.shape(), "hook: returned shape {}, the gradient has {}",
+             changed.shape(), g.shape());
+    g = std::move(changed);
+  }
+}
+
+void Engine::accumulate(AccumulateGrad& leaf, Tensor gradient) {
+  Tensor& grad = *leaf.grad;
+  if (options_.create_graph) {
+    grad = grad.defined() ? ops::add(grad, gradient) : gradient;
+  } else if (grad.defined()) {
+    ops::add_(grad, gradient);
+  } else {
+    // Take the buffer over when nobody else can see it.
+    const bool mine = gradient.impl()->refs.load() == 1 &&
+                      gradient.impl()->storage->refs.load() == 1 && gradient.is_contiguous();
+    grad = mine ? std::move(gradient) : ops::clone(gradient);
+  }
+}
+
+void Engine::run_node(Node& node, TensorList gradients) {
+  if (!node.hooks.empty()) run_hooks(node, gradients);
+  if (only_captures()) {
+    const auto found = captures_.find(&node);
+    if (found != captures_.end())
+      for (const Capture& c : found->second)
+        captured_[c.slot] = gradients[std::size_t(c.output_index)];
+  }
+  if (node.edges.empty()) {
+    auto* leaf = dynamic_cast<AccumulateGrad*>(&node);
+    if (leaf && !only_captures()) accumulate(*leaf, std::move(gradients[0]));
+    return;
+  }
+  std::vector<bool> wanted(node.edges.size());
+  bool any = false;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    Node* to = node.edges[i].node.get();
+    wanted[i] = to && (!only_captures() || needed_.contains(to));
+    any |= wanted[i];
+  }
+  if (!any) return;
+  TensorList results = node.apply(Grads(node, gradients, &wanted));
+  GS_CHECK_STATE(results.size() == node.edges.size(),
+                 "backward of {}: the rule returned {} gradients for {} inputs", node.name,
+                 results.size(), node.edges.size());
+  if (!options_.retain_graph && !options_.create_graph) node.drop_saved();
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (!wanted[i] || !results[i].defined()) continue;
+    const Edge& edge = node.edges[i];
+    const OutputInfo& info = edge.node->outputs[std::size_t(edge.output_index)];
+    add(edge, fit(std::move(results[i]), info, node.name));
+  }
+}
+
+std::vector<Tensor> Engine::run(std::size_t slots) {
+  GradModeGuard guard(options_.create_graph);
+  captured_.resize(slots);
+  if (only_captures()) find_needed();
+  while (!ready_.empty()) {
+    Node* node = ready_.top();
+    ready_.pop();
+    auto entry = waiting_.extract(node);
+    if (only_captures() && !needed_.contains(node)) continue;
+    run_node(*node, std::move(entry.mapped().second));
+  }
+  return std::move(captured_);
+}
+
+void seed_all(Engine& engine, const std::vector<Tensor>& outputs,
+              const std::vector<Tensor>& grad_outputs) {
+  GS_CHECK(grad_outputs.empty() || grad_outputs.size() == outputs.size(),
+           "backward: got {} grad_outputs for {} outputs", grad_outputs.size(), outputs.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor& y = outputs[i];
+    GS_CHECK_STATE(y.requires_grad(),
+                   "backward: output {} of shape {} does not require grad and has no graph", i,
+                   y.shape());
+    Tensor g = grad_outputs.empty() ? Tensor() : grad_outputs[i];
+    if (!g.defined()) {
+      GS_CHECK_STATE(y.numel() == 1,
+                     "backward: a gradient must be given for an output of shape {}; only for one "
+                     "element it defaults to 1",
+                     y.shape());
+      g = ops::full(y.shape(), 1.0, y.dtype(), y.device());
+    }
+    GS_CHECK(g.shape() == y.shape(), "backward: gradient has shape {}, the output {}", g.shape(),
+             y.shape());
+    GS_CHECK_TYPE(g.dtype() == y.dtype(), "backward: gradient has dtype {}, the output {}",
+                  g.dtype(), y.dtype());
+    engine.seed(y, std::move(g));
+  }
+}
+
+}  // namespace
+
+void backward(const std::vector<Tensor>& outputs, const std::vector<Tensor>& grad_outputs,
+              BackwardOptions options) {
+  Engine engine(options);
+  seed_all(engine, outputs, grad_outputs);
+  engine.run(0);
+}
+
+std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
+                         const std::vector<Tensor>& grad_outputs, BackwardOptions options,
+                         bool allow_unused) {
+  GS_CHECK(!inputs.empty(), "grad: inputs is empty");
+  Engine engine(options);
+  seed_all(engine, outputs, grad_outputs);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    GS_CHECK_STATE(inputs[i].requires_grad(), "grad: input {} of shape {} does not require grad", i,
+                   inputs[i].shape());
+    engine.capture(inputs[i], i);
+  }
+  std::vector<Tensor> result = engine.run(inputs.size());
+  for (std::size_t i = 0; i < result.size(); ++i)
+    GS_CHECK_STATE(allow_unused || result[i].defined(),
+                   "grad: the outputs do not depend on input {} of shape {}; pass "
+                   "allow_unused=True to get None",
+                   i, inputs[i].shape());
+  return result;
+}
+
+std::int64_t register_hook(const Tensor& x, std::function<Tensor(const Tensor&)> fn) {
+  GS_CHECK_STATE(x.requires_grad(), "register_hook: the tensor does not require grad");
+  static std::atomic<std::int64_t> next{1};
+  const std::int64_t id = next.fetch_add(1);
+  const Edge edge = gradient_edge(x);
+  edge.node->hooks.push_back({id, edge.output_index, std::move(fn)});
+  return id;
+}
+
+void remove_hook(const Tensor& x, std::int64_t id) {
+  if (!x.requires_grad()) return;
+  std::erase_if(gradient_edge(x).node->hooks, [id](const NodeHook& h) { return h.id == id; });
+}
+
+void retain_grad(const Tensor& x) {
+  GS_CHECK_STATE(x.requires_grad(), "retain_grad: the tensor does not require grad");
+  if (x.is_leaf()) return;
+  auto& meta = *x.impl()->meta;
+  if (meta.grad) return;
+  meta.grad = std::make_shared<Tensor>();
+  register_hook(x, [slot = meta.grad](const Tensor& g) {
+    *slot = slot->defined() ? ops::add(*slot, g) : g;
+    return Tensor();
+  });
+}
+
+}  // namespace gradsmith
