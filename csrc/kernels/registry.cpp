@@ -14,12 +14,16 @@
 #define GS_TEXT(...) GS_TEXT_(__VA_ARGS__)
 
 // The families' headers: GS_KERNEL declares each op's function type and table.
-#define GS_FAMILY_FILE(family) GS_TEXT(kernels / family / family.h)
+// clang-format off: spaces would become part of the file name
+#define GS_FAMILY_FILE(family) GS_TEXT(kernels/family/family.h)
+// clang-format on
 #include "kernels/all.inc"
 #undef GS_FAMILY_FILE
 
 // From here on all.inc means the rows. A row of target t promises the function t::op_dtype.
-#define GS_FAMILY_FILE(family) GS_TEXT(kernels / family / family.inc)
+// clang-format off
+#define GS_FAMILY_FILE(family) GS_TEXT(kernels/family/family.inc)
+// clang-format on
 #define GS_FAMILY(family)
 #define GS_ROW(op, dtype) op##_fn op##_##dtype;
 namespace gradsmith::kernels {
