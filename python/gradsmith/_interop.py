@@ -1,0 +1,56 @@
+"""NumPy's side of sharing memory with tensors; called from the extension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class _Memory:
+    """A block of memory described by the array interface; keeps its owner alive."""
+
+    def __init__(self, interface: dict[str, Any], owner: object) -> None:
+        self.__array_interface__ = interface
+        self._owner = owner
+
+
+def array_from_memory(
+    address: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    typestr: str,
+    read_only: bool,
+    owner: object,
+) -> np.ndarray[Any, Any]:
+    """Return an array over existing memory (`strides` in bytes)."""
+    if 0 in shape:
+        return np.empty(shape, dtype=typestr)
+    interface = {
+        "version": 3,
+        "data": (address, read_only),
+        "shape": shape,
+        "strides": strides,
+        "typestr": typestr,
+    }
+    return np.asarray(_Memory(interface, owner))
+
+
+def _plain(value: Any) -> Any:
+    """Replace tensors inside nested sequences by NumPy arrays."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(v) for v in value]
+    return value.detach().numpy() if hasattr(value, "detach") else value
+
+
+def array_from_sequence(data: Any) -> np.ndarray[Any, Any]:
+    """Return a C-contiguous array of a supported dtype from nested sequences of numbers."""
+    array = np.asarray(_plain(data))
+    if array.dtype.kind in "iu" and array.dtype not in (np.int64, np.int32, np.uint8):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"tensor: argument 'data' must hold numbers, got elements of dtype {array.dtype}"
+        )
+    return np.ascontiguousarray(array).reshape(array.shape)
