@@ -1,5 +1,13 @@
 // One thread pool per process. Leaf kernels never use it; drivers do.
+//
+// Work is cut in the calling thread, the same way every time for the same sizes and number of
+// threads; which thread runs which piece is decided as they arrive, so a worker that is slow to
+// wake up costs nothing. Several threads may enter parallel regions at once: one gets the pool, the
+// others run their work inline. Regions inside a region run inline. The pool starts at the first
+// region, is never joined, and is started afresh in the child of a fork. A child that was forked
+// from inside a region may only exec or _exit.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
 
@@ -7,40 +15,71 @@
 
 namespace gradsmith {
 
+// GRADSMITH_NUM_THREADS, else the CPUs this process may use, until set_num_threads is called.
 GS_API int get_num_threads();
-GS_API void set_num_threads(int n);  // n >= 1; throws Error(value) otherwise
+GS_API void set_num_threads(int n);  // 1 <= n <= kMaxThreads; throws Error(value) otherwise
+inline constexpr int kMaxThreads = 1024;
+
+GS_API bool in_parallel_region();
+
+// True where a region started now would find its workers spinning (a fork-join in well under a
+// microsecond) rather than asleep (tens of microseconds). Short work splits only then.
+GS_API bool workers_awake();
 
 namespace detail {
 using RangeFn = void (*)(void* ctx, std::int64_t begin, std::int64_t end);
-// Splits [0, n) into at most get_num_threads() contiguous chunks, multiples of `grain` but the
-// last. Runs inline when one chunk results or when called from inside a parallel region.
+// Splits [0, n) into at most get_num_threads() contiguous ranges, multiples of `grain` but the
+// last. Runs inline when one range results or when called from inside a parallel region.
 GS_API void parallel_range(std::int64_t n, std::int64_t grain, RangeFn fn, void* ctx);
+// Calls fn for [i * chunk, min(n, (i + 1) * chunk)) for every i.
+GS_API void parallel_chunks(std::int64_t n, std::int64_t chunk, RangeFn fn, void* ctx);
 // Runs fn(ctx, i, count) for i in [0, count) on `count` threads AT THE SAME TIME (barriers inside
 // are allowed); returns the count really used (<= wanted) through fn's third argument.
 GS_API void parallel_team(int wanted, RangeFn fn, void* ctx);
+
+template <class Fn>
+void call_range(void* ctx, std::int64_t begin, std::int64_t end) {
+  (*static_cast<Fn*>(ctx))(begin, end);
+}
+template <class Fn>
+void call_member(void* ctx, std::int64_t member, std::int64_t members) {
+  (*static_cast<Fn*>(ctx))(int(member), int(members));
+}
+template <class F>
+void* context(F& fn) {
+  return const_cast<void*>(static_cast<const void*>(&fn));
+}
 }  // namespace detail
 
 // fn(begin, end) over disjoint ranges that cover [0, n). `grain` is the smallest range worth a
-// thread. Exceptions in fn are rethrown in the caller after all ranges ended.
-template <class F> void parallel_for(std::int64_t n, std::int64_t grain, F&& fn) {
-  using Fn = std::remove_reference_t<F>;
-  detail::parallel_range(
-      n, grain,
-      [](void* ctx, std::int64_t b, std::int64_t e) { (*static_cast<Fn*>(ctx))(b, e); },
-      const_cast<void*>(static_cast<const void*>(&fn)));
+// thread. The ranges depend on the number of threads, so use it where every element's result is
+// independent of the others. Exceptions in fn are rethrown in the caller after all ranges ended
+// (that of the first range, where several threw).
+template <class F>
+void parallel_for(std::int64_t n, std::int64_t grain, F&& fn) {
+  detail::parallel_range(n, grain, detail::call_range<std::remove_reference_t<F>>,
+                         detail::context(fn));
+}
+
+// The same over chunks of fixed size, whatever the number of threads: fn(begin, end) with begin a
+// multiple of `chunk`. Reductions use it, with one partial result per chunk, combined in order, so
+// that their results do not depend on the number of threads.
+template <class F>
+void parallel_chunks(std::int64_t n, std::int64_t chunk, F&& fn) {
+  detail::parallel_chunks(n, chunk, detail::call_range<std::remove_reference_t<F>>,
+                          detail::context(fn));
 }
 
 // fn(thread, threads): a team of up to `wanted` threads that run together, e.g. for GEMM, where
 // they pack B cooperatively and meet at a Barrier. Inside a parallel region the team has one.
-template <class F> void parallel_team(int wanted, F&& fn) {
-  using Fn = std::remove_reference_t<F>;
-  detail::parallel_team(
-      wanted,
-      [](void* ctx, std::int64_t i, std::int64_t n) { (*static_cast<Fn*>(ctx))(int(i), int(n)); },
-      const_cast<void*>(static_cast<const void*>(&fn)));
+// A member must not throw while others may wait for it at a barrier: take scratch memory before.
+template <class F>
+void parallel_team(int wanted, F&& fn) {
+  detail::parallel_team(wanted, detail::call_member<std::remove_reference_t<F>>,
+                        detail::context(fn));
 }
 
-// Spinning-then-yielding barrier for a team.
+// Barrier for a team: spins for a moment, then yields its core to whoever else wants it.
 class GS_API Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads) {}
@@ -48,10 +87,8 @@ class GS_API Barrier {
 
  private:
   const int threads_;
-  alignas(64) int arrived_ = 0;
-  alignas(64) unsigned phase_ = 0;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> phase_{0};
 };
-
-bool in_parallel_region();
 
 }  // namespace gradsmith

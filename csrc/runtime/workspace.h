@@ -18,7 +18,8 @@ class GS_API Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  template <class T> T* get(std::int64_t count) {
+  template <class T>
+  T* get(std::int64_t count) {
     return static_cast<T*>(bytes(std::size_t(count) * sizeof(T)));
   }
 
