@@ -1,0 +1,184 @@
+"""Containers: Sequential, ModuleList, ModuleDict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self, overload
+
+from .module import Module
+
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
+
+class _Ordered(Module):
+    """Modules under the names "0", "1", ...; what Sequential and ModuleList share."""
+
+    def _child(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{type(self).__name__}: index {index} out of range for {len(self)}")
+        return list(self._modules)[index]
+
+    def _items(self) -> list[Module]:
+        return [module for module in self._modules.values() if module is not None]
+
+    def __len__(self) -> int:
+        """Count the modules."""
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        """Iterate in order."""
+        return iter(self._items())
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+
+    def __getitem__(self, index: int | slice) -> Module:
+        """Return one module, or a container of the same kind over a slice (modules shared)."""
+        items = self._items()
+        if isinstance(index, slice):
+            return self._of(items[index])
+        self._child(index)
+        return items[index]
+
+    @classmethod
+    def _of(cls, modules: list[Module]) -> Self:
+        raise NotImplementedError
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        """Replace one module."""
+        setattr(self, self._child(index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        """Remove modules; later ones move up."""
+        items = self._items()
+        if isinstance(index, int):
+            self._child(index)
+        del items[index]
+        self._modules.clear()
+        for module in items:
+            self.append(module)
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add several modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Insert before `index`, as `list.insert` does."""
+        items = self._items()
+        items.insert(index, module)
+        self._modules.clear()
+        self.extend(items)
+
+
+class Sequential(_Ordered):
+    """Feeds the input through its modules in order.
+
+    Args:
+        *modules: the modules, or one mapping from names to modules.
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        """Register the modules."""
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            for name, module in modules[0].items():
+                self.add_module(name, module)
+            return
+        for module in modules:
+            self.append(module)  # type: ignore[arg-type]
+
+    @classmethod
+    def _of(cls, modules: list[Module]) -> Self:
+        return cls(*modules)
+
+    def forward(self, input: Any) -> Any:
+        """Apply the modules one after the other."""
+        for module in self._modules.values():
+            input = module(input)  # type: ignore[misc]
+        return input
+
+
+class ModuleList(_Ordered):
+    """A list whose modules are registered; it has no `forward`.
+
+    Args:
+        modules: the first modules.
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        """Register the modules."""
+        super().__init__()
+        self.extend(modules or ())
+
+    @classmethod
+    def _of(cls, modules: list[Module]) -> Self:
+        return cls(modules)
+
+
+class ModuleDict(Module):
+    """A dictionary whose modules are registered; it has no `forward`.
+
+    Args:
+        modules: a mapping, or pairs, from names to modules.
+    """
+
+    def __init__(
+        self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None
+    ) -> None:
+        """Register the modules."""
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add or replace several modules."""
+        pairs = modules.items() if isinstance(modules, Mapping) else modules
+        for name, module in pairs:
+            self[name] = module
+
+    def __getitem__(self, name: str) -> Module:
+        """Return the module of that name."""
+        module = self._modules[name]
+        assert module is not None
+        return module
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        """Add or replace a module."""
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        """Remove a module."""
+        del self._modules[name]
+
+    def __len__(self) -> int:
+        """Count the modules."""
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._modules)
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether a module of that name is registered."""
+        return name in self._modules
+
+    def keys(self) -> Iterable[str]:
+        """Return the names."""
+        return self._modules.keys()
+
+    def values(self) -> Iterable[Module]:
+        """Return the modules."""
+        return [self[name] for name in self]
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """Return names and modules."""
+        return [(name, self[name]) for name in self]

@@ -1,0 +1,231 @@
+"""Initial values for parameters; every function fills its tensor in place and returns it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gradsmith as gs
+import numpy as np
+from gradsmith._core import Tensor
+
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "dirac_",
+    "eye_",
+    "fans",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "sparse_",
+    "trunc_normal_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
+_GAINS = {
+    "linear": 1.0,
+    "conv1d": 1.0,
+    "conv2d": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5 / 3,
+    "relu": math.sqrt(2),
+    "selu": 3 / 4,
+}
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Return the factor that keeps the variance of activations through `nonlinearity`.
+
+    Args:
+        nonlinearity: linear, conv1d, conv2d, sigmoid, tanh, relu, leaky_relu or selu.
+        param: the negative slope of leaky_relu, 0.01 unless given.
+    """
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2 / (1 + slope**2))
+    if nonlinearity not in _GAINS:
+        raise ValueError(
+            f"calculate_gain: nonlinearity must be one of {', '.join([*_GAINS, 'leaky_relu'])}; "
+            f"got {nonlinearity!r}"
+        )
+    return _GAINS[nonlinearity]
+
+
+def fans(tensor: Tensor) -> tuple[int, int]:
+    """Return (fan_in, fan_out): inputs per output value, and outputs per input value."""
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ValueError(f"init: fan in and fan out need at least 2 axes, got shape {shape}")
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def _fill(tensor: Tensor, values: np.ndarray[Any, Any]) -> Tensor:
+    with gs.no_grad():
+        tensor.copy_(gs.from_numpy(np.ascontiguousarray(values)).to(tensor.dtype))
+    return tensor
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Fill from the uniform distribution on [a, b)."""
+    with gs.no_grad():
+        tensor.uniform_(a, b)
+    return tensor
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Fill from the normal distribution."""
+    with gs.no_grad():
+        tensor.normal_(mean, std)
+    return tensor
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill with one value."""
+    with gs.no_grad():
+        tensor.fill_(val)
+    return tensor
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill with zeros."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill with ones."""
+    return constant_(tensor, 1.0)
+
+
+def _cdf(x: float) -> float:
+    return 0.5 * (1 + math.erf(x / math.sqrt(2)))
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
+    """Fill from the normal distribution cut to [a, b], by rejection.
+
+    Raises:
+        ValueError: `a` is not below `b`, or `std` is not positive.
+    """
+    if not a < b or not std > 0:
+        raise ValueError(f"trunc_normal_: needs a < b and std > 0, got a={a}, b={b}, std={std}")
+    low, high = (a - mean) / std, (b - mean) / std
+    peak = min(max(0.0, low), high)  # the likeliest point inside the interval
+    from_normal = _cdf(high) - _cdf(low) > 0.3
+    count = math.prod(tensor.shape)
+    found = np.empty(0)
+    while found.size < count:
+        need = count - found.size
+        if from_normal:
+            draw = gs.randn(2 * need, dtype=gs.float64).numpy()
+            draw = draw[(draw >= low) & (draw <= high)]
+        else:  # proposals uniform on the interval, accepted by the density's ratio to its peak
+            draw = low + (high - low) * gs.rand(4 * need, dtype=gs.float64).numpy()
+            accept = gs.rand(4 * need, dtype=gs.float64).numpy()
+            draw = draw[accept < np.exp((peak**2 - draw**2) / 2)]
+        found = np.concatenate([found, draw[:need]])
+    values = np.clip(mean + std * found, a, b).reshape(tuple(tensor.shape))
+    return _fill(tensor, values)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill uniformly in +-gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    bound = gain * math.sqrt(6 / sum(fans(tensor)))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill normally with deviation gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor))))
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"init: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    fan = fans(tensor)[0 if mode == "fan_in" else 1]
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Fill uniformly in +-gain sqrt(3 / fan) (He, Zhang, Ren and Sun, 2015).
+
+    Args:
+        tensor: at least two axes.
+        a: negative slope where `nonlinearity` is leaky_relu.
+        mode: "fan_in" keeps the variance forward, "fan_out" backward.
+        nonlinearity: what follows the layer; see `calculate_gain`.
+    """
+    bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Fill normally with deviation gain / sqrt(fan); arguments as in `kaiming_uniform_`."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity))
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill with a random (semi-)orthogonal matrix times `gain` (Saxe et al., 2013).
+
+    Axes after the first are taken together as columns.
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ValueError(f"orthogonal_: needs at least 2 axes, got shape {shape}")
+    if 0 in shape:
+        return tensor
+    rows, cols = shape[0], math.prod(shape[1:])
+    draw = gs.randn(max(rows, cols), min(rows, cols), dtype=gs.float64).numpy()
+    q, r = np.linalg.qr(draw)
+    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)  # without this the draw is not uniform
+    return _fill(tensor, gain * (q.T if rows < cols else q).reshape(shape))
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Fill a matrix with the identity."""
+    if len(tensor.shape) != 2:
+        raise ValueError(f"eye_: needs 2 axes, got shape {tuple(tensor.shape)}")
+    return _fill(tensor, np.eye(*tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fill a convolution's weight so that it passes its input through."""
+    shape = tuple(tensor.shape)
+    if len(shape) < 3 or shape[0] % groups:
+        raise ValueError(
+            f"dirac_: needs a convolution weight whose first axis {groups} groups divide, "
+            f"got shape {shape}"
+        )
+    values = np.zeros(shape)
+    per_group = shape[0] // groups
+    centre = tuple(size // 2 for size in shape[2:])
+    for group in range(groups):
+        for channel in range(min(per_group, shape[1])):
+            values[(group * per_group + channel, channel, *centre)] = 1
+    return _fill(tensor, values)
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+    """Fill a matrix normally and set a share `sparsity` of each column to zero."""
+    if len(tensor.shape) != 2 or not 0 <= sparsity <= 1:
+        raise ValueError(
+            f"sparse_: needs 2 axes and sparsity in [0, 1], got shape {tuple(tensor.shape)}, "
+            f"sparsity {sparsity}"
+        )
+    rows, cols = tensor.shape
+    values = std * gs.randn(rows, cols, dtype=gs.float64).numpy()
+    for col in range(cols):
+        values[gs.randperm(rows).numpy()[: math.ceil(sparsity * rows)], col] = 0
+    return _fill(tensor, values)

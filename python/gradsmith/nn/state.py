@@ -1,0 +1,84 @@
+"""Loading a state_dict into a module, and converting a module's dtype and device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gradsmith as gs
+from gradsmith._core import Tensor
+
+from .parameter import Parameter
+
+if TYPE_CHECKING:
+    from .module import Module
+
+__all__ = ["LoadReport", "convert", "load_state"]
+
+
+class LoadReport(NamedTuple):
+    """What `Module.load_state_dict` did not match; both lists are empty after a full match."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def load_state(module: Module, state_dict: Mapping[str, Tensor], strict: bool) -> LoadReport:
+    """Check everything, then copy; the contract is that of `Module.load_state_dict`."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"load_state_dict: state_dict must be a mapping, got {type(state_dict).__name__}"
+        )
+    own = module.state_dict()
+    report = LoadReport(
+        missing_keys=[name for name in own if name not in state_dict],
+        unexpected_keys=[name for name in state_dict if name not in own],
+    )
+    if strict and (report.missing_keys or report.unexpected_keys):
+        raise ValueError(
+            f"load_state_dict: names do not match {type(module).__name__}; "
+            f"missing {report.missing_keys}, unexpected {report.unexpected_keys}"
+        )
+    pairs = [(name, own[name], state_dict[name]) for name in own if name in state_dict]
+    for name, target, source in pairs:
+        if not isinstance(source, Tensor):
+            raise TypeError(
+                f"load_state_dict: {name!r} must be a Tensor, got {type(source).__name__}"
+            )
+        if tuple(source.shape) != tuple(target.shape):
+            raise ValueError(
+                f"load_state_dict: {name!r} has shape {tuple(source.shape)}, "
+                f"the module expects {tuple(target.shape)}"
+            )
+    with gs.no_grad():
+        for _, target, source in pairs:
+            target.copy_(source.detach().to(target.device).to(target.dtype))
+    return report
+
+
+def convert(root: Module, dtype: Any, device: Any) -> None:
+    """Move every parameter and buffer below `root`; tied parameters stay tied."""
+    memo: dict[int, tuple[Parameter, Parameter]] = {}
+    for module in root.modules():
+        for name, param in module._parameters.items():
+            if param is None:
+                continue
+            if id(param) not in memo:
+                moved = _moved(param.detach(), dtype, device)
+                fresh = Parameter(moved, param.requires_grad)
+                if param.grad is not None:
+                    fresh.grad = _moved(param.grad, dtype, device)
+                changed = moved.dtype != param.dtype or moved.device != param.device
+                memo[id(param)] = (param, fresh if changed else param)
+            module._parameters[name] = memo[id(param)][1]
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = _moved(buffer, dtype, device)
+
+
+def _moved(tensor: Tensor, dtype: Any, device: Any) -> Tensor:
+    if device is not None:
+        tensor = tensor.to(device)
+    if dtype is not None and tensor.dtype.is_floating_point:
+        tensor = tensor.to(dtype)
+    return tensor

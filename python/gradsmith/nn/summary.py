@@ -1,0 +1,199 @@
+"""The table behind `Module.summary()`: layers, output shapes, parameters and flops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradsmith as gs
+from gradsmith._core import Tensor
+
+from . import activation, conv, linear, norm, pool, rnn
+from .module import Module
+
+__all__ = ["LayerRow", "Summary", "summarize"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One module: where it sits, what it gave out, and what it cost."""
+
+    name: str
+    kind: str
+    output_shape: str
+    parameters: int
+    flops: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `Module.summary()` returns; `str()` of it is the table.
+
+    A multiply-add counts as two flops; each shared parameter counts once in the totals.
+    """
+
+    rows: list[LayerRow] = field(repr=False)
+    parameters: int
+    trainable: int
+    buffers: int
+    flops: int
+
+    def __str__(self) -> str:
+        """Lay the table out."""
+        cells = [("layer", "output", "parameters", "flops")]
+        for row in self.rows:
+            label = "  " * row.depth + (f"{row.name} " if row.name else "") + f"({row.kind})"
+            count = f"{row.parameters:,}" if row.parameters else "-"
+            cells.append((label, row.output_shape, count, f"{row.flops:,}" if row.flops else "-"))
+        widths = [max(len(line[column]) for line in cells) for column in range(4)]
+        lines = [
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
+            for a, b, c, d in cells
+        ]
+        rule = "-" * (sum(widths) + 6)
+        total = (
+            f"{self.parameters:,} parameters ({self.trainable:,} trainable), "
+            f"{self.buffers:,} buffer values, {self.flops:,} flops forward"
+        )
+        return "\n".join([lines[0], rule, *lines[1:], rule, total])
+
+
+def _size(tensor: Tensor) -> int:
+    return math.prod(tensor.shape)
+
+
+def _window(module: Any) -> int:
+    return math.prod(module.kernel_size)
+
+
+def _conv_flops(module: Any, source: Shape, target: Shape) -> int:
+    taps = module.in_channels // module.groups * _window(module)
+    return math.prod(target) * (2 * taps + (module.bias is not None))
+
+
+def _linear_flops(module: Any, source: Shape, target: Shape) -> int:
+    return math.prod(target) * (2 * module.in_features + (module.bias is not None))
+
+
+def _bilinear_flops(module: Any, source: Shape, target: Shape) -> int:
+    return math.prod(target) * 2 * module.in2_features * (module.in1_features + 1)
+
+
+def _lstm_flops(module: Any, source: Shape, target: Shape) -> int:
+    steps = math.prod(source[:-1])
+    hidden = module.hidden_size
+    layers = getattr(module, "num_layers", 1)
+    directions = 2 if getattr(module, "bidirectional", False) else 1
+    total = 0
+    for layer in range(layers):
+        features = module.input_size if layer == 0 else hidden * directions
+        total += directions * steps * hidden * (8 * (features + hidden) + 14)
+    return total
+
+
+def _adaptive_flops(module: Any, source: Shape, target: Shape) -> int:
+    return math.prod(source)
+
+
+def _per_output(cost: int) -> Callable[[Any, Shape, Shape], int]:
+    return lambda module, source, target: cost * math.prod(target)
+
+
+_FLOPS: dict[type[Module], Callable[[Any, Shape, Shape], int]] = {
+    linear.Linear: _linear_flops,
+    linear.Bilinear: _bilinear_flops,
+    conv.Conv1d: _conv_flops,
+    conv.Conv2d: _conv_flops,
+    rnn.LSTM: _lstm_flops,
+    rnn.LSTMCell: _lstm_flops,
+    pool.MaxPool2d: lambda module, source, target: math.prod(target) * _window(module),
+    pool.AvgPool2d: lambda module, source, target: math.prod(target) * _window(module),
+    pool.AdaptiveAvgPool2d: _adaptive_flops,
+    pool.AdaptiveMaxPool2d: _adaptive_flops,
+    norm.BatchNorm1d: _per_output(2),
+    norm.BatchNorm2d: _per_output(2),
+    norm.LayerNorm: _per_output(8),
+    norm.GroupNorm: _per_output(8),
+    norm.RMSNorm: _per_output(5),
+    **{getattr(activation, name): _per_output(1) for name in activation.__all__},
+}
+
+
+def _shape_text(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return str(tuple(output.shape))
+    if isinstance(output, (tuple, list)):
+        return ", ".join(_shape_text(item) for item in output)
+    return type(output).__name__
+
+
+def _first_shape(value: Any) -> Shape:
+    while isinstance(value, (tuple, list)) and value:
+        value = value[0]
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def summarize(module: Module, input_size: Any, dtype: Any = None) -> Summary:
+    """Run one forward pass on zeros, in evaluation mode, and note every module's output.
+
+    Args:
+        module: what to describe.
+        input_size: shape of the input including the batch, or a list of shapes.
+        dtype: dtype of the inputs; float32 unless given.
+    """
+    sizes = input_size if isinstance(input_size, list) else [input_size]
+    inputs = []
+    for size in sizes:
+        if not isinstance(size, (tuple, list)) or not all(isinstance(n, int) for n in size):
+            raise TypeError(
+                f"summary: input_size must be a shape or a list of shapes, got {size!r}"
+            )
+        inputs.append(gs.zeros(tuple(size), dtype=dtype or gs.float32))
+
+    names = {id(child): name for name, child in module.named_modules()}
+    seen: dict[int, tuple[str, int]] = {}
+
+    def note(child: Module, args: tuple[Any, ...], output: Any) -> None:
+        cost = _FLOPS.get(type(child))
+        flops = cost(child, _first_shape(args), _first_shape(output)) if cost else 0
+        before = seen.get(id(child), ("", 0))[1]
+        seen[id(child)] = (_shape_text(output), before + flops)
+
+    modes = [(child, child.training) for child in module.modules()]
+    hooks = [child.register_forward_hook(note) for child in module.modules()]
+    try:
+        module.eval()
+        with gs.no_grad():
+            module(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for child, mode in modes:
+            child.training = mode
+
+    rows = []
+    for child in module.modules():
+        path = names[id(child)]
+        text, flops = seen.get(id(child), ("not called", 0))
+        rows.append(
+            LayerRow(
+                name=path.rpartition(".")[2],
+                kind=type(child).__name__,
+                output_shape=text,
+                parameters=sum(_size(p) for p in child.parameters(recurse=False)),
+                flops=flops,
+                depth=path.count(".") + 1 if path else 0,
+            )
+        )
+    return Summary(
+        rows=rows,
+        parameters=sum(_size(p) for p in module.parameters()),
+        trainable=sum(_size(p) for p in module.parameters() if p.requires_grad),
+        buffers=sum(_size(b) for b in module.buffers()),
+        flops=sum(row.flops for row in rows),
+    )
