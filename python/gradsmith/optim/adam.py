@@ -1,0 +1,120 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gradsmith import _core
+from gradsmith._core import Tensor
+
+from .optimizer import Group, Optimizer, check
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = p - lr m' / (sqrt(v') + eps).
+
+    m' and v' are m and v divided by 1 - b1^t and 1 - b2^t (Kingma and Ba, 2014).
+
+    Args:
+        params: parameters or groups of them.
+        lr: step size.
+        betas: decay of the two averages, each in [0, 1).
+        eps: added to the denominator.
+        weight_decay: L2 penalty, added to the gradient.
+        amsgrad: divide by the largest v' so far (Reddi, Kale and Kumar, 2018).
+        maximize: climb instead of descend.
+    """
+
+    _decoupled: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        """Check the options and build the groups."""
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+            },
+        )
+
+    def _check(self, group: Group) -> None:
+        owner = type(self).__name__
+        for name in ("lr", "eps", "weight_decay"):
+            check(owner, name, group[name])
+        if len(group["betas"]) != 2:
+            raise ValueError(f"{owner}: betas must be two numbers, got {group['betas']!r}")
+        for number, beta in enumerate(group["betas"]):
+            check(owner, f"betas[{number}]", beta, 0.0, 1.0)
+
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
+        # One fused call for all parameters that have made equally many steps, usually all.
+        by_step: dict[int, list[int]] = {}
+        for row, param in enumerate(params):
+            state = self.state.setdefault(param, {"step": 0})
+            state["step"] = int(state["step"]) + 1
+            by_step.setdefault(state["step"], []).append(row)
+        for step, rows in by_step.items():
+            chosen = [params[row] for row in rows]
+            _core.adam_step_(
+                chosen,
+                [grads[row] for row in rows],
+                [self._slot(param, "exp_avg") for param in chosen],
+                [self._slot(param, "exp_avg_sq") for param in chosen],
+                [self._slot(param, "max_exp_avg_sq") for param in chosen]
+                if group["amsgrad"]
+                else [],
+                step,
+                group["lr"],
+                *group["betas"],
+                group["eps"],
+                group["weight_decay"],
+                group["amsgrad"],
+                self._decoupled,
+                group["maximize"],
+            )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p shrinks by lr weight_decay (Loshchilov and Hutter, 2019).
+
+    Args:
+        params: parameters or groups of them.
+        lr: step size.
+        betas: decay of the two averages, each in [0, 1).
+        eps: added to the denominator.
+        weight_decay: share of each parameter, times lr, taken off per step.
+        amsgrad: divide by the largest second average so far.
+        maximize: climb instead of descend.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        """Check the options and build the groups."""
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

@@ -1,0 +1,165 @@
+"""Schedules given by one formula of the step count and the initial rate."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable, Sequence
+
+from gradsmith.optim.optimizer import Optimizer
+
+from .base import LRScheduler, check_optimizer, positive
+
+__all__ = [
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "StepLR",
+]
+
+
+class LambdaLR(LRScheduler):
+    """base * lr_lambda(epoch); functions are not part of the state."""
+
+    _transient = frozenset({"optimizer", "lr_lambdas"})
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        """Store one function per group."""
+        check_optimizer("LambdaLR", optimizer)
+        count = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != count:
+            raise ValueError(
+                f"LambdaLR: {len(self.lr_lambdas)} functions for {count} parameter groups"
+            )
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        return base_lr * self.lr_lambdas[group](epoch)
+
+
+class StepLR(LRScheduler):
+    """base * gamma^floor(epoch / step_size)."""
+
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        """Store the settings."""
+        self.step_size = positive("StepLR", "step_size", step_size)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        return base_lr * self.gamma ** (epoch // self.step_size)
+
+
+class MultiStepLR(LRScheduler):
+    """base * gamma^(number of milestones reached)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Sequence[int],
+        gamma: float = 0.1,
+        last_epoch: int = -1,
+    ) -> None:
+        """Store the settings."""
+        self.milestones = sorted(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        return base_lr * self.gamma ** bisect.bisect_right(self.milestones, epoch)
+
+
+class ExponentialLR(LRScheduler):
+    """base * gamma^epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        """Store the settings."""
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        return base_lr * self.gamma**epoch
+
+
+class LinearLR(LRScheduler):
+    """base times a factor that moves linearly from start to end over `total_iters`: warm-up."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        """Store the settings."""
+        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
+            raise ValueError(
+                "LinearLR: start_factor must lie in (0, 1] and end_factor in [0, 1], "
+                f"got {start_factor} and {end_factor}"
+            )
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = positive("LinearLR", "total_iters", total_iters)
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        share = min(epoch, self.total_iters) / self.total_iters
+        return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """eta_min + (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov and Hutter, 2017)."""
+
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        """Store the settings."""
+        self.T_max = positive("CosineAnnealingLR", "T_max", T_max)
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        wave = (1 + math.cos(math.pi * epoch / self.T_max)) / 2
+        return self.eta_min + (base_lr - self.eta_min) * wave
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Cosine cycles of T_0, T_0 T_mult, T_0 T_mult^2, ... steps (Loshchilov and Hutter, 2017)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,
+        T_mult: int = 1,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        """Store the settings."""
+        self.T_0 = positive("CosineAnnealingWarmRestarts", "T_0", T_0)
+        if not isinstance(T_mult, int) or T_mult < 1:
+            raise ValueError(f"CosineAnnealingWarmRestarts: T_mult must be 1 or more, got {T_mult}")
+        self.T_mult = T_mult
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        length, start = self.T_0, 0.0
+        if self.T_mult == 1:
+            start = epoch - epoch % length
+        while epoch >= start + length:
+            start += length
+            length *= self.T_mult
+        wave = (1 + math.cos(math.pi * (epoch - start) / length)) / 2
+        return self.eta_min + (base_lr - self.eta_min) * wave
