@@ -1,0 +1,23 @@
+"""Trainer, metrics and callbacks."""
+
+from __future__ import annotations
+
+from . import callbacks, metrics
+from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from .history import History
+from .metrics import Metric
+from .progress import Progress
+from .trainer import Trainer
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
+    "Metric",
+    "Progress",
+    "Trainer",
+    "callbacks",
+    "metrics",
+]

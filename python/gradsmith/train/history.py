@@ -1,0 +1,36 @@
+"""History: what a Trainer measured, epoch by epoch."""
+
+from __future__ import annotations
+
+__all__ = ["History"]
+
+
+class History:
+    """One row per epoch; `history["val_accuracy"]` is a column.
+
+    Rows hold "epoch", "loss", the metrics, the same with "val_" before them, "lr", "seconds" (of
+    training alone) and "samples_per_second".
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.rows: list[dict[str, float]] = []
+
+    def __len__(self) -> int:
+        """Count the epochs."""
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> list[float]:
+        """Return one value of every epoch; KeyError names those that exist."""
+        if self.rows and name not in self.rows[0]:
+            raise KeyError(f"history has no {name!r}; it has {', '.join(self.rows[0])}")
+        return [row[name] for row in self.rows]
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The latest epoch's row."""
+        return self.rows[-1]
+
+    def __repr__(self) -> str:
+        """Show size and latest row."""
+        return f"History({len(self.rows)} epochs, last: {self.rows[-1] if self.rows else None})"

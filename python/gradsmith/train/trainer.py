@@ -1,0 +1,396 @@
+"""Trainer: the training loop, with validation, callbacks, checkpoints and exact resume."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import gradsmith as gs
+import numpy as np
+from gradsmith._core import Tensor
+from gradsmith.data import DataLoader, TensorDataset
+from gradsmith.nn import Module
+from gradsmith.nn.utils import clip_grad_norm_, clip_grad_value_
+from gradsmith.optim import Optimizer
+from gradsmith.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+
+from .callbacks import Callback
+from .history import History
+from .metrics import Metric, resolve
+from .progress import Progress
+
+__all__ = ["Trainer"]
+
+_FORMAT = 1
+
+
+class _Scheduler(Protocol):
+    def step(self, *args: Any) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Trainer:
+    """Trains, evaluates and applies a model.
+
+    Args:
+        model: called with a batch's inputs.
+        loss: `loss(output, target)`, a tensor of one element, the mean over the batch.
+        optimizer: holds the model's parameters.
+        scheduler: a learning-rate schedule; ReduceLROnPlateau watches val_loss, or loss.
+        schedule_per: "epoch" or "batch": when the schedule advances. OneCycleLR always advances
+            per batch.
+        metrics: names ("accuracy", "top5", "f1", ...) or metrics; computed on training and
+            validation batches.
+        callbacks: see `gradsmith.train.callbacks`.
+        clip_grad_norm: scale gradients down to this joint norm.
+        clip_grad_value: cut every gradient to this size.
+        accumulate: batches whose gradients are averaged for one optimizer step.
+        progress: True, False, or a style of `Progress`.
+        check_finite: raise FloatingPointError as soon as the loss is infinite or NaN.
+
+    Batches are sequences: all items but the last go to the model, the last to the loss. Datasets
+    and (inputs, target) pairs may be given in place of a DataLoader.
+
+    Example:
+        >>> optimizer = gs.optim.AdamW(model.parameters())
+        >>> trainer = gs.Trainer(model, gs.nn.CrossEntropyLoss(), optimizer)
+        >>> history = trainer.fit(train, val, epochs=10, batch_size=64)
+        >>> trainer.evaluate(test)["accuracy"]
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Optimizer,
+        *,
+        scheduler: _Scheduler | None = None,
+        schedule_per: str = "epoch",
+        metrics: Iterable[str | Metric] = ("accuracy",),
+        callbacks: Sequence[Callback] = (),
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        accumulate: int = 1,
+        progress: bool | str = True,
+        check_finite: bool = True,
+    ) -> None:
+        """Check and store the settings."""
+        if not isinstance(model, Module):
+            raise TypeError(f"Trainer: model must be a Module, got {type(model).__name__}")
+        if not callable(loss):
+            raise TypeError(f"Trainer: loss must be callable, got {type(loss).__name__}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"Trainer: optimizer must be an Optimizer, got {type(optimizer).__name__}"
+            )
+        if schedule_per not in ("epoch", "batch"):
+            raise ValueError(f"Trainer: schedule_per must be epoch or batch, got {schedule_per!r}")
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+            raise ValueError(f"Trainer: accumulate must be a positive int, got {accumulate!r}")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.schedule_per = "batch" if isinstance(scheduler, OneCycleLR) else schedule_per
+        self.metrics = resolve(metrics)
+        self.clip_grad_norm = clip_grad_norm
+        self.clip_grad_value = clip_grad_value
+        self.accumulate = accumulate
+        self.check_finite = check_finite
+        self.callbacks = list(callbacks)
+        if progress:
+            self.callbacks.append(Progress(progress if isinstance(progress, str) else "auto"))
+        self.callbacks.sort(key=lambda callback: callback.runs_last)  # stable
+
+        self.history = History()
+        self.epoch = 0  # epochs completed
+        self.epochs = 0  # epochs wanted
+        self.batch = 0  # batches completed in this epoch
+        self.batches = 0  # batches per epoch
+        self.should_stop = False
+        self._loaders: dict[str, DataLoader] = {}
+        self._loader_states: dict[str, Any] = {}
+
+    # -- training --------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: Any,
+        val: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> History:
+        """Train until `epochs` epochs are complete, counting those done before.
+
+        Args:
+            train: a DataLoader, a dataset, or a pair (inputs, target).
+            val: data to evaluate after every epoch.
+            epochs: epochs in all.
+            batch_size: for data that is not a DataLoader.
+            shuffle: whether training data that is not a DataLoader is shuffled.
+            seed: of the shuffling; otherwise the global generator decides.
+            resume: a checkpoint to continue from. The run then equals one that was never
+                broken off, bit for bit.
+
+        Returns:
+            One row of numbers per epoch.
+
+        Raises:
+            FloatingPointError: the loss is no longer finite.
+            KeyboardInterrupt: Ctrl-C, passed on after the callbacks have finished; the last
+                checkpoint is whole.
+        """
+        self._loaders = {"train": self._loader("fit", train, batch_size, shuffle, seed)}
+        if val is not None:
+            self._loaders["val"] = self._loader("fit", val, max(batch_size, 256), False, seed)
+        self.batches = len(self._loaders["train"])
+        if not self.batches:
+            raise ValueError("fit: train has no batches")
+        if resume is not None:
+            self.load_checkpoint(resume)
+        for name, state in self._loader_states.items():
+            if name in self._loaders:
+                self._loaders[name].load_state_dict(state)
+        self._loader_states = {}
+        self.epochs = epochs
+
+        try:
+            self._call("on_fit_start")
+            while self.epoch < epochs and not self.should_stop:
+                self._call("on_epoch_start")
+                logs = self._epoch()
+                self.history.rows.append(logs)
+                self._call("on_epoch_end", logs)
+        except KeyboardInterrupt:
+            self._call("on_interrupt")
+            raise
+        finally:
+            self._call("on_fit_end")
+        return self.history
+
+    def _epoch(self) -> dict[str, float]:
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        start = time.perf_counter()
+        logs = self._train_batches(start)
+        seconds = time.perf_counter() - start
+        speed = logs.pop("samples_per_second")
+        if "val" in self._loaders:
+            values = self._measure(self._loaders["val"])
+            logs.update({f"val_{name}": value for name, value in values.items()})
+        self.epoch += 1
+        if self.scheduler is not None and self.schedule_per == "epoch":
+            if isinstance(self.scheduler, ReduceLROnPlateau):
+                self.scheduler.step(logs.get("val_loss", logs["loss"]))
+            else:
+                self.scheduler.step()
+        return {
+            "epoch": self.epoch,
+            **logs,
+            "lr": rate,
+            "seconds": seconds,
+            "samples_per_second": speed,
+        }
+
+    def _train_batches(self, start: float) -> dict[str, float]:
+        self.model.train()
+        for metric in self.metrics:
+            metric.reset()
+        loss_sum, samples, self.batch = 0.0, 0, 0
+        logs: dict[str, float] = {}
+        self.optimizer.zero_grad()
+        for batch in self._loaders["train"]:
+            inputs, target, size = self._unpack("fit", batch)
+            # The last group of batches may be a short one.
+            first = self.batch - self.batch % self.accumulate
+            group = min(self.accumulate, self.batches - first)
+            output = self.model(*inputs)
+            loss = self.loss(output, target)
+            value = loss.item()
+            if self.check_finite and not math.isfinite(value):
+                raise FloatingPointError(
+                    f"fit: the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1}; "
+                    "lower the learning rate, clip gradients, or look for the op with "
+                    "gs.autograd.detect_anomaly()"
+                )
+            (loss if group == 1 else loss / group).backward()
+            self.batch += 1
+            if self.batch - first == group:
+                self._step()
+            loss_sum += value * size
+            samples += size
+            for metric in self.metrics:
+                metric.update(output, target)
+            logs = {"loss": loss_sum / max(samples, 1), **self._metric_values()}
+            logs["samples_per_second"] = samples / max(time.perf_counter() - start, 1e-9)
+            self._call("on_batch_end", logs)
+        return logs
+
+    def _step(self) -> None:
+        if self.clip_grad_value is not None:
+            clip_grad_value_(self.model.parameters(), self.clip_grad_value)
+        if self.clip_grad_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.scheduler is not None and self.schedule_per == "batch":
+            self.scheduler.step()
+
+    # -- using the model -------------------------------------------------------------------------
+
+    def evaluate(self, data: Any, *, batch_size: int = 256) -> dict[str, float]:
+        """Return loss and metrics over `data`, in evaluation mode and without gradients.
+
+        Args:
+            data: a DataLoader, a dataset, or a pair (inputs, target).
+            batch_size: for data that is not a DataLoader.
+        """
+        return self._measure(self._loader("evaluate", data, batch_size, False, None))
+
+    def _measure(self, loader: DataLoader) -> dict[str, float]:
+        for metric in self.metrics:
+            metric.reset()
+        loss_sum, samples = 0.0, 0
+        with self._evaluating():
+            for batch in loader:
+                inputs, target, size = self._unpack("evaluate", batch)
+                output = self.model(*inputs)
+                loss_sum += self.loss(output, target).item() * size
+                samples += size
+                for metric in self.metrics:
+                    metric.update(output, target)
+        if not samples:
+            raise ValueError("evaluate: the data has no samples")
+        return {"loss": loss_sum / samples, **self._metric_values()}
+
+    def predict(self, inputs: Any, *, batch_size: int = 256) -> Tensor:
+        """Return the model's outputs, in evaluation mode and without gradients.
+
+        Args:
+            inputs: a tensor or array whose first axis runs over samples, or a tuple of them.
+            batch_size: samples per forward pass.
+        """
+        tensors = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+        with self._evaluating():
+            loader = DataLoader(TensorDataset(*tensors), batch_size)
+            outputs = [self.model(*batch) for batch in loader]
+            if not outputs:
+                raise ValueError("predict: inputs has no samples")
+            return gs.cat(outputs, 0)
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            with gs.no_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    # -- checkpoints -----------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that decides how training goes on."""
+        return {
+            "format": _FORMAT,
+            "epoch": self.epoch,
+            "should_stop": self.should_stop,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "rng": gs.get_rng_state(),
+            "loaders": {name: loader.state_dict() for name, loader in self._loaders.items()},
+            "history": self.history.rows,
+            "callbacks": {
+                name: state
+                for name, callback in self._named_callbacks()
+                if (state := callback.state_dict())
+            },
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned, the global random generator included.
+
+        Raises:
+            ValueError: the state is of another format, or of another model, optimizer or schedule.
+        """
+        if state_dict.get("format") != _FORMAT:
+            raise ValueError(
+                f"load_checkpoint: format must be {_FORMAT}, got {state_dict.get('format')!r}"
+            )
+        if (state_dict["scheduler"] is None) != (self.scheduler is None):
+            raise ValueError("load_checkpoint: only one of checkpoint and trainer has a scheduler")
+        self.model.load_state_dict(state_dict["model"])
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state_dict["scheduler"])
+        for name, callback in self._named_callbacks():
+            if name in state_dict["callbacks"]:
+                callback.load_state_dict(state_dict["callbacks"][name])
+        self.history.rows[:] = state_dict["history"]
+        self.epoch = state_dict["epoch"]
+        self.should_stop = state_dict["should_stop"]
+        self._loader_states = dict(state_dict["loaders"])
+        gs.set_rng_state(state_dict["rng"])
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write `state_dict()` to a safetensors file, atomically."""
+        gs.save(self.state_dict(), path)
+
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Restore a checkpoint; `fit` continues after it."""
+        self.load_state_dict(gs.load(path))
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    def _call(self, event: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *args)
+
+    def _named_callbacks(self) -> Iterator[tuple[str, Callback]]:
+        """Name callbacks by type and number among their kind, the same in every run."""
+        counts: dict[str, int] = {}
+        for callback in self.callbacks:
+            kind = type(callback).__name__
+            counts[kind] = counts.get(kind, 0) + 1
+            yield f"{kind}-{counts[kind]}", callback
+
+    def _metric_values(self) -> dict[str, float]:
+        return {metric.name: metric.compute() for metric in self.metrics}
+
+    def _loader(
+        self, owner: str, data: Any, batch_size: int, shuffle: bool, seed: int | None
+    ) -> DataLoader:
+        if isinstance(data, DataLoader):
+            return data
+        if isinstance(data, (tuple, list)) and all(
+            isinstance(item, (Tensor, np.ndarray)) for item in data
+        ):
+            data = TensorDataset(*data)
+        if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+            raise TypeError(
+                f"{owner}: data must be a DataLoader, a dataset or a pair (inputs, target), "
+                f"got {type(data).__name__}"
+            )
+        return DataLoader(data, batch_size, shuffle=shuffle, generator=seed)
+
+    def _unpack(self, owner: str, batch: Any) -> tuple[tuple[Any, ...], Any, int]:
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            raise TypeError(
+                f"{owner}: a batch must be a sequence (inputs..., target), "
+                f"got {type(batch).__name__}"
+            )
+        *inputs, target = batch
+        return tuple(inputs), target, int(target.shape[0]) if target.shape else 1
