@@ -1,0 +1,109 @@
+// Fused optimiser steps and gradient clipping on contiguous arrays.
+//
+// Formulas: those of torch.optim 2.13, in its order of operations (eps outside the square root,
+// bias correction of Adam on both moments, first momentum buffer equal to the gradient).
+//
+// Contract: all arrays of one step have `count` elements of the row's dtype, contiguous, any
+// alignment, and do not overlap. Parameters and state are updated in place, gradients are only
+// read. Hyperparameters are doubles and are rounded once to the dtype. Every element is computed
+// alone, so results do not depend on threads or on how a tensor is cut.
+//
+// Idea: one pass. A composed Adam step reads or writes about 20 arrays, the fused one 7, and a
+// step is memory bound as soon as the model leaves the cache. A whole list of tensors is one
+// parallel region: many parameters are biases of a few hundred bytes, which are not worth one each.
+#pragma once
+#include <cstdint>
+
+#include "kernels/kernel.h"
+
+namespace gradsmith::kernels {
+
+// g = grad (negated when maximize) + weight_decay * p
+// b = first_step ? g : momentum * b + (1 - dampening) * g      (when momentum is not 0)
+// p -= lr * (nesterov ? g + momentum * b : b)
+struct SgdStep {
+  void* param;
+  const void* grad;
+  void* momentum_buffer;  // null when momentum is 0
+  std::int64_t count;
+  double lr, momentum = 0, dampening = 0, weight_decay = 0;
+  bool nesterov = false, maximize = false, first_step = false;
+};
+
+// m = lerp(m, g, 1 - beta1);  v = beta2 * v + (1 - beta2) * g * g;  s = amsgrad ? max so far of v :
+// v p -= step_size * m / (sqrt(s) / bias_correction2_sqrt + eps) where step_size = lr / (1 -
+// beta1^t) and bias_correction2_sqrt = sqrt(1 - beta2^t) come from the caller. weight_decay is
+// added to the gradient (Adam), or p *= 1 - lr * weight_decay comes first when `decoupled` (AdamW).
+struct AdamStep {
+  void* param;
+  const void* grad;
+  void* exp_avg;
+  void* exp_avg_sq;
+  void* max_exp_avg_sq;  // null without amsgrad
+  std::int64_t count;
+  double lr, step_size, bias_correction2_sqrt;
+  double beta1, beta2, eps, weight_decay = 0;
+  bool decoupled = false, maximize = false;
+};
+
+// v = alpha * v + (1 - alpha) * g * g;  a = lerp(a, g, 1 - alpha) when centered
+// d = sqrt(centered ? v - a * a : v) + eps
+// b = momentum * b + g / d;  p -= lr * b      or, without momentum, p -= lr * g / d
+struct RmspropStep {
+  void* param;
+  const void* grad;
+  void* square_avg;
+  void* grad_avg;         // null unless centered
+  void* momentum_buffer;  // null when momentum is 0
+  std::int64_t count;
+  double lr, alpha, eps, weight_decay = 0, momentum = 0;
+  bool maximize = false;
+};
+
+// s += g * g;  p -= lr * g / (sqrt(s) + eps)      with the decayed lr from the caller
+struct AdagradStep {
+  void* param;
+  const void* grad;
+  void* state_sum;
+  std::int64_t count;
+  double lr, eps, weight_decay = 0;
+  bool maximize = false;
+};
+
+// One contiguous array to be reduced or changed in place.
+struct FlatArray {
+  void* data;
+  std::int64_t count;
+};
+
+GS_KERNEL(sgd_step, void(const SgdStep& args));
+GS_KERNEL(adam_step, void(const AdamStep& args));
+GS_KERNEL(rmsprop_step, void(const RmspropStep& args));
+GS_KERNEL(adagrad_step, void(const AdagradStep& args));
+// Sum of squares and largest magnitude (NaN if there is one) of a short piece: at most
+// 4096 elements, so that float32 accumulators lose nothing worth mentioning.
+GS_KERNEL(sum_squares, double(const FlatArray& args));
+GS_KERNEL(max_abs, double(const FlatArray& args));
+GS_KERNEL(scale_inplace, void(const FlatArray& args, double factor));
+GS_KERNEL(clamp_inplace, void(const FlatArray& args, double low, double high));  // NaN stays
+
+#if !defined(GS_ISA)
+// All `tensors` entries in one parallel region. Defined for the four step structs.
+template <class Step>
+GS_API void optimizer_step(DType dtype, const Step* tensors, std::int64_t tensor_count);
+
+// Euclidean norm over all arrays: pieces of fixed size, added in double in their order.
+GS_API double global_norm(DType dtype, const FlatArray* arrays, std::int64_t array_count);
+// Largest magnitude over all arrays; NaN if one is NaN.
+GS_API double global_max_abs(DType dtype, const FlatArray* arrays, std::int64_t array_count);
+// Multiplies all arrays by factor / limits them to [low, high], in place.
+GS_API void scale_arrays(DType dtype, const FlatArray* arrays, std::int64_t array_count,
+                         double factor);
+GS_API void clamp_arrays(DType dtype, const FlatArray* arrays, std::int64_t array_count, double low,
+                         double high);
+// clip_grad_norm_: scales by min(1, max_norm / (norm + 1e-6)) and returns the norm before.
+GS_API double clip_norm(DType dtype, const FlatArray* arrays, std::int64_t array_count,
+                        double max_norm);
+#endif
+
+}  // namespace gradsmith::kernels

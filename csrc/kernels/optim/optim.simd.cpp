@@ -1,0 +1,229 @@
+// Optimiser steps, once for both dtypes and every ISA. The loops are memory bound outside the
+// cache; inside it the division and the square root of Adam are the limit, so the bias correction
+// is a multiplication by the reciprocal.
+#include "kernels/optim/optim.h"
+#include "kernels/simd/vec.h"
+
+namespace gradsmith::kernels::GS_ISA {
+namespace {
+
+// A whole vector, and the last `n` lanes of an array.
+template <class V>
+struct Whole {
+  using T = typename V::T;
+  V get(const T* p) const { return load(p); }
+  void put(T* p, V v) const { store(p, v); }
+};
+template <class V>
+struct Tail {
+  using T = typename V::T;
+  int n;
+  V get(const T* p) const { return load_n(p, n); }
+  void put(T* p, V v) const { store_n(p, v, n); }
+};
+
+// body(i, lanes) for every vector of [0, count).
+template <class V, class Body>
+inline void each_vector(std::int64_t count, const Body& body) {
+  std::int64_t i = 0;
+  for (; i + V::N <= count; i += V::N) body(i, Whole<V>{});
+  if (i < count) body(i, Tail<V>{int(count - i)});
+}
+
+// The gradient as every optimiser starts with it.
+template <class V>
+inline V effective_grad(V grad, V param, bool maximize, bool decay, V weight) {
+  if (maximize) grad = -grad;
+  if (decay) grad = fma(weight, param, grad);
+  return grad;
+}
+
+// a + weight * (b - a), from the nearer end so that weight 1 gives exactly b.
+template <class V>
+inline V lerp(V a, V b, V weight, V rest, bool from_b) {
+  const V d = b - a;
+  return from_b ? fnma(d, rest, b) : fma(weight, d, a);
+}
+
+template <class T>
+void sgd(const SgdStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const buffer = static_cast<T*>(a.momentum_buffer);
+  const V lr = V::set(T(a.lr)), momentum = V::set(T(a.momentum));
+  const V fresh = V::set(T(1 - a.dampening)), weight = V::set(T(a.weight_decay));
+  const bool decay = a.weight_decay != 0, with_momentum = a.momentum != 0;
+  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
+    const V p = lanes.get(param + i);
+    V g = effective_grad(lanes.get(grad + i), p, a.maximize, decay, weight);
+    if (with_momentum) {
+      const V b = a.first_step ? g : fma(momentum, lanes.get(buffer + i), fresh * g);
+      lanes.put(buffer + i, b);
+      g = a.nesterov ? fma(momentum, b, g) : b;
+    }
+    lanes.put(param + i, fnma(lr, g, p));
+  });
+}
+
+template <class T>
+void adam(const AdamStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const first = static_cast<T*>(a.exp_avg);
+  T* const second = static_cast<T*>(a.exp_avg_sq);
+  T* const largest = static_cast<T*>(a.max_exp_avg_sq);
+  const bool coupled_decay = a.weight_decay != 0 && !a.decoupled;
+  const bool decoupled_decay = a.weight_decay != 0 && a.decoupled;
+  const bool from_grad = 1 - a.beta1 >= 0.5;
+  const V weight = V::set(T(a.weight_decay)), shrink = V::set(T(1 - a.lr * a.weight_decay));
+  const V beta1 = V::set(T(a.beta1)), fresh1 = V::set(T(1 - a.beta1));
+  const V beta2 = V::set(T(a.beta2)), fresh2 = V::set(T(1 - a.beta2));
+  const V correction = V::set(T(1 / a.bias_correction2_sqrt));
+  const V eps = V::set(T(a.eps)), step_size = V::set(T(a.step_size));
+  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
+    V p = lanes.get(param + i);
+    const V g = effective_grad(lanes.get(grad + i), p, a.maximize, coupled_decay, weight);
+    if (decoupled_decay) p = p * shrink;
+    const V m = lerp(lanes.get(first + i), g, fresh1, beta1, from_grad);
+    lanes.put(first + i, m);
+    const V v = fma(fresh2 * g, g, beta2 * lanes.get(second + i));
+    lanes.put(second + i, v);
+    V s = v;
+    if (largest) {
+      const V old = lanes.get(largest + i);
+      s = select(le(v, old), old, v);  // NaN in v wins
+      lanes.put(largest + i, s);
+    }
+    const V denominator = fma(sqrt(s), correction, eps);
+    lanes.put(param + i, fnma(step_size, m / denominator, p));
+  });
+}
+
+template <class T>
+void rmsprop(const RmspropStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const square = static_cast<T*>(a.square_avg);
+  T* const mean = static_cast<T*>(a.grad_avg);
+  T* const buffer = static_cast<T*>(a.momentum_buffer);
+  const bool decay = a.weight_decay != 0, from_grad = 1 - a.alpha >= 0.5;
+  const V weight = V::set(T(a.weight_decay)), momentum = V::set(T(a.momentum));
+  const V alpha = V::set(T(a.alpha)), fresh = V::set(T(1 - a.alpha));
+  const V eps = V::set(T(a.eps)), lr = V::set(T(a.lr));
+  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
+    const V p = lanes.get(param + i);
+    const V g = effective_grad(lanes.get(grad + i), p, a.maximize, decay, weight);
+    V v = fma(fresh * g, g, alpha * lanes.get(square + i));
+    lanes.put(square + i, v);
+    if (mean) {
+      const V m = lerp(lanes.get(mean + i), g, fresh, alpha, from_grad);
+      lanes.put(mean + i, m);
+      v = fnma(m, m, v);
+    }
+    V step = g / (sqrt(v) + eps);
+    if (buffer) {
+      step = fma(momentum, lanes.get(buffer + i), step);
+      lanes.put(buffer + i, step);
+    }
+    lanes.put(param + i, fnma(lr, step, p));
+  });
+}
+
+template <class T>
+void adagrad(const AdagradStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const sum = static_cast<T*>(a.state_sum);
+  const bool decay = a.weight_decay != 0;
+  const V weight = V::set(T(a.weight_decay)), eps = V::set(T(a.eps)), lr = V::set(T(a.lr));
+  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
+    const V p = lanes.get(param + i);
+    const V g = effective_grad(lanes.get(grad + i), p, a.maximize, decay, weight);
+    const V s = fma(g, g, lanes.get(sum + i));
+    lanes.put(sum + i, s);
+    lanes.put(param + i, fnma(lr, g / (sqrt(s) + eps), p));
+  });
+}
+
+// Four accumulators hide the latency of the addition.
+template <class T>
+double squares(const FlatArray& a) {
+  using V = Vec<T>;
+  constexpr std::int64_t N = V::N;
+  const T* const x = static_cast<const T*>(a.data);
+  V s0 = V::zero(), s1 = V::zero(), s2 = V::zero(), s3 = V::zero();
+  std::int64_t i = 0;
+  for (; i + 4 * N <= a.count; i += 4 * N) {
+    const V x0 = load(x + i), x1 = load(x + i + N);
+    const V x2 = load(x + i + 2 * N), x3 = load(x + i + 3 * N);
+    s0 = fma(x0, x0, s0);
+    s1 = fma(x1, x1, s1);
+    s2 = fma(x2, x2, s2);
+    s3 = fma(x3, x3, s3);
+  }
+  for (; i < a.count; i += N) {
+    const V v = load_n(x + i, a.count - i < N ? int(a.count - i) : int(N));
+    s0 = fma(v, v, s0);
+  }
+  return double(hsum((s0 + s1) + (s2 + s3)));
+}
+
+template <class T>
+double largest_magnitude(const FlatArray& a) {
+  using V = Vec<T>;
+  const T* const x = static_cast<const T*>(a.data);
+  V top = V::zero(), nan = V::zero();  // NaN compares false: kept apart
+  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
+    const V v = abs(lanes.get(x + i));
+    top = select(gt(v, top), v, top);
+    nan = select(is_nan(v), v, nan);
+  });
+  const T bad = hsum(nan);
+  return bad == bad ? double(hmax(top)) : double(bad);
+}
+
+template <class T>
+void scale(const FlatArray& a, double factor) {
+  using V = Vec<T>;
+  T* const x = static_cast<T*>(a.data);
+  const V f = V::set(T(factor));
+  each_vector<V>(a.count,
+                 [&](std::int64_t i, auto lanes) { lanes.put(x + i, lanes.get(x + i) * f); });
+}
+
+template <class T>
+void limit(const FlatArray& a, double low, double high) {
+  using V = Vec<T>;
+  T* const x = static_cast<T*>(a.data);
+  const V lo = V::set(T(low)), hi = V::set(T(high));
+  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
+    V v = lanes.get(x + i);
+    v = select(lt(v, lo), lo, v);
+    lanes.put(x + i, select(gt(v, hi), hi, v));
+  });
+}
+
+}  // namespace
+
+void sgd_step_f32(const SgdStep& a) { sgd<float>(a); }
+void sgd_step_f64(const SgdStep& a) { sgd<double>(a); }
+void adam_step_f32(const AdamStep& a) { adam<float>(a); }
+void adam_step_f64(const AdamStep& a) { adam<double>(a); }
+void rmsprop_step_f32(const RmspropStep& a) { rmsprop<float>(a); }
+void rmsprop_step_f64(const RmspropStep& a) { rmsprop<double>(a); }
+void adagrad_step_f32(const AdagradStep& a) { adagrad<float>(a); }
+void adagrad_step_f64(const AdagradStep& a) { adagrad<double>(a); }
+double sum_squares_f32(const FlatArray& a) { return squares<float>(a); }
+double sum_squares_f64(const FlatArray& a) { return squares<double>(a); }
+double max_abs_f32(const FlatArray& a) { return largest_magnitude<float>(a); }
+double max_abs_f64(const FlatArray& a) { return largest_magnitude<double>(a); }
+void scale_inplace_f32(const FlatArray& a, double factor) { scale<float>(a, factor); }
+void scale_inplace_f64(const FlatArray& a, double factor) { scale<double>(a, factor); }
+void clamp_inplace_f32(const FlatArray& a, double low, double high) { limit<float>(a, low, high); }
+void clamp_inplace_f64(const FlatArray& a, double low, double high) { limit<double>(a, low, high); }
+
+}  // namespace gradsmith::kernels::GS_ISA
