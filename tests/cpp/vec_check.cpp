@@ -240,7 +240,7 @@ void halves() {
   }
 }
 
-int run() {
+int run(int, char**) {
   Check<float>().run();
   Check<double>().run();
   halves();
@@ -251,4 +251,4 @@ int run() {
 }  // namespace
 }  // namespace gradsmith::kernels::GS_ISA
 
-int main() { return gradsmith::kernels::GS_ISA::run(); }
+#include "simd_main.h"

@@ -6,7 +6,8 @@
 #include "kernels/simd/avx512_emulated.h"
 #else
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12's own "undefined" vectors
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own "undefined" vectors
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 #endif
