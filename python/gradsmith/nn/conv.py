@@ -34,7 +34,7 @@ class _Conv(Module):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()

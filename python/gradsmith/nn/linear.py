@@ -31,7 +31,7 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None
+        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = _core.float32
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()
@@ -83,7 +83,7 @@ class Bilinear(Module):
         in2_features: int,
         out_features: int,
         bias: bool = True,
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()

@@ -322,10 +322,10 @@ class Module:
         are replaced when they change, so build the optimizer afterwards.
         """
         for arg in args:
-            if isinstance(arg, (str, gs.device)):
-                device = arg
-            elif isinstance(arg, gs.dtype):
+            if isinstance(arg, gs.dtype):
                 dtype = arg
+            elif isinstance(arg, (str, gs.device)):
+                device = arg
             else:
                 raise TypeError(f"to: expected a dtype or a device, got {type(arg).__name__}")
         if dtype is not None and not dtype.is_floating_point:

@@ -38,7 +38,7 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create parameters and running statistics."""
         super().__init__()
@@ -147,7 +147,7 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create the parameters."""
         super().__init__()
@@ -190,7 +190,7 @@ class GroupNorm(Module):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create the parameters."""
         super().__init__()
@@ -233,7 +233,7 @@ class RMSNorm(Module):
         normalized_shape: int | tuple[int, ...],
         eps: float | None = None,
         elementwise_affine: bool = True,
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create the parameter."""
         super().__init__()

@@ -24,10 +24,7 @@ class Parameter(Tensor):
         """Wrap `data` without a copy."""
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter: data must be a Tensor, got {type(data).__name__}")
-        self: Parameter = super().__new__(cls, 0.0)
-        self.data = data.detach()
-        self.requires_grad_(requires_grad)
-        return self
+        return Tensor._make_subclass(cls, data, bool(requires_grad))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """All work happens in `__new__`, which the base type needs."""

@@ -56,7 +56,7 @@ class LSTM(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()
@@ -173,7 +173,7 @@ class LSTMCell(Module):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None
+        self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = _core.float32
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()

@@ -34,7 +34,7 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
-        dtype: Any = None,
+        dtype: Any = _core.float32,
     ) -> None:
         """Create and initialise the table."""
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import callbacks, metrics
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from .history import History
+from .inference import predict
 from .metrics import Metric
 from .progress import Progress
 from .trainer import Trainer
@@ -20,4 +21,5 @@ __all__ = [
     "Trainer",
     "callbacks",
     "metrics",
+    "predict",
 ]

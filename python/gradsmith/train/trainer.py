@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
@@ -20,6 +19,7 @@ from gradsmith.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from .callbacks import Callback
 from .history import History
+from .inference import evaluating, predict
 from .metrics import Metric, resolve
 from .progress import Progress
 
@@ -261,7 +261,7 @@ class Trainer:
         for metric in self.metrics:
             metric.reset()
         loss_sum, samples = 0.0, 0
-        with self._evaluating():
+        with evaluating(self.model):
             for batch in loader:
                 inputs, target, size = self._unpack("evaluate", batch)
                 output = self.model(*inputs)
@@ -280,24 +280,7 @@ class Trainer:
             inputs: a tensor or array whose first axis runs over samples, or a tuple of them.
             batch_size: samples per forward pass.
         """
-        tensors = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-        with self._evaluating():
-            loader = DataLoader(TensorDataset(*tensors), batch_size)
-            outputs = [self.model(*batch) for batch in loader]
-            if not outputs:
-                raise ValueError("predict: inputs has no samples")
-            return gs.cat(outputs, 0)
-
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            with gs.no_grad():
-                yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        return predict(self.model, inputs, batch_size=batch_size)
 
     # -- checkpoints -----------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""The command line: `gradsmith info`, `demo` and `bench`, and paths for CMake."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["missing_packages", "run"]
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"must lie in [0, 2^63), got {value}")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    import gradsmith
+
+    parser = argparse.ArgumentParser(
+        prog="gradsmith", description="Deep learning on hand-written SIMD and CUDA kernels."
+    )
+    parser.add_argument("--version", action="version", version=gradsmith.__version__)
+    parser.add_argument(
+        "--cmake-dir", action="store_true", help="print the folder for find_package(gradsmith)"
+    )
+    parser.add_argument(
+        "--include-dir", action="store_true", help="print the folder of the C++ headers"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("info", help="versions, CPU features, threads, caches, CUDA devices")
+
+    demo = commands.add_parser("demo", help="train a network on real handwritten digits")
+    demo.add_argument(
+        "recipe",
+        nargs="?",
+        default="digits",
+        choices=["digits", "mnist", "lstm"],
+        help="digits: a CNN on 8x8 digits (default); mnist: a CNN on MNIST; lstm: row by row",
+    )
+    demo.add_argument("--seed", type=_seed, default=0, help="of weights, order and dropout")
+    demo.add_argument("--epochs", type=_positive, help="instead of the recipe's own number")
+    demo.add_argument("--resume", action="store_true", help="continue after Ctrl-C")
+    demo.add_argument("--data", type=Path, metavar="DIR", help="mnist: folder of the IDX files")
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path("gradsmith-demo"),
+        metavar="DIR",
+        help="where model and picture go (default: %(default)s)",
+    )
+
+    bench = commands.add_parser("bench", help="measure kernels against this machine's limits")
+    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to gs_bench")
+    return parser
+
+
+def missing_packages(*needed: str | tuple[str, ...]) -> list[str]:
+    """Return the packages that are not installed; of a tuple any one will do.
+
+    Args:
+        *needed: import names.
+    """
+    names = {"sklearn": "scikit-learn"}
+    missing = []
+    for entry in needed:
+        options = entry if isinstance(entry, tuple) else (entry,)
+        if not any(importlib.util.find_spec(option) for option in options):
+            missing.append(" or ".join(names.get(option, option) for option in options))
+    return missing
+
+
+def _package_dir(relative: str) -> int:
+    import gradsmith
+
+    for root in map(Path, gradsmith.__path__):
+        if (root / relative).is_dir():
+            print(root / relative)
+            return 0
+    print(f"gradsmith: this installation has no folder {relative}", file=sys.stderr)
+    return 1
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse the arguments and run the command; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.cmake_dir:
+        return _package_dir("share/cmake/gradsmith")
+    if options.include_dir:
+        return _package_dir("include")
+    try:
+        if options.command == "info":
+            from .info import info
+
+            print(info())
+            return 0
+        if options.command == "demo":
+            from gradsmith.demo import run_demo
+
+            return run_demo(options)
+        if options.command == "bench":
+            from .bench import bench
+
+            return bench(options.arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        return 1
+    parser.print_help()
+    return 2
