@@ -36,6 +36,7 @@ class Poisoned {
   }
   T* data() { return values_.data() + kGuard; }
   std::int64_t size() const { return n_; }
+  const T* begin() const { return values_.data() + kGuard; }
   T operator[](std::int64_t i) const { return values_[std::size_t(i + kGuard)]; }
   bool frame_intact() const {
     for (int i = 0; i < kGuard; ++i)

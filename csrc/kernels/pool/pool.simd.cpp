@@ -36,7 +36,11 @@ GS_INLINE void over_columns(const PoolShape& s, bool use_vectors, Vectors vector
   const Taps inner = use_vectors ? inner_columns(s) : Taps{0, 0};
   Index ow = 0;
   for (; ow < inner.begin; ++ow) scalar(ow);
-  for (; ow < inner.end; ow += N) vectors(ow, int(least(N, inner.end - ow)));
+  if (inner.end - inner.begin >= N) {  // the last vector overlaps its neighbour
+    for (; ow < inner.end; ow += N) vectors(least(ow, inner.end - N), N);
+  } else if (ow < inner.end) {
+    vectors(ow, int(inner.end - ow));
+  }
   for (ow = inner.end; ow < s.out_w; ++ow) scalar(ow);
 }
 

@@ -1,0 +1,248 @@
+// Convolution drivers: cut the work into parts that keep a core's L2 cache busy, and into enough
+// of them for all threads. How y and dx are cut never changes a bit of them; dw is cut over images
+// by the shape alone and its parts are added in order.
+#include <algorithm>
+
+#include "kernels/conv/conv.h"
+#include "kernels/conv/layout.h"
+#include "runtime/parallel.h"
+#include "runtime/workspace.h"
+
+namespace gradsmith::kernels {
+namespace {
+
+constexpr std::int64_t kSourceElements = 1 << 16;   // prepared images of a part: 256 KB of float32
+constexpr std::int64_t kGrainProducts = 1 << 18;    // fewest multiply-adds worth a thread
+constexpr std::int64_t kWeightChunkPixels = 1536;   // pixels of dy between two sums over lanes
+constexpr std::int64_t kWeightChannels = 8;         // input channels of a weight gradient part
+constexpr std::int64_t kWeightParts = 16;           // weight gradient parts to aim at
+constexpr std::int64_t kPartialElements = 1 << 22;  // most memory for parts of dw
+
+std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// The cut of a forward or input gradient pass: images x bands of rows x groups x channel ranges.
+struct Cut {
+  std::int64_t images, rows, channels;       // of one part
+  std::int64_t image_parts, bands, m_parts;  // counts
+  std::int64_t source;                       // elements of prepared images in a part
+};
+
+// `plan(rows)` gives the layout of a band that many rows high.
+template <class Plan>
+Cut choose_cut(const ConvShape& s, std::int64_t height, std::int64_t row_unit,
+               std::int64_t source_channels, std::int64_t m, Plan plan) {
+  const auto elements = [&](std::int64_t rows) { return source_channels * plan(rows).channel(); };
+  Cut cut{};
+  cut.rows = height;
+  while (cut.rows > 8 * row_unit && elements(cut.rows) > 4 * kSourceElements)
+    cut.rows = div_up(div_up(cut.rows, 2), row_unit) * row_unit;
+  cut.bands = div_up(height, cut.rows);
+  cut.images = 1;
+  if (cut.bands == 1) {
+    const std::int64_t fit =
+        std::max<std::int64_t>(1, kSourceElements / std::max<std::int64_t>(1, elements(height)));
+    cut.images = std::min({fit, std::max<std::int64_t>(1, s.n * s.groups / 16), s.n});
+  }
+  cut.image_parts = div_up(s.n, cut.images);
+  cut.channels = m;
+  cut.m_parts = 1;
+  const std::int64_t threads = get_num_threads(), wanted = threads > 1 ? 2 * threads : 1;
+  const std::int64_t parts = cut.image_parts * cut.bands * s.groups;
+  if (parts < wanted && m > 1) {
+    // Every range prepares the images again, so ranges stay wide.
+    cut.channels = std::max<std::int64_t>(std::min<std::int64_t>(m, 24), div_up(m * parts, wanted));
+    cut.channels = std::min(m, div_up(cut.channels, 24) * 24);
+    cut.m_parts = div_up(m, cut.channels);
+  }
+  cut.source = cut.images * elements(cut.rows) + kConvSlack;
+  return cut;
+}
+
+template <class Kernel>
+void run_parts(DType dtype, const Cut& cut, const ConvPart& whole, std::int64_t height,
+               std::int64_t m, std::int64_t sums, Kernel kernel) {
+  const ConvShape& s = whole.shape;
+  const std::int64_t parts = cut.image_parts * cut.bands * s.groups * cut.m_parts;
+  const std::int64_t products =
+      cut.images * s.out_w() * std::min(cut.rows, s.out_h()) * cut.channels * sums + 1;
+  parallel_for(parts, kGrainProducts / products + 1, [&](std::int64_t begin, std::int64_t end) {
+    Workspace workspace;
+    const std::int64_t size = std::int64_t(itemsize(dtype));
+    ConvPart part = whole;
+    part.source = workspace.get<char>(cut.source * size);
+    part.offset = workspace.get<std::int64_t>(sums);
+    part.partial = workspace.get<char>(kConvPartial * size);
+    for (std::int64_t i = begin; i < end; ++i) {
+      std::int64_t rest = i;
+      const std::int64_t m_part = rest % cut.m_parts;
+      rest /= cut.m_parts;
+      part.group = rest % s.groups;
+      rest /= s.groups;
+      const std::int64_t band = rest % cut.bands;
+      part.image_begin = rest / cut.bands * cut.images;
+      part.image_end = std::min(s.n, part.image_begin + cut.images);
+      part.m_begin = m_part * cut.channels;
+      part.m_end = std::min(m, part.m_begin + cut.channels);
+      part.row_begin = band * cut.rows;
+      part.row_end = std::min(height, part.row_begin + cut.rows);
+      kernel(part);
+    }
+  });
+}
+
+// transposed[g][c][phase of the stride][o, i, j of that phase], see over_grad_phases.
+template <class T>
+void transpose_weights(const ConvShape& s, T* transposed, const T* w) {
+  const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
+  parallel_for(s.c, (1 << 15) / (og * taps + 1) + 1, [&](std::int64_t begin, std::int64_t end) {
+    Workspace workspace;
+    std::int64_t* order = workspace.get<std::int64_t>(taps);  // taps in the order of the phases
+    for (std::int64_t m = begin; m < end; ++m) {
+      T* to = transposed + m * og * taps;
+      const T* from = w + (m / cg * og * cg + m % cg) * taps;
+      const auto phase = [&](std::int64_t rh, std::int64_t rw, std::int64_t, std::int64_t count) {
+        std::int64_t* tap = order;
+        for (std::int64_t i = 0; i < s.kh; ++i)
+          for (std::int64_t j = 0; j < s.kw; ++j)
+            if (grad_tap(i, s.dilation_h, s.pad_h, s.stride_h).phase == rh &&
+                grad_tap(j, s.dilation_w, s.pad_w, s.stride_w).phase == rw)
+              *tap++ = i * s.kw + j;
+        for (std::int64_t o = 0; o < og; ++o)
+          for (std::int64_t t = 0; t < count; ++t) *to++ = from[o * cg * taps + order[t]];
+      };
+      over_grad_phases(s, phase);
+    }
+  });
+}
+
+template <class T>
+void add_parts(T* sum, const T* parts, std::int64_t count, std::int64_t size) {
+  parallel_for(size, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      T total = parts[i];
+      for (std::int64_t p = 1; p < count; ++p) total += parts[p * size + i];
+      sum[i] = total;
+    }
+  });
+}
+
+}  // namespace
+
+void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, const void* w,
+                    const ConvEpilogue& epilogue) {
+  const std::int64_t height = s.out_h();
+  if (s.n == 0 || s.o == 0 || height == 0 || s.out_w() == 0) return;
+  const Cut cut = choose_cut(s, height, 1, s.group_c(), s.group_o(),
+                             [&](std::int64_t rows) { return forward_source(s, 0, rows); });
+  ConvPart whole{};
+  whole.shape = s;
+  whole.out = y;
+  whole.in = x;
+  whole.weight = w;
+  whole.epilogue = epilogue;
+  run_parts(dtype, cut, whole, height, s.group_o(), s.group_c() * s.kh * s.kw,
+            conv_forward.pick(dtype));
+}
+
+void conv2d_input_grad(DType dtype, const ConvShape& s, void* dx, const void* dy, const void* w,
+                       const ConvEpilogue& epilogue) {
+  if (s.n == 0 || s.c == 0 || s.h == 0 || s.w == 0) return;
+  const Cut cut = choose_cut(s, s.h, s.stride_h, s.group_o(), s.group_c(),
+                             [&](std::int64_t rows) { return input_grad_source(s, 0, rows); });
+  Workspace workspace;
+  void* transposed =
+      workspace.get<char>(s.o * s.group_c() * s.kh * s.kw * std::int64_t(itemsize(dtype)));
+  if (dtype == DType::f32) {
+    transpose_weights(s, static_cast<float*>(transposed), static_cast<const float*>(w));
+  } else {
+    transpose_weights(s, static_cast<double*>(transposed), static_cast<const double*>(w));
+  }
+  ConvPart whole{};
+  whole.shape = s;
+  whole.out = dx;
+  whole.in = dy;
+  whole.weight = w;
+  whole.transposed = transposed;
+  whole.epilogue = epilogue;
+  run_parts(dtype, cut, whole, s.h, s.group_c(), s.group_o() * s.kh * s.kw,
+            conv_input_grad.pick(dtype));
+}
+
+void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* dy, const void* x) {
+  const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
+  const std::int64_t size = s.o * cg * taps, out_h = s.out_h(), out_w = s.out_w();
+  if (size == 0) return;
+  const std::int64_t channels = std::min(cg, kWeightChannels), c_parts = div_up(cg, channels);
+
+  // Over images: by the shape only.
+  std::int64_t image_parts = std::min(s.n, div_up(kWeightParts, c_parts * s.groups));
+  image_parts = std::max<std::int64_t>(1, std::min(image_parts, kPartialElements / size));
+  const std::int64_t images = std::max<std::int64_t>(1, div_up(s.n, image_parts));
+  image_parts = std::max<std::int64_t>(1, div_up(s.n, images));
+  // Over output channels: as the threads need it.
+  const std::int64_t threads = get_num_threads(), tasks = c_parts * s.groups * image_parts;
+  const std::int64_t m_wanted = tasks < threads ? div_up(threads, tasks) : 1;
+  const std::int64_t m_range = div_up(div_up(og, m_wanted), 12) * 12, m_parts = div_up(og, m_range);
+
+  const std::int64_t rows_per_chunk = std::max<std::int64_t>(
+      1, std::min(out_h, kWeightChunkPixels / std::max<std::int64_t>(1, out_w)));
+  const std::int64_t images_per_chunk =
+      rows_per_chunk < out_h
+          ? 1
+          : std::clamp<std::int64_t>(kWeightChunkPixels / std::max<std::int64_t>(1, out_h * out_w),
+                                     1, images);
+  const std::int64_t source =
+      images_per_chunk * channels * forward_source(s, 0, rows_per_chunk).channel() + kConvSlack;
+
+  Workspace shared;
+  const std::int64_t bytes = std::int64_t(itemsize(dtype));
+  char* parts =
+      image_parts == 1 ? static_cast<char*>(dw) : shared.get<char>(image_parts * size * bytes);
+  const auto kernel = conv_weight_grad.pick(dtype);
+  const std::int64_t products =
+      images * out_h * out_w * channels * taps * std::min(og, m_range) + 1;
+  parallel_for(tasks * m_parts, kGrainProducts / products + 1,
+               [&](std::int64_t begin, std::int64_t end) {
+                 Workspace workspace;
+                 ConvWeightPart part{};
+                 part.shape = s;
+                 part.dy = dy;
+                 part.x = x;
+                 part.images_per_chunk = images_per_chunk;
+                 part.rows_per_chunk = rows_per_chunk;
+                 part.source = workspace.get<char>(source * bytes);
+                 part.offset = workspace.get<std::int64_t>(channels * taps);
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   std::int64_t rest = i;
+                   part.m_begin = rest % m_parts * m_range;
+                   part.m_end = std::min(og, part.m_begin + m_range);
+                   rest /= m_parts;
+                   part.c_begin = rest % c_parts * channels;
+                   part.c_end = std::min(cg, part.c_begin + channels);
+                   rest /= c_parts;
+                   part.group = rest % s.groups;
+                   rest /= s.groups;
+                   part.image_begin = std::min(s.n, rest * images);
+                   part.image_end = std::min(s.n, part.image_begin + images);
+                   part.dw = parts + rest * size * bytes;
+                   kernel(part);
+                 }
+               });
+  if (image_parts == 1) return;
+  if (dtype == DType::f32) {
+    add_parts(static_cast<float*>(dw), reinterpret_cast<const float*>(parts), image_parts, size);
+  } else {
+    add_parts(static_cast<double*>(dw), reinterpret_cast<const double*>(parts), image_parts, size);
+  }
+}
+
+void conv2d_bias_grad(DType dtype, const ConvShape& s, void* db, const void* dy) {
+  const std::int64_t pixels = s.out_h() * s.out_w();
+  const auto kernel = conv_bias_grad.pick(dtype);
+  parallel_for(s.o, (1 << 16) / (s.n * pixels + 1) + 1, [&](std::int64_t begin, std::int64_t end) {
+    kernel(
+        {.n = s.n, .o = s.o, .pixels = pixels, .o_begin = begin, .o_end = end, .db = db, .dy = dy});
+  });
+}
+
+}  // namespace gradsmith::kernels

@@ -1,0 +1,147 @@
+// Convolution as the formulas of conv.h say it, sums in double.
+#include <cmath>
+
+#include "kernels/conv/conv.h"
+
+namespace gradsmith::kernels::reference {
+namespace {
+
+// The input position that output p and tap i meet in, or -1 in the padding.
+std::int64_t position(std::int64_t p, std::int64_t i, std::int64_t stride, std::int64_t pad,
+                      std::int64_t dilation, std::int64_t in) {
+  const std::int64_t at = p * stride - pad + i * dilation;
+  return at >= 0 && at < in ? at : -1;
+}
+std::int64_t row_of(const ConvShape& s, std::int64_t p, std::int64_t i) {
+  return position(p, i, s.stride_h, s.pad_h, s.dilation_h, s.h);
+}
+std::int64_t col_of(const ConvShape& s, std::int64_t q, std::int64_t j) {
+  return position(q, j, s.stride_w, s.pad_w, s.dilation_w, s.w);
+}
+
+double activate(double v, const ConvEpilogue& e) {
+  switch (e.activation) {
+    case Activation::none:
+      return v;
+    case Activation::relu:
+      return v < 0 ? 0 : v;
+    case Activation::leaky_relu:
+      return v < 0 ? e.slope * v : v;
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-v));
+    case Activation::tanh:
+      return std::tanh(v);
+    case Activation::gelu:
+      return 0.5 * v * std::erfc(-v * 0.70710678118654752);
+    case Activation::gelu_tanh:
+      return 0.5 * v * (1 + std::tanh(0.79788456080286536 * (v + 0.044715 * v * v * v)));
+    case Activation::silu:
+      return v / (1 + std::exp(-v));
+  }
+  return v;
+}
+
+template <class T>
+T finish(double sum, const ConvEpilogue& e, std::int64_t channel) {
+  if (e.bias) sum += double(static_cast<const T*>(e.bias)[channel]);
+  return T(activate(sum, e));
+}
+
+template <class T>
+void conv_forward(const ConvPart& a) {
+  const ConvShape& s = a.shape;
+  const std::int64_t cg = s.group_c(), og = s.group_o(), out_h = s.out_h(), out_w = s.out_w();
+  const T* x = static_cast<const T*>(a.in);
+  const T* w = static_cast<const T*>(a.weight);
+  for (std::int64_t n = a.image_begin; n < a.image_end; ++n)
+    for (std::int64_t o = a.group * og + a.m_begin; o < a.group * og + a.m_end; ++o)
+      for (std::int64_t p = a.row_begin; p < a.row_end; ++p)
+        for (std::int64_t q = 0; q < out_w; ++q) {
+          double sum = 0;
+          for (std::int64_t c = 0; c < cg; ++c)
+            for (std::int64_t i = 0; i < s.kh; ++i)
+              for (std::int64_t j = 0; j < s.kw; ++j) {
+                const std::int64_t ih = row_of(s, p, i), iw = col_of(s, q, j);
+                if (ih < 0 || iw < 0) continue;
+                sum += double(x[((n * s.c + a.group * cg + c) * s.h + ih) * s.w + iw]) *
+                       double(w[((o * cg + c) * s.kh + i) * s.kw + j]);
+              }
+          static_cast<T*>(a.out)[((n * s.o + o) * out_h + p) * out_w + q] =
+              finish<T>(sum, a.epilogue, o);
+        }
+}
+
+template <class T>
+void conv_input_grad(const ConvPart& a) {
+  const ConvShape& s = a.shape;
+  const std::int64_t cg = s.group_c(), og = s.group_o(), out_h = s.out_h(), out_w = s.out_w();
+  const T* dy = static_cast<const T*>(a.in);
+  const T* w = static_cast<const T*>(a.weight);
+  for (std::int64_t n = a.image_begin; n < a.image_end; ++n)
+    for (std::int64_t m = a.m_begin; m < a.m_end; ++m)
+      for (std::int64_t ih = a.row_begin; ih < a.row_end; ++ih)
+        for (std::int64_t iw = 0; iw < s.w; ++iw) {
+          double sum = 0;
+          for (std::int64_t o = a.group * og; o < (a.group + 1) * og; ++o)
+            for (std::int64_t i = 0; i < s.kh; ++i)
+              for (std::int64_t j = 0; j < s.kw; ++j) {
+                const std::int64_t ps = ih + s.pad_h - i * s.dilation_h;
+                const std::int64_t qs = iw + s.pad_w - j * s.dilation_w;
+                if (ps < 0 || qs < 0 || ps % s.stride_h || qs % s.stride_w) continue;
+                const std::int64_t p = ps / s.stride_h, q = qs / s.stride_w;
+                if (p >= out_h || q >= out_w) continue;
+                sum += double(dy[((n * s.o + o) * out_h + p) * out_w + q]) *
+                       double(w[((o * cg + m) * s.kh + i) * s.kw + j]);
+              }
+          const std::int64_t c = a.group * cg + m;
+          static_cast<T*>(a.out)[((n * s.c + c) * s.h + ih) * s.w + iw] =
+              finish<T>(sum, a.epilogue, c);
+        }
+}
+
+template <class T>
+void conv_weight_grad(const ConvWeightPart& a) {
+  const ConvShape& s = a.shape;
+  const std::int64_t cg = s.group_c(), og = s.group_o(), out_h = s.out_h(), out_w = s.out_w();
+  const T* x = static_cast<const T*>(a.x);
+  const T* dy = static_cast<const T*>(a.dy);
+  for (std::int64_t o = a.group * og + a.m_begin; o < a.group * og + a.m_end; ++o)
+    for (std::int64_t c = a.c_begin; c < a.c_end; ++c)
+      for (std::int64_t i = 0; i < s.kh; ++i)
+        for (std::int64_t j = 0; j < s.kw; ++j) {
+          double sum = 0;
+          for (std::int64_t n = a.image_begin; n < a.image_end; ++n)
+            for (std::int64_t p = 0; p < out_h; ++p)
+              for (std::int64_t q = 0; q < out_w; ++q) {
+                const std::int64_t ih = row_of(s, p, i), iw = col_of(s, q, j);
+                if (ih < 0 || iw < 0) continue;
+                sum += double(x[((n * s.c + a.group * cg + c) * s.h + ih) * s.w + iw]) *
+                       double(dy[((n * s.o + o) * out_h + p) * out_w + q]);
+              }
+          static_cast<T*>(a.dw)[((o * cg + c) * s.kh + i) * s.kw + j] = T(sum);
+        }
+}
+
+template <class T>
+void conv_bias_grad(const ConvBiasGrad& a) {
+  for (std::int64_t o = a.o_begin; o < a.o_end; ++o) {
+    double sum = 0;
+    for (std::int64_t n = 0; n < a.n; ++n)
+      for (std::int64_t p = 0; p < a.pixels; ++p)
+        sum += double(static_cast<const T*>(a.dy)[(n * a.o + o) * a.pixels + p]);
+    static_cast<T*>(a.db)[o] = T(sum);
+  }
+}
+
+}  // namespace
+
+void conv_forward_f32(const ConvPart& part) { conv_forward<float>(part); }
+void conv_forward_f64(const ConvPart& part) { conv_forward<double>(part); }
+void conv_input_grad_f32(const ConvPart& part) { conv_input_grad<float>(part); }
+void conv_input_grad_f64(const ConvPart& part) { conv_input_grad<double>(part); }
+void conv_weight_grad_f32(const ConvWeightPart& part) { conv_weight_grad<float>(part); }
+void conv_weight_grad_f64(const ConvWeightPart& part) { conv_weight_grad<double>(part); }
+void conv_bias_grad_f32(const ConvBiasGrad& args) { conv_bias_grad<float>(args); }
+void conv_bias_grad_f64(const ConvBiasGrad& args) { conv_bias_grad<double>(args); }
+
+}  // namespace gradsmith::kernels::reference
