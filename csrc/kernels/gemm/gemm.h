@@ -22,16 +22,11 @@
 
 namespace gradsmith::kernels {
 
+// clang-format off
 enum class Activation : std::uint8_t {
-  none,
-  relu,
-  leaky_relu,
-  sigmoid,
-  tanh,
-  gelu,
-  gelu_tanh,
-  silu
+  none, relu, leaky_relu, sigmoid, tanh, gelu, gelu_tanh, silu
 };
+// clang-format on
 
 // A matrix in somebody else's memory: element (i, j) of batch entry z is
 // data[z * batch + i * rs + j * cs]. With block > 0 the columns come in blocks that start
@@ -77,13 +72,13 @@ using PackFn = void(const void* context, const PackRequest& request);
 
 // The micro-tile and the depth of a block of one dtype on one target; constants of the code.
 struct GemmShape {
-  int mr, nr;       // rows and columns of the register tile
-  std::int64_t kc;  // longest fused multiply-add chain
+  int mr, nr, vector;  // rows and columns of the register tile; lanes of a register
+  std::int64_t kc;     // longest fused multiply-add chain
 };
 GS_KERNEL(gemm_shape, void(GemmShape& shape));
 
-// Packs a strided matrix. line and depth are strides of `src`, which points at batch entry 0,
-// line 0, depth 0 (request.batch is not used).
+// Packs a strided matrix. line and depth are strides of `src`, which points at line 0, depth 0 of
+// the batch entry (request.batch is not used).
 struct GemmPack {
   const void* src;
   std::int64_t line, depth;
@@ -91,10 +86,18 @@ struct GemmPack {
 };
 GS_KERNEL(gemm_pack, void(const GemmPack& args));
 
-// One depth block of a block of C: C = alpha * A B + beta * C, then the epilogue if there is one.
-// Row i of A is at a + (i / mr) * a_panel + (i % mr) * a_line, its depths a_depth apart. Columns
-// of B are unit-stride in groups of nr, the groups b_panel apart, depths b_depth apart; where
-// b_padded is false nothing past column n - 1 is read.
+// Where a block of sums goes: C = alpha * sums + beta * C, then the epilogue if there is one.
+struct GemmTarget {
+  MatView c;                 // the whole of C at this batch entry
+  std::int64_t row, column;  // where the block starts in C, bias and residual
+  double alpha, beta;
+  const Epilogue* epilogue;  // null but in the last depth block; data at this batch entry
+};
+
+// One depth block of a block of C. Row i of A is at a + (i / mr) * a_panel + (i % mr) * a_line,
+// its depths a_depth apart. Columns of B are unit-stride in groups of GemmShape::nr, the groups
+// b_panel apart, depths b_depth apart; columns up to the next multiple of GemmShape::vector are
+// read, so their memory must be there.
 struct GemmBlock {
   std::int64_t m, n, k;
   int mr;
@@ -102,34 +105,31 @@ struct GemmBlock {
   std::int64_t a_panel, a_line, a_depth;
   const void* b;
   std::int64_t b_panel, b_depth;
-  bool b_padded;
-  MatView c;                 // the whole of C; data at batch entry of this call
-  std::int64_t row, column;  // where the block starts in C, bias and residual
-  double alpha, beta;
-  const Epilogue* epilogue;  // null but in the last depth block; data at this batch entry
+  GemmTarget target;
 };
 GS_KERNEL(gemm_block, void(const GemmBlock& args));
 
-// One depth block of a matrix-vector product with unit stride along the depth:
-// y[i] = (first ? 0 : y[i]) + sum_p a[i * a_line + p] * x[p], as one chain in the order of p.
-struct GemvDot {
-  std::int64_t m, k;
-  const void* a;
-  std::int64_t a_line;
-  const void* x;  // unit stride
-  void* y;        // unit stride
+// The same from sums that lie in memory: row i at sums + i * sums_rs. Null sums are zeros.
+struct GemmFinish {
+  std::int64_t m, n;
+  const void* sums;
+  std::int64_t sums_rs;
+  GemmTarget target;
 };
-GS_KERNEL(gemv_dot, void(const GemvDot& args));
+GS_KERNEL(gemm_finish, void(const GemmFinish& args));
 
-// The same with unit stride along the lines: y[j] = sum_p x[p] * b[p * b_depth + j].
-struct GemvAxpy {
-  std::int64_t n, k;
-  const void* b;
-  std::int64_t b_depth;
-  const void* x;  // unit stride
-  void* y;        // unit stride
+// One depth block of a matrix-vector product: y[i] = sum_p a(i, p) * x[p], each one chain in the
+// order of p. gemv_dot wants unit stride along the depth (`stride`: between lines), gemv_axpy unit
+// stride along the lines (`stride`: between depths). x and y have unit stride.
+struct GemvBlock {
+  std::int64_t lines, k;
+  const void* a;
+  std::int64_t stride;
+  const void* x;
+  void* y;
 };
-GS_KERNEL(gemv_axpy, void(const GemvAxpy& args));
+GS_KERNEL(gemv_dot, void(const GemvBlock& args));
+GS_KERNEL(gemv_axpy, void(const GemvBlock& args));
 
 // ---- Drivers ------------------------------------------------------------------------------------
 #if !defined(GS_ISA)
@@ -158,10 +158,10 @@ struct Operand {
 
 struct Gemm {
   std::int64_t m = 0, n = 0, k = 0;
-  Operand a, b;
-  MatView c;
+  Operand a = {}, b = {};
+  MatView c = {};
   double alpha = 1, beta = 0;
-  Epilogue epilogue;
+  Epilogue epilogue = {};
   std::int64_t batch = 1;
 };
 

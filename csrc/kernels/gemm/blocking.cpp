@@ -1,0 +1,96 @@
+// Formulas, with what they give for float32 on two CPUs:
+//                         Zen 3 (32K, 512K, 32M)     Sapphire Rapids (48K, 2M, 60M)
+//   kernel                avx2 6 x 16                avx512 14 x 32
+//   kc (k = 1024)         256                        256
+//   panel of B, kc x nr   16 KiB = 1/2 L1            32 KiB = 2/3 L1
+//   mc: mc * kc <= L2/2   252                        1022
+//   nc: kc * nc <= L3/8   4096                       7488
+#include "kernels/gemm/blocking.h"
+
+#include <algorithm>
+
+#include "base/cpu.h"
+#include "runtime/parallel.h"
+
+namespace gradsmith::kernels {
+
+namespace {
+
+struct CacheSizes {
+  std::int64_t l1, l2, l3;  // bytes of a core's own first and second level, and of the last level
+};
+CacheSizes cache_sizes() {
+  const CpuInfo& cpu = cpu_info();
+  const auto known = [](std::int64_t bytes, std::int64_t fallback) {
+    return bytes > 0 ? bytes : fallback;
+  };
+  return {known(cpu.l1d_bytes, 32 << 10), known(cpu.l2_bytes, 512 << 10) / cpu.l2_shared_by,
+          known(cpu.l3_bytes, 8 << 20)};
+}
+
+}  // namespace
+
+std::int64_t depth_block(std::int64_t k, std::int64_t kc) {
+  if (k <= kc) return std::max<std::int64_t>(k, 1);
+  return std::min(kc, round_up(ceil_div(k, ceil_div(k, kc)), 8));
+}
+
+int threads_for(std::int64_t multiply_adds) {
+  // 2^20 multiply-adds take some 20 us on one core, as long as waking a thread takes.
+  const std::int64_t worth = multiply_adds >> 20;
+  if (worth <= 1) return 1;
+  return int(std::min<std::int64_t>(get_num_threads(), worth));
+}
+
+GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
+  const CacheSizes cache = cache_sizes();
+  const auto bytes = std::int64_t(item);
+  GemmPlan plan;
+  plan.kc = depth_block(g.k, shape.kc);
+  plan.threads = threads_for(g.m * g.n * g.k);
+
+  // Tiles of equal height where there are few: 8 rows are 4 + 4, not 6 + 2.
+  const std::int64_t tiles = ceil_div(g.m, shape.mr);
+  plan.mr = tiles <= 4 ? int(ceil_div(g.m, tiles)) : shape.mr;
+  if (g.a.packed) plan.mr = g.a.packed->width;
+
+  // Packing B pays where more than two tiles read each panel and the block leaves the first-level
+  // cache; packing A where many panels read each tile.
+  const bool b_direct = !g.b.packed && !g.b.pack && g.b.cs == 1;
+  plan.pack_b = !g.b.packed && (!b_direct || (tiles > 2 && plan.kc * g.n * bytes > cache.l1 / 2));
+  const bool a_direct = !g.a.packed && !g.a.pack;
+  plan.pack_a = !g.a.packed && (!a_direct || (tiles > 1 && g.n > 8 * shape.nr));
+
+  // Few rows: the block of B is read too seldom to be worth a trip to the third level.
+  const std::int64_t b_bytes = g.m <= 4 * shape.mr ? cache.l2 / 2 : cache.l3 / 8;
+  plan.mc = std::max<std::int64_t>(cache.l2 / 2 / (plan.kc * bytes) / plan.mr, 1) * plan.mr;
+  plan.nc = std::max<std::int64_t>(b_bytes / (plan.kc * bytes) / shape.nr, 1) * shape.nr;
+  if (!plan.pack_a) plan.mc = round_up(g.m, plan.mr);
+  if (!plan.pack_b) plan.nc = round_up(g.n, shape.nr);
+  return plan;
+}
+
+Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int threads) {
+  const std::int64_t row_tiles = ceil_div(m, shape.mr), column_tiles = ceil_div(n, shape.nr);
+  Grid best{1, threads};
+  double best_cost = 0;
+  for (int rows = 1; rows <= threads; ++rows) {
+    if (threads % rows) continue;
+    const int columns = threads / rows;
+    // Per depth: multiply-adds of the largest share in cycles, and elements packed at about 4 a
+    // cycle; B is packed by all threads of a column together.
+    const double r = double(ceil_div(row_tiles, rows) * shape.mr);
+    const double c = double(ceil_div(column_tiles, columns) * shape.nr);
+    const double cost = r * c / (2 * shape.vector) + r / 4 + c / rows / 4;
+    if (rows == 1 || cost < best_cost) best = {rows, columns}, best_cost = cost;
+  }
+  return best;
+}
+
+Range share(std::int64_t total, std::int64_t unit, int i, int parts) {
+  const std::int64_t units = ceil_div(total, unit);
+  return {std::min(total, units * i / parts * unit),
+          std::min(total, units * (i + 1) / parts * unit)};
+}
+
+}  // namespace gradsmith::kernels

@@ -1,0 +1,41 @@
+// Block sizes and shares of threads. None of these can change a bit of the result: the only
+// constant that can, the depth of a block, comes from the kernel (GemmShape::kc) and from k.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gemm/gemm.h"
+
+namespace gradsmith::kernels {
+
+// Depth of the blocks that k is cut into: equal but the last, multiples of 8, at most kc.
+std::int64_t depth_block(std::int64_t k, std::int64_t kc);
+
+// How one product is run. Sizes in rows, columns and depths.
+struct GemmPlan {
+  int mr;
+  std::int64_t mc, nc, kc;
+  bool pack_a, pack_b;
+  int threads;  // wanted
+};
+GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& problem);
+
+// A team as rows x columns of shares of C.
+struct Grid {
+  int rows, columns;
+};
+Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int threads);
+
+struct Range {
+  std::int64_t begin, end;
+};
+// Share `i` of `parts` of [0, total), cut at multiples of `unit`.
+Range share(std::int64_t total, std::int64_t unit, int i, int parts);
+
+// Threads worth starting for so many multiply-adds.
+int threads_for(std::int64_t multiply_adds);
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
+
+}  // namespace gradsmith::kernels

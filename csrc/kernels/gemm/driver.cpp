@@ -1,0 +1,346 @@
+// C = act(alpha A B + beta C + bias + residual): chooses a path and runs the five loops around the
+// register tile.
+//
+//   jc  columns of C in blocks of nc              B block in the third-level cache
+//    pc  depth in blocks of kc                    pack B: kc x nc
+//     ic  rows of C in blocks of mc               pack A: mc x kc, second-level cache
+//      jr  columns of the block, nr at a time     panel of B in the first-level cache \ gemm_block
+//       ir  rows of the block, mr at a time       tile of C in registers                /
+#include <new>
+
+#include "kernels/gemm/blocking.h"
+#include "kernels/gemm/gemm.h"
+#include "runtime/parallel.h"
+#include "runtime/workspace.h"
+
+namespace gradsmith::kernels {
+namespace {
+
+// The leaf kernels of one dtype on one target.
+struct Leaves {
+  gemm_pack_fn* pack;
+  gemm_block_fn* block;
+  gemm_finish_fn* finish;
+  gemv_dot_fn* dot;
+  gemv_axpy_fn* axpy;
+  GemmShape shape;
+  std::size_t item;
+
+  Leaves(DType dtype, Target target)
+      : pack(gemm_pack.fn[int(dtype)][int(target)]),
+        block(gemm_block.fn[int(dtype)][int(target)]),
+        finish(gemm_finish.fn[int(dtype)][int(target)]),
+        dot(gemv_dot.fn[int(dtype)][int(target)]),
+        axpy(gemv_axpy.fn[int(dtype)][int(target)]),
+        item(itemsize(dtype)) {
+    if (!block) detail::throw_no_kernel("gemm", dtype);
+    gemm_shape.fn[int(dtype)][int(target)](shape);
+  }
+  const void* at(const void* p, std::int64_t elements) const {
+    return static_cast<const char*>(p) + elements * std::int64_t(item);
+  }
+  void* at(void* p, std::int64_t elements) const {
+    return static_cast<char*>(p) + elements * std::int64_t(item);
+  }
+  void* scratch(Workspace& ws, std::int64_t elements) const {
+    return ws.get<char>(elements * std::int64_t(item));
+  }
+};
+
+// Fills panels of an operand whose lines and depths have these strides.
+void fill_panels(const Leaves& leaf, const Operand& operand, std::int64_t line, std::int64_t depth,
+                 const PackRequest& request) {
+  if (operand.pack) {
+    operand.pack(operand.context, request);
+  } else {
+    leaf.pack({leaf.at(operand.data, request.batch * operand.batch), line, depth, request});
+  }
+}
+
+// C^T = B^T A^T.
+Gemm transposed(const Gemm& g) {
+  Gemm t = g;
+  t.m = g.n;
+  t.n = g.m;
+  t.a = g.b;
+  t.b = g.a;
+  const auto flip = [](auto& view) {
+    const std::int64_t rs = view.rs;
+    view.rs = view.cs;
+    view.cs = rs;
+  };
+  flip(t.a);
+  flip(t.b);
+  flip(t.c);
+  flip(t.epilogue.bias);
+  flip(t.epilogue.residual);
+  return t;
+}
+
+// One batch entry of a product, seen by all threads that run it.
+class Product {
+ public:
+  Product(const Leaves& leaves, const Gemm& problem, std::int64_t batch)
+      : leaf(leaves), g(problem), z(batch), epilogue(problem.epilogue) {
+    epilogue.bias.data = leaf.at(epilogue.bias.data, z * epilogue.bias.batch);
+    epilogue.residual.data = leaf.at(epilogue.residual.data, z * epilogue.residual.batch);
+    if (!g.epilogue.bias.data) epilogue.bias.data = nullptr;
+    if (!g.epilogue.residual.data) epilogue.residual.data = nullptr;
+    has_epilogue =
+        epilogue.bias.data || epilogue.residual.data || epilogue.activation != Activation::none;
+    c = g.c;
+    c.data = leaf.at(c.data, z * c.batch);
+  }
+
+  void run() {
+    if (g.k == 0 || g.alpha == 0) return run_empty();
+    if (vector_form()) return run_vector();
+    plan = plan_gemm(leaf.shape, leaf.item, g);
+    if (plan.threads == 1) {
+      Workspace ws;
+      void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(1)) : nullptr;
+      five_loops({0, g.m}, {0, g.n}, b_buffer, 0, 1, nullptr);
+    } else {
+      run_team();
+    }
+  }
+
+ private:
+  const Leaves& leaf;
+  const Gemm& g;
+  const std::int64_t z;
+  Epilogue epilogue;
+  bool has_epilogue;
+  MatView c;
+  GemmPlan plan;
+
+  // The first depth block takes beta, the last one the epilogue.
+  GemmTarget target(std::int64_t row, std::int64_t column, std::int64_t pc, std::int64_t kc) const {
+    return {c,
+            row,
+            column,
+            g.alpha,
+            pc == 0 ? g.beta : 1.0,
+            has_epilogue && pc + kc >= g.k ? &epilogue : nullptr};
+  }
+
+  void run_empty() {
+    leaf.finish({g.m, g.n, nullptr, 0, {c, 0, 0, 0.0, g.beta, has_epilogue ? &epilogue : nullptr}});
+  }
+
+  // A row times a plain matrix with a unit stride.
+  bool vector_form() const {
+    return g.m == 1 && !g.a.packed && !g.a.pack && !g.b.packed && !g.b.pack &&
+           (g.b.rs == 1 || g.b.cs == 1);
+  }
+
+  void run_vector() {
+    Workspace ws;
+    const void* x = leaf.at(g.a.data, z * g.a.batch);
+    if (g.a.cs != 1) {
+      void* const copy = leaf.scratch(ws, g.k);
+      leaf.pack({x, 0, g.a.cs, {copy, z, 0, 1, 0, g.k, 1}});
+      x = copy;
+    }
+    const bool dot = g.b.rs == 1;
+    const void* const b = leaf.at(g.b.data, z * g.b.batch);
+    const std::int64_t kc = depth_block(g.k, leaf.shape.kc);
+    const auto lines = [&](std::int64_t first, std::int64_t end) {
+      Workspace mine;
+      void* const y = leaf.scratch(mine, end - first);
+      for (std::int64_t pc = 0; pc < g.k; pc += kc) {
+        const std::int64_t depth = g.k - pc < kc ? g.k - pc : kc;
+        (dot ? leaf.dot : leaf.axpy)({end - first, depth, leaf.at(b, first * g.b.cs + pc * g.b.rs),
+                                      dot ? g.b.cs : g.b.rs, leaf.at(x, pc), y});
+        leaf.finish({1, end - first, y, 0, target(0, first, pc, kc)});
+      }
+    };
+    // 2^17 elements are read in some 20 us.
+    const std::int64_t grain = round_up(ceil_div(std::int64_t(1) << 17, g.k), 64);
+    if (g.n <= grain) return lines(0, g.n);
+    parallel_for(g.n, grain, lines);
+  }
+
+  // Elements of the packed blocks of B: one for each column of the grid, two if they are shared,
+  // so that one can be packed while threads still read the other.
+  std::int64_t b_elements(int threads) const {
+    const std::int64_t nr = leaf.shape.nr;
+    const std::int64_t columns = round_up(g.n, nr) + (threads - 1) * nr;
+    const std::int64_t most = plan.nc * threads;
+    return (threads > 1 ? 2 : 1) * plan.kc * (columns < most ? columns : most);
+  }
+
+  void run_team() {
+    Workspace ws;
+    const Grid planned = grid_for(leaf.shape, g.m, g.n, plan.threads);
+    void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(plan.threads)) : nullptr;
+    Barrier* const barriers = ws.get<Barrier>(planned.columns);
+    for (int i = 0; i < planned.columns; ++i) new (barriers + i) Barrier(planned.rows);
+    parallel_team(plan.threads, [&](int thread, int threads) {
+      // A smaller team than planned shares nothing: each thread has its own columns.
+      const Grid grid = threads == plan.threads ? planned : Grid{1, threads};
+      const int i = thread % grid.rows, j = thread / grid.rows;
+      const Range columns = share(g.n, leaf.shape.nr, j, grid.columns);
+      const std::int64_t most = round_up(ceil_div(g.n, grid.columns), leaf.shape.nr);
+      const std::int64_t stride = 2 * plan.kc * (most < plan.nc ? most : plan.nc);
+      five_loops(share(g.m, plan.mr, i, grid.rows), columns, leaf.at(b_buffer, j * stride), i,
+                 grid.rows, barriers + j);
+    });
+  }
+
+  // Rows x columns of C. `member` of `members` threads work on the same columns and pack B
+  // together; they meet once for each block of B, which is enough with two buffers: whoever packs
+  // a block has passed the meeting after which nobody reads the block before the last.
+  void five_loops(Range rows, Range columns, void* b_buffer, int member, int members,
+                  Barrier* barrier) const {
+    Workspace ws;
+    const std::int64_t nr = leaf.shape.nr, lanes = leaf.shape.vector;
+    void* const a_buffer =
+        plan.pack_a
+            ? leaf.scratch(ws, plan.kc * smaller(plan.mc, round_up(rows.end - rows.begin, plan.mr)))
+            : nullptr;
+    void* const tail_buffer = leaf.scratch(ws, plan.pack_b ? 0 : plan.kc * lanes);
+    const std::int64_t nc_most = smaller(plan.nc, round_up(columns.end - columns.begin, nr));
+    bool second = false;
+    for (std::int64_t jc = columns.begin; jc < columns.end; jc += plan.nc) {
+      const std::int64_t nc = smaller(plan.nc, columns.end - jc);
+      for (std::int64_t pc = 0; pc < g.k; pc += plan.kc) {
+        const std::int64_t kc = smaller(plan.kc, g.k - pc);
+        GemmBlock block{};
+        block.k = kc;
+        block.mr = plan.mr;
+        std::int64_t tail = 0;  // columns at the end of an unpacked B that fill no register
+        if (plan.pack_b) {
+          void* const packed = leaf.at(b_buffer, second ? plan.kc * nc_most : 0);
+          const Range mine = share(nc, nr, member, members);
+          if (mine.begin < mine.end) {
+            fill_panels(leaf, g.b, g.b.cs, g.b.rs,
+                        {leaf.at(packed, mine.begin * kc), z, jc + mine.begin,
+                         mine.end - mine.begin, pc, kc, int(nr)});
+          }
+          if (members > 1) {
+            barrier->wait();
+            second = !second;
+          }
+          block.b = packed;
+          block.b_panel = nr * kc;
+          block.b_depth = nr;
+        } else if (g.b.packed) {
+          const PackedOperand& p = *g.b.packed;
+          block.b = leaf.at(p.data, z * p.batch + pc * round_up(p.lines, nr) + jc * kc);
+          block.b_panel = nr * kc;
+          block.b_depth = nr;
+        } else {
+          block.b = leaf.at(g.b.data, z * g.b.batch + pc * g.b.rs + jc);
+          block.b_panel = nr;
+          block.b_depth = g.b.rs;
+          tail = nc % lanes;
+          if (tail) {
+            fill_panels(leaf, g.b, g.b.cs, g.b.rs,
+                        {tail_buffer, z, jc + nc - tail, tail, pc, kc, int(lanes)});
+          }
+        }
+        for (std::int64_t ic = rows.begin; ic < rows.end; ic += plan.mc) {
+          const std::int64_t mc = smaller(plan.mc, rows.end - ic);
+          set_a(block, a_buffer, ic, mc, pc, kc);
+          block.m = mc;
+          block.n = nc - tail;
+          block.target = target(ic, jc, pc, plan.kc);
+          if (block.n) leaf.block(block);
+          if (tail) {
+            GemmBlock rest = block;
+            rest.n = tail;
+            rest.b = tail_buffer;
+            rest.b_depth = lanes;
+            rest.target.column = jc + block.n;
+            leaf.block(rest);
+          }
+        }
+      }
+    }
+  }
+
+  void set_a(GemmBlock& block, void* a_buffer, std::int64_t ic, std::int64_t mc, std::int64_t pc,
+             std::int64_t kc) const {
+    if (plan.pack_a) {
+      fill_panels(leaf, g.a, g.a.rs, g.a.cs, {a_buffer, z, ic, mc, pc, kc, plan.mr});
+      block.a = a_buffer;
+    } else if (g.a.packed) {
+      const PackedOperand& p = *g.a.packed;
+      block.a = leaf.at(p.data, z * p.batch + pc * round_up(p.lines, p.width) + ic * kc);
+    } else {
+      block.a = leaf.at(g.a.data, z * g.a.batch + ic * g.a.rs + pc * g.a.cs);
+      block.a_panel = plan.mr * g.a.rs;
+      block.a_line = g.a.rs;
+      block.a_depth = g.a.cs;
+      return;
+    }
+    block.a_panel = plan.mr * kc;
+    block.a_line = 1;
+    block.a_depth = plan.mr;
+  }
+
+  static std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+};
+
+}  // namespace
+
+void gemm(DType dtype, const Gemm& problem) {
+  if (problem.m <= 0 || problem.n <= 0 || problem.batch <= 0) return;
+  const PackedOperand* const packed = problem.a.packed ? problem.a.packed : problem.b.packed;
+  const Leaves leaf(dtype, packed ? packed->target : active_target());
+
+  // The kernels store rows. A C that is stored by columns, and a column vector, are transposed.
+  const bool by_columns = problem.c.rs == 1 && problem.c.cs != 1 && problem.n > 1;
+  const bool column_vector = problem.n == 1 && problem.m > 1 && !problem.a.pack && !problem.b.pack;
+  const bool flip = (by_columns || column_vector) && !packed && problem.c.block == 0 &&
+                    problem.epilogue.residual.block == 0;
+  Gemm flipped;
+  if (flip) flipped = transposed(problem);
+  const Gemm& g = flip ? flipped : problem;
+
+  if (g.batch == 1) return Product(leaf, g, 0).run();
+  // Large entries are run one after another by all threads, small ones by one thread each.
+  const std::int64_t work = g.m * g.n * (g.k + 8);
+  if (work > (std::int64_t(1) << 24)) {
+    for (std::int64_t z = 0; z < g.batch; ++z) Product(leaf, g, z).run();
+    return;
+  }
+  const auto entries = [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t z = begin; z < end; ++z) Product(leaf, g, z).run();
+  };
+  const std::int64_t grain = ceil_div(std::int64_t(1) << 20, work);
+  if (g.batch <= grain) return entries(0, g.batch);
+  parallel_for(g.batch, grain, entries);
+}
+
+GemmShape gemm_shape_of(DType dtype) { return Leaves(dtype, active_target()).shape; }
+
+std::size_t packed_bytes(DType dtype, GemmSide side, std::int64_t lines, std::int64_t depth) {
+  const GemmShape shape = gemm_shape_of(dtype);
+  return std::size_t(round_up(lines, side == GemmSide::a ? shape.mr : shape.nr) * depth) *
+         itemsize(dtype);
+}
+
+PackedOperand pack_operand(DType dtype, GemmSide side, const Operand& operand, std::int64_t lines,
+                           std::int64_t depth, void* dst) {
+  const Target target = active_target();
+  const Leaves leaf(dtype, target);
+  const bool is_a = side == GemmSide::a;
+  const int width = is_a ? leaf.shape.mr : leaf.shape.nr;
+  const std::int64_t padded = round_up(lines, width);
+  const std::int64_t kc = depth_block(depth, leaf.shape.kc);
+  for (std::int64_t pc = 0; pc < depth; pc += kc) {
+    const std::int64_t now = depth - pc < kc ? depth - pc : kc;
+    const auto panels = [&](std::int64_t begin, std::int64_t end) {
+      fill_panels(leaf, operand, is_a ? operand.rs : operand.cs, is_a ? operand.cs : operand.rs,
+                  {leaf.at(dst, pc * padded + begin * now), 0, begin, end - begin, pc, now, width});
+    };
+    if (lines > 0) {
+      parallel_for(lines, round_up(ceil_div(std::int64_t(1) << 16, now), width), panels);
+    }
+  }
+  return {dst, target, width, lines, depth, 0};
+}
+
+}  // namespace gradsmith::kernels

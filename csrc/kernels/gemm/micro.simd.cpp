@@ -1,0 +1,199 @@
+// The micro-kernel: an M x (columns of `Vectors` registers) tile of C stays in registers while one
+// loop over the depth multiplies a column of A with a row of B:
+//
+//     acc[i][v] += A(i, p) * B(p, v)        one broadcast and `Vectors` fused multiply-adds a row
+//
+// Contract: gemm.h, GemmBlock. Any alignment. A is read by single elements (any strides), B by
+// whole registers. Tails in m are tiles with fewer rows, tails in n are tiles with fewer registers
+// whose last one is stored in part; nothing is ever computed twice or written twice.
+//
+// Constants. The tile must have at least latency x throughput accumulators (4 x 2 on Zen and
+// Intel since Skylake) and leave room for Vectors of B and a broadcast of A:
+//   avx2    16 registers:  6 x 2 accumulators + 2 + 1 = 15
+//   avx512  32 registers: 14 x 2 accumulators + 2 + 1 = 31
+//   neon    32 registers: 12 x 2 accumulators + 2 + 3 (A, four lanes a register) = 29
+//   scalar  16 SSE registers, no fused multiply-add: 4 x 2 + 2 + 2 = 12
+// A tile of one to three rows has too few accumulators to hide the latency, so it takes 8 or 4
+// registers of columns, from neighbouring panels.
+// kc: a panel of B (kc x nr) and two of A (kc x mr) fit in a first-level cache of 32 KiB; it is
+// the same for all targets, so that targets with fused multiply-add agree bit for bit.
+#include "kernels/gemm/gemm.h"
+#include "kernels/simd/vec.h"
+
+namespace gradsmith::kernels::GS_ISA {
+
+gemm_finish_fn gemm_finish_f32, gemm_finish_f64;  // finish.simd.cpp
+
+namespace {
+
+#if defined(GS_ISA_IS_avx2)
+constexpr int kMR = 6;
+#elif defined(GS_ISA_IS_avx512)
+#if defined(GS_EMULATED)
+constexpr int kMR = 5;  // the logic is the same and compiles in seconds
+#else
+constexpr int kMR = 14;
+#endif
+#elif defined(GS_ISA_IS_neon)
+constexpr int kMR = 12;
+#else
+constexpr int kMR = 4;
+#endif
+constexpr int kVectors = 2;  // registers in a panel of B
+template <class V>
+constexpr int kNR = kVectors * V::N;
+constexpr std::int64_t kKC = 320;
+
+GS_INLINE void finish(const GemmFinish& args, const float*) { gemm_finish_f32(args); }
+GS_INLINE void finish(const GemmFinish& args, const double*) { gemm_finish_f64(args); }
+
+template <class V>
+struct TileArgs {
+  const typename V::T* a;
+  const typename V::T* b;
+  std::int64_t row, column;  // inside the block
+  int columns;               // (Vectors - 1) * V::N < columns <= Vectors * V::N
+};
+
+// UnitLine: the rows of A are neighbours in memory (packed, or A stored by columns), so that their
+// addresses are constants off one pointer.
+template <class V, int M, int Vectors, bool UnitLine>
+void tile(const GemmBlock& args, const TileArgs<V>& t) {
+  using T = typename V::T;
+  const T* a = t.a;
+  const T* b = t.b;
+  const std::int64_t a_line = UnitLine ? 1 : args.a_line;
+  const std::int64_t a_depth = args.a_depth, b_depth = args.b_depth, b_panel = args.b_panel;
+  V acc[M][Vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) acc[i][v] = V::zero();
+  }
+  const GemmTarget& target = args.target;
+  const bool plain = target.c.cs == 1 && target.c.block == 0 && !target.epilogue;
+  T* c = static_cast<T*>(target.c.data) + (target.row + t.row) * target.c.rs +
+         (target.column + t.column);
+  if (plain) {  // the first and the last element of each row: C is on its way during the loop
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+      __builtin_prefetch(c + i * target.c.rs, 1);
+      __builtin_prefetch(c + i * target.c.rs + t.columns - 1, 1);
+    }
+  }
+  for (std::int64_t p = args.k; p > 0; --p) {
+    V row[Vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) {
+      row[v] = load(b + (v / kVectors) * b_panel + (v % kVectors) * V::N);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+      const V element = V::set(a[i * a_line]);
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) acc[i][v] = fma(element, row[v], acc[i][v]);
+    }
+    a += a_depth;
+    b += b_depth;
+  }
+
+  const int last = t.columns - (Vectors - 1) * V::N;
+  if (plain) {
+    const V alpha = V::set(T(target.alpha)), beta = V::set(T(target.beta));
+    const bool overwrite = target.beta == 0;
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i, c += target.c.rs) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) {
+        V value = alpha * acc[i][v];
+        T* const at = c + v * V::N;
+        if (v < Vectors - 1 || last == V::N) {
+          if (!overwrite) value = fma(beta, load(at), value);
+          store(at, value);
+        } else {
+          if (!overwrite) value = fma(beta, load_n(at, last), value);
+          store_n(at, value, last);
+        }
+      }
+    }
+    return;
+  }
+  alignas(64) T sums[M * Vectors * V::N];
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) store(sums + (i * Vectors + v) * V::N, acc[i][v]);
+  }
+  GemmFinish rest{M, t.columns, sums, Vectors * V::N, target};
+  rest.target.row += t.row;
+  rest.target.column += t.column;
+  finish(rest, sums);
+}
+
+template <class V>
+using TileFn = void(const GemmBlock& args, const TileArgs<V>& t);
+
+constexpr int widest(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : kVectors; }
+
+template <class V, int M, int Vectors>
+TileFn<V>* pick_line(bool unit_line) {
+  return unit_line ? &tile<V, M, Vectors, true> : &tile<V, M, Vectors, false>;
+}
+template <class V, int M = kMR>
+TileFn<V>* pick(int rows, int vectors, bool unit_line) {
+  if constexpr (M > 1) {
+    if (rows < M) return pick<V, M - 1>(rows, vectors, unit_line);
+  }
+  if constexpr (widest(M) >= 8) {
+    if (vectors == 8) return pick_line<V, M, 8>(unit_line);
+  }
+  if constexpr (widest(M) >= 4) {
+    if (vectors == 4) return pick_line<V, M, 4>(unit_line);
+  }
+  return vectors == 2 ? pick_line<V, M, 2>(unit_line) : pick_line<V, M, 1>(unit_line);
+}
+
+template <class V>
+GS_INLINE void block(const GemmBlock& args) {
+  using T = typename V::T;
+  const T* const a = static_cast<const T*>(args.a);
+  const T* const b = static_cast<const T*>(args.b);
+  const bool unit_line = args.a_line == 1;
+  const int mr = args.mr;
+  const std::int64_t m_full = args.m / mr * mr;
+  const int m_tail = int(args.m - m_full);
+  const int wide = widest(args.m < mr ? int(args.m) : mr);
+  int vectors = 0;
+  TileFn<V>* full = nullptr;
+  TileFn<V>* tail = nullptr;
+  for (std::int64_t jr = 0; jr < args.n; jr += vectors * V::N) {
+    const std::int64_t left = (args.n - jr + V::N - 1) / V::N;
+    const int now = left >= wide ? wide : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    if (now != vectors) {
+      vectors = now;
+      if (m_full) full = pick<V>(mr, vectors, unit_line);
+      if (m_tail) tail = pick<V>(m_tail, vectors, unit_line);
+    }
+    TileArgs<V> t;
+    t.b = b + jr / kNR<V> * args.b_panel + jr % kNR<V>;
+    t.column = jr;
+    t.columns = args.n - jr < vectors * V::N ? int(args.n - jr) : vectors * V::N;
+    t.a = a;
+    for (t.row = 0; t.row < m_full; t.row += mr, t.a += args.a_panel) full(args, t);
+    if (m_tail) tail(args, t);
+  }
+}
+
+template <class V>
+void shape_of(GemmShape& shape) {
+  shape = {kMR, kNR<V>, V::N, kKC};
+}
+
+}  // namespace
+
+void gemm_block_f32(const GemmBlock& args) { block<F32>(args); }
+void gemm_block_f64(const GemmBlock& args) { block<F64>(args); }
+void gemm_shape_f32(GemmShape& shape) { shape_of<F32>(shape); }
+void gemm_shape_f64(GemmShape& shape) { shape_of<F64>(shape); }
+
+}  // namespace gradsmith::kernels::GS_ISA

@@ -1,0 +1,131 @@
+// The formulas of gemm.h in plain loops with sums in double.
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/gemm/gemm.h"
+
+namespace gradsmith::kernels::reference {
+namespace {
+
+template <class T, class Pointer>
+std::int64_t index_of(const MatViewOf<Pointer>& view, std::int64_t i, std::int64_t j) {
+  if (view.block == 0) return i * view.rs + j * view.cs;
+  return i * view.rs + j / view.block * view.block_stride + j % view.block * view.cs;
+}
+
+double activate(double x, Activation activation, double slope) {
+  constexpr double kSqrtHalf = 0.70710678118654752440, kSqrtTwoOverPi = 0.79788456080286535588;
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return x < 0 ? 0 : x;
+    case Activation::leaky_relu:
+      return x < 0 ? slope * x : x;
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::gelu:
+      return 0.5 * x * std::erfc(-x * kSqrtHalf);
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(kSqrtTwoOverPi * (x + 0.044715 * x * x * x)));
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
+  }
+  return x;
+}
+
+template <class T>
+void put(const GemmTarget& t, std::int64_t ir, std::int64_t jr, double sum) {
+  const std::int64_t i = t.row + ir, j = t.column + jr;
+  T& c = static_cast<T*>(t.c.data)[index_of<T>(t.c, i, j)];
+  double value = t.alpha * sum;
+  if (t.beta != 0) value += t.beta * double(c);
+  if (const Epilogue* e = t.epilogue) {
+    if (e->bias.data)
+      value += double(static_cast<const T*>(e->bias.data)[index_of<T>(e->bias, i, j)]);
+    if (e->residual.data) {
+      value += double(static_cast<const T*>(e->residual.data)[index_of<T>(e->residual, i, j)]);
+    }
+    value = activate(value, e->activation, e->slope);
+  }
+  c = T(value);
+}
+
+constexpr int kTile = 4;
+
+template <class T>
+void block(const GemmBlock& args) {
+  const T* a = static_cast<const T*>(args.a);
+  const T* b = static_cast<const T*>(args.b);
+  for (std::int64_t i = 0; i < args.m; ++i) {
+    for (std::int64_t j = 0; j < args.n; ++j) {
+      const T* row = a + i / args.mr * args.a_panel + i % args.mr * args.a_line;
+      const T* column = b + j / kTile * args.b_panel + j % kTile;
+      double sum = 0;
+      for (std::int64_t p = 0; p < args.k; ++p) {
+        sum += double(row[p * args.a_depth]) * double(column[p * args.b_depth]);
+      }
+      put<T>(args.target, i, j, sum);
+    }
+  }
+}
+
+template <class T>
+void finish(const GemmFinish& args) {
+  const T* sums = static_cast<const T*>(args.sums);
+  for (std::int64_t i = 0; i < args.m; ++i) {
+    for (std::int64_t j = 0; j < args.n; ++j) {
+      put<T>(args.target, i, j, sums ? double(sums[i * args.sums_rs + j]) : 0.0);
+    }
+  }
+}
+
+template <class T>
+void pack(const GemmPack& args) {
+  const PackRequest& r = args.request;
+  const T* src = static_cast<const T*>(args.src);
+  T* dst = static_cast<T*>(r.dst);
+  for (std::int64_t panel = 0; panel * r.width < r.lines; ++panel) {
+    for (std::int64_t p = 0; p < r.depth; ++p) {
+      for (int l = 0; l < r.width; ++l) {
+        const std::int64_t line = panel * r.width + l;
+        dst[(panel * r.depth + p) * r.width + l] =
+            line < r.lines ? src[(r.first + line) * args.line + (r.depth0 + p) * args.depth] : T(0);
+      }
+    }
+  }
+}
+
+template <class T>
+void gemv(const GemvBlock& args, std::int64_t line, std::int64_t depth) {
+  const T* a = static_cast<const T*>(args.a);
+  const T* x = static_cast<const T*>(args.x);
+  for (std::int64_t i = 0; i < args.lines; ++i) {
+    double sum = 0;
+    for (std::int64_t p = 0; p < args.k; ++p) sum += double(a[i * line + p * depth]) * double(x[p]);
+    static_cast<T*>(args.y)[i] = T(sum);
+  }
+}
+
+}  // namespace
+
+// One depth block, so that nothing is rounded before the end.
+void gemm_shape_f32(GemmShape& shape) {
+  shape = {kTile, kTile, 1, std::numeric_limits<std::int64_t>::max() / 64};
+}
+void gemm_shape_f64(GemmShape& shape) { gemm_shape_f32(shape); }
+void gemm_pack_f32(const GemmPack& args) { pack<float>(args); }
+void gemm_pack_f64(const GemmPack& args) { pack<double>(args); }
+void gemm_block_f32(const GemmBlock& args) { block<float>(args); }
+void gemm_block_f64(const GemmBlock& args) { block<double>(args); }
+void gemm_finish_f32(const GemmFinish& args) { finish<float>(args); }
+void gemm_finish_f64(const GemmFinish& args) { finish<double>(args); }
+void gemv_dot_f32(const GemvBlock& args) { gemv<float>(args, args.stride, 1); }
+void gemv_dot_f64(const GemvBlock& args) { gemv<double>(args, args.stride, 1); }
+void gemv_axpy_f32(const GemvBlock& args) { gemv<float>(args, 1, args.stride); }
+void gemv_axpy_f64(const GemvBlock& args) { gemv<double>(args, 1, args.stride); }
+
+}  // namespace gradsmith::kernels::reference

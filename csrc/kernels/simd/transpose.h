@@ -1,0 +1,120 @@
+// In-register transposition of N vectors of N lanes: afterwards lane j of r[i] is what lane i of
+// r[j] was. First within 16-byte lanes (unpack), then whole 16-byte lanes between registers.
+#pragma once
+#include "kernels/simd/vec.h"
+
+namespace gradsmith::kernels::GS_ISA {
+namespace {
+
+#if defined(GS_ISA_IS_avx2)
+
+GS_INLINE void transpose(F32 (&r)[8]) {
+  __m256 t[8];
+  for (int i = 0; i < 8; i += 4) {
+    const __m256 ab_lo = _mm256_unpacklo_ps(r[i].v, r[i + 1].v);
+    const __m256 ab_hi = _mm256_unpackhi_ps(r[i].v, r[i + 1].v);
+    const __m256 cd_lo = _mm256_unpacklo_ps(r[i + 2].v, r[i + 3].v);
+    const __m256 cd_hi = _mm256_unpackhi_ps(r[i + 2].v, r[i + 3].v);
+    t[i] = _mm256_shuffle_ps(ab_lo, cd_lo, 0x44);
+    t[i + 1] = _mm256_shuffle_ps(ab_lo, cd_lo, 0xee);
+    t[i + 2] = _mm256_shuffle_ps(ab_hi, cd_hi, 0x44);
+    t[i + 3] = _mm256_shuffle_ps(ab_hi, cd_hi, 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i].v = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+    r[i + 4].v = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+  }
+}
+
+GS_INLINE void transpose(F64 (&r)[4]) {
+  const __m256d ab_lo = _mm256_unpacklo_pd(r[0].v, r[1].v);
+  const __m256d ab_hi = _mm256_unpackhi_pd(r[0].v, r[1].v);
+  const __m256d cd_lo = _mm256_unpacklo_pd(r[2].v, r[3].v);
+  const __m256d cd_hi = _mm256_unpackhi_pd(r[2].v, r[3].v);
+  r[0].v = _mm256_permute2f128_pd(ab_lo, cd_lo, 0x20);
+  r[1].v = _mm256_permute2f128_pd(ab_hi, cd_hi, 0x20);
+  r[2].v = _mm256_permute2f128_pd(ab_lo, cd_lo, 0x31);
+  r[3].v = _mm256_permute2f128_pd(ab_hi, cd_hi, 0x31);
+}
+
+#elif defined(GS_ISA_IS_avx512)
+
+// 16-byte lanes of a, then of b, as `Pick` says. Through the integer form, which SIMDe has too.
+template <int Pick>
+GS_INLINE __m512 pick_lanes(__m512 a, __m512 b) {
+  return _mm512_castsi512_ps(
+      _mm512_shuffle_i32x4(_mm512_castps_si512(a), _mm512_castps_si512(b), Pick));
+}
+template <int Pick>
+GS_INLINE __m512d pick_lanes(__m512d a, __m512d b) {
+  return _mm512_castsi512_pd(
+      _mm512_shuffle_i32x4(_mm512_castpd_si512(a), _mm512_castpd_si512(b), Pick));
+}
+
+// t[4 * g + j]: in 16-byte lane l, column 4 * l + j of rows 4 * g to 4 * g + 3.
+GS_INLINE void transpose(F32 (&r)[16]) {
+  __m512 t[16];
+  for (int i = 0; i < 16; i += 4) {
+    const __m512 ab_lo = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+    const __m512 ab_hi = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+    const __m512 cd_lo = _mm512_unpacklo_ps(r[i + 2].v, r[i + 3].v);
+    const __m512 cd_hi = _mm512_unpackhi_ps(r[i + 2].v, r[i + 3].v);
+    t[i] = _mm512_shuffle_ps(ab_lo, cd_lo, 0x44);
+    t[i + 1] = _mm512_shuffle_ps(ab_lo, cd_lo, 0xee);
+    t[i + 2] = _mm512_shuffle_ps(ab_hi, cd_hi, 0x44);
+    t[i + 3] = _mm512_shuffle_ps(ab_hi, cd_hi, 0xee);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512 even_lo = pick_lanes<0x88>(t[j], t[4 + j]);
+    const __m512 odd_lo = pick_lanes<0xdd>(t[j], t[4 + j]);
+    const __m512 even_hi = pick_lanes<0x88>(t[8 + j], t[12 + j]);
+    const __m512 odd_hi = pick_lanes<0xdd>(t[8 + j], t[12 + j]);
+    r[j].v = pick_lanes<0x88>(even_lo, even_hi);
+    r[4 + j].v = pick_lanes<0x88>(odd_lo, odd_hi);
+    r[8 + j].v = pick_lanes<0xdd>(even_lo, even_hi);
+    r[12 + j].v = pick_lanes<0xdd>(odd_lo, odd_hi);
+  }
+}
+
+GS_INLINE void transpose(F64 (&r)[8]) {
+  __m512d t[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm512_unpacklo_pd(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_pd(r[i].v, r[i + 1].v);
+  }
+  for (int j = 0; j < 2; ++j) {
+    const __m512d even_lo = pick_lanes<0x88>(t[j], t[2 + j]);
+    const __m512d odd_lo = pick_lanes<0xdd>(t[j], t[2 + j]);
+    const __m512d even_hi = pick_lanes<0x88>(t[4 + j], t[6 + j]);
+    const __m512d odd_hi = pick_lanes<0xdd>(t[4 + j], t[6 + j]);
+    r[j].v = pick_lanes<0x88>(even_lo, even_hi);
+    r[2 + j].v = pick_lanes<0x88>(odd_lo, odd_hi);
+    r[4 + j].v = pick_lanes<0xdd>(even_lo, even_hi);
+    r[6 + j].v = pick_lanes<0xdd>(odd_lo, odd_hi);
+  }
+}
+
+#else  // 16-byte vectors: the compiler finds the unpacks
+
+GS_INLINE void transpose(F32 (&r)[4]) {
+  float t[16];
+  for (int i = 0; i < 4; ++i) store(t + 4 * i, r[i]);
+  for (int i = 0; i < 4; ++i) {
+    const float column[4] = {t[i], t[4 + i], t[8 + i], t[12 + i]};
+    r[i] = load(column);
+  }
+}
+
+GS_INLINE void transpose(F64 (&r)[2]) {
+  double t[4];
+  for (int i = 0; i < 2; ++i) store(t + 2 * i, r[i]);
+  for (int i = 0; i < 2; ++i) {
+    const double column[2] = {t[i], t[2 + i]};
+    r[i] = load(column);
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace gradsmith::kernels::GS_ISA
