@@ -70,18 +70,20 @@ def write_file(
     """Write atomically: the file at `path` is the old one or the whole new one, never a part."""
     # Wide elements first, so that every tensor is aligned to its element size.
     order = sorted(tensors, key=lambda name: (-_DTYPES[tensors[name].code].itemsize, name))
-    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    entries: dict[str, Any] = {}
     arrays, at = [], 0
     for name in order:
         code, array = tensors[name]
         array = np.ascontiguousarray(array, dtype=_DTYPES[code]).reshape(array.shape)
-        header[name] = {
+        entries[name] = {
             "dtype": code,
             "shape": list(array.shape),
             "data_offsets": [at, at + array.nbytes],
         }
         at += array.nbytes
         arrays.append(array)
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    header.update((name, entries[name]) for name in tensors)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > _MAX_HEADER_BYTES:

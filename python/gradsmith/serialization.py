@@ -87,7 +87,7 @@ def _tensor(name: str, stored: Stored) -> Tensor:
             f"tensors can be {', '.join(_TENSOR_CODES)}"
         )
     if stored.code == BF16:
-        wide = (stored.array.astype(np.uint32) << 16).view(np.float32)
+        wide = (np.atleast_1d(stored.array).astype(np.uint32) << 16).view(np.float32)
         return gs.from_numpy(wide.reshape(stored.array.shape)).to(gs.bfloat16)
     return gs.from_numpy(stored.array)
 

@@ -1,0 +1,366 @@
+"""Modules: registration, state, containers, checks, initial values, summary."""
+
+import math
+
+import gradsmith as gs
+import numpy as np
+import pytest
+from gradsmith import nn
+from gradsmith.nn import functional as F
+from gradsmith.nn import init
+from gradsmith.nn.utils import (
+    clip_grad_norm_,
+    clip_grad_value_,
+    parameters_to_vector,
+    vector_to_parameters,
+)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU())
+        self.head = nn.Linear(3, 2)
+        self.register_buffer("scale", gs.ones(2))
+        self.register_buffer("scratch", gs.zeros(5), persistent=False)
+
+    def forward(self, x):
+        return self.head(self.body(x)) * self.scale
+
+
+NAMES = [
+    "scale",
+    "body.0.weight",
+    "body.0.bias",
+    "body.1.weight",
+    "body.1.bias",
+    "body.1.running_mean",
+    "body.1.running_var",
+    "body.1.num_batches_tracked",
+    "head.weight",
+    "head.bias",
+]
+
+
+def values(module):
+    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
+
+
+def test_registration_and_names():
+    net = Net()
+    assert list(net.state_dict()) == NAMES
+    assert [n for n, _ in net.named_parameters()] == [
+        n for n in NAMES if "running" not in n and "num_" not in n and n != "scale"
+    ]
+    assert [n for n, _ in net.named_modules()] == ["", "body", "body.0", "body.1", "body.2", "head"]
+    assert [n for n, _ in net.named_children()] == ["body", "head"]
+    assert net.get_submodule("body.1") is net.body[1]
+    with pytest.raises(AttributeError, match=r"no sub-module 'x'.*body\.x"):
+        net.get_submodule("body.x")
+    assert all(isinstance(p, nn.Parameter) and p.requires_grad for p in net.parameters())
+    assert "head" in dir(net)
+
+
+def test_attribute_rules():
+    net = Net()
+    with pytest.raises(TypeError, match="holds a Module; cannot assign a int"):
+        net.head = 3
+    with pytest.raises(TypeError, match="holds a Tensor"):
+        net.scale = "x"
+    net.scale = gs.zeros(2)
+    assert net(gs.ones(2, 4)).detach().numpy().sum() == 0
+    net.head = nn.Identity()
+    assert "head.weight" not in net.state_dict()
+    del net.head
+    with pytest.raises(AttributeError, match="no attribute 'head'"):
+        _ = net.head
+    with pytest.raises(KeyError, match=r"without dots"):
+        net.register_buffer("a.b", None)
+    with pytest.raises(KeyError, match="already has an attribute 'forward'"):
+        net.register_parameter("forward", None)
+    with pytest.raises(TypeError, match="must be a Parameter"):
+        net.register_parameter("p", gs.ones(1))
+
+    class Early(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(1, 1)
+
+    with pytest.raises(AttributeError, match=r"super\(\).__init__\(\) before assigning 'layer'"):
+        Early()
+
+
+def test_parameter_shares_memory_and_is_a_leaf():
+    data = gs.zeros(3)
+    param = nn.Parameter(data)
+    data.fill_(2)
+    assert param.detach().numpy().tolist() == [2, 2, 2]
+    assert param.is_leaf and param.requires_grad and isinstance(param, gs.Tensor)
+    (param * param).sum().backward()
+    assert param.grad.numpy().tolist() == [4, 4, 4]
+    assert not nn.Parameter(data, requires_grad=False).requires_grad
+    assert repr(param).startswith("Parameter containing")
+    with pytest.raises(TypeError, match="data must be a Tensor, got list"):
+        nn.Parameter([1.0])
+
+
+def test_load_state_dict_checks_first_and_reports():
+    net, other = Net(), Net()
+    report = net.load_state_dict(other.state_dict())
+    assert report.missing_keys == [] and report.unexpected_keys == []
+    for name, value in values(other).items():
+        assert (values(net)[name] == value).all()
+
+    before = values(net)
+    bad = Net().state_dict()
+    bad["head.bias"] = gs.zeros(7)
+    with pytest.raises(
+        ValueError, match=r"'head.bias' has shape \(7,\), the module expects \(2,\)"
+    ):
+        net.load_state_dict(bad)
+    assert all((values(net)[name] == value).all() for name, value in before.items())
+
+    partial = {"head.bias": gs.ones(2), "extra": gs.ones(1)}
+    with pytest.raises(ValueError, match=r"missing .*'scale'.* unexpected \['extra'\]"):
+        net.load_state_dict(partial)
+    report = net.load_state_dict(partial, strict=False)
+    assert report.unexpected_keys == ["extra"] and len(report.missing_keys) == len(NAMES) - 1
+    assert net.head.bias.detach().numpy().tolist() == [1, 1]
+    with pytest.raises(TypeError, match="must be a mapping, got list"):
+        net.load_state_dict([])
+    with pytest.raises(TypeError, match=r"'head.bias' must be a Tensor"):
+        net.load_state_dict({"head.bias": np.ones(2)}, strict=False)
+
+
+def test_load_state_dict_converts_dtype():
+    net = nn.Linear(2, 2)
+    net.load_state_dict({"weight": gs.ones(2, 2, dtype=gs.float64), "bias": gs.ones(2)})
+    assert net.weight.dtype == gs.float32 and net.weight.detach().numpy().sum() == 4
+
+
+def test_modes_apply_freeze_and_zero_grad():
+    net = Net()
+    assert net.eval() is net and not any(m.training for m in net.modules())
+    net.train()
+    assert all(m.training for m in net.modules())
+    with pytest.raises(TypeError, match="mode must be a bool"):
+        net.train("yes")
+    seen = []
+    net.apply(lambda m: seen.append(type(m).__name__))
+    assert seen == ["Linear", "BatchNorm1d", "ReLU", "Sequential", "Linear", "Net"]
+    net(gs.rand(4, 4)).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.zero_grad(set_to_none=False)
+    assert all(p.grad.numpy().sum() == 0 for p in net.parameters())
+    net.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
+    net.requires_grad_(False)
+    assert not net(gs.rand(4, 4)).requires_grad
+
+
+def test_hooks():
+    net = nn.Linear(2, 2)
+    calls = []
+    with net.register_forward_pre_hook(lambda m, args: (args[0] * 0,)):
+        handle = net.register_forward_hook(lambda m, args, out: calls.append(out.shape))
+        assert (net(gs.ones(3, 2)) - net.bias).abs().sum().item() == 0
+    handle.remove()
+    handle.remove()
+    net(gs.ones(1, 2))
+    assert calls == [(3, 2)]
+    with net.register_forward_hook(lambda m, args, out: out * 0):
+        assert net(gs.ones(1, 2)).abs().sum().item() == 0
+
+
+def test_to_converts_floats_only_and_keeps_ties():
+    net = Net()
+    net.tied = net.head
+    net.double()
+    assert net.tied is net.head and net.head.weight.dtype == gs.float64
+    assert net.body[1].running_var.dtype == gs.float64
+    assert net.body[1].num_batches_tracked.dtype == gs.int64
+    weight = net.head.weight
+    assert net.to("cpu").head.weight is weight
+    assert net(gs.ones(2, 4, dtype=gs.float64)).dtype == gs.float64
+    with pytest.raises(TypeError, match="must be floating"):
+        net.to(gs.int64)
+    with pytest.raises(TypeError, match="expected a dtype or a device"):
+        net.to(3)
+
+
+def test_repr_is_a_tree():
+    assert repr(nn.Linear(2, 3)) == "Linear(in_features=2, out_features=3, bias=True)"
+    text = repr(Net())
+    assert text.splitlines()[0] == "Net(" and "    (0): Linear(in_features=4" in text
+
+
+def test_sequential():
+    layers = [nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)]
+    net = nn.Sequential(*layers)
+    assert len(net) == 3 and list(net) == layers and net[-1] is layers[2]
+    assert list(net[1:].state_dict()) == ["1.weight", "1.bias"] and net[1:][0] is layers[1]
+    net.append(nn.Sigmoid()).insert(1, nn.Tanh())
+    assert [type(m).__name__ for m in net] == ["Linear", "Tanh", "ReLU", "Linear", "Sigmoid"]
+    del net[1]
+    net[0] = nn.Identity()
+    assert net(gs.ones(1, 2)).shape == (1, 1)
+    with pytest.raises(IndexError, match="index 9 out of range for 4"):
+        net[9]
+    named = nn.Sequential({"a": nn.Linear(1, 1)})
+    assert list(named.state_dict()) == ["a.weight", "a.bias"]
+
+
+def test_module_list_and_dict():
+    items = nn.ModuleList([nn.Linear(1, 1)])
+    items.extend([nn.ReLU()])
+    assert len(items) == 2 and list(items.state_dict()) == ["0.weight", "0.bias"]
+    with pytest.raises(NotImplementedError, match="ModuleList does not define forward"):
+        items(1)
+    table = nn.ModuleDict({"a": nn.Linear(1, 1)})
+    table["b"] = nn.ReLU()
+    assert "b" in table and list(table) == ["a", "b"] and len(table) == 2
+    del table["a"]
+    assert list(table.keys()) == ["b"]
+    with pytest.raises(TypeError, match="must be a Module"):
+        table["c"] = 1
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "text"),
+    [
+        (lambda: nn.Linear(-1, 2), ValueError, "in_features must be at least 0, got -1"),
+        (lambda: nn.Linear(1.5, 2), TypeError, "in_features must be an int, got float"),
+        (lambda: nn.Conv2d(3, 4, 0), ValueError, "kernel_size must be at least 1, got 0"),
+        (lambda: nn.Conv2d(3, 4, 3, stride=0), ValueError, "stride must be at least 1"),
+        (lambda: nn.Conv2d(3, 4, 3, dilation=-1), ValueError, "dilation must be at least 1"),
+        (lambda: nn.Conv2d(3, 4, (3, 3, 3)), ValueError, "an int or 2 ints"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, r"in_channels \(3\) must be divisible"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="all"), ValueError, "one of same, valid"),
+        (lambda: nn.Conv2d(3, 4, 2, padding="same"), ValueError, "to be even"),
+        (lambda: nn.Conv2d(3, 4, 3, padding_mode="circular"), ValueError, "padding_mode"),
+        (lambda: nn.MaxPool2d(2, stride=0), ValueError, "MaxPool2d: stride"),
+        (lambda: nn.Dropout(1.5), ValueError, r"p must lie in \[0, 1\], got 1.5"),
+        (lambda: nn.Dropout(float("nan")), ValueError, "got nan"),
+        (lambda: nn.GroupNorm(3, 4), ValueError, "must be divisible by num_groups"),
+        (lambda: nn.LayerNorm(()), ValueError, "at least one axis"),
+        (lambda: nn.Embedding(3, 2, padding_idx=3), ValueError, "padding_idx"),
+        (lambda: nn.LSTM(2, 0), ValueError, "hidden_size must be at least 1"),
+        (lambda: nn.GELU("fast"), ValueError, "one of none, tanh"),
+        (lambda: nn.MSELoss("avg"), ValueError, "one of mean, sum, none; got 'avg'"),
+        (lambda: nn.CrossEntropyLoss(label_smoothing=1.1), ValueError, "label_smoothing"),
+        (lambda: nn.Hardtanh(1.0, -1.0), ValueError, "must not exceed"),
+        (lambda: nn.BatchNorm2d(3)(gs.zeros(2, 3)), ValueError, r"\(N, C, H, W\), got \(2, 3\)"),
+        (lambda: nn.LSTM(2, 3)(gs.zeros(4, 1, 5)), ValueError, "5 features, input_size is 2"),
+        (
+            lambda: nn.LSTM(2, 3)(gs.zeros(4, 1, 2), (gs.zeros(1, 2, 3), gs.zeros(1, 1, 3))),
+            ValueError,
+            r"h_0 must have shape \(1, 1, 3\), got \(1, 2, 3\)",
+        ),
+        (lambda: nn.LSTMCell(2, 3)(gs.zeros(4, 5)), ValueError, "LSTMCell: input must have shape"),
+    ],
+)
+def test_bad_arguments(build, error, text):
+    with pytest.raises(error, match=text):
+        build()
+
+
+def test_initial_values():
+    gs.manual_seed(0)
+    layer = nn.Linear(100, 200)
+    assert 0.09 < np.abs(layer.weight.detach().numpy()).max() <= 0.1
+    assert 0.09 < np.abs(layer.bias.detach().numpy()).max() <= 0.1
+    w = gs.empty(300, 400)
+    checks = [
+        (init.xavier_uniform_, math.sqrt(2 / 700)),
+        (init.xavier_normal_, math.sqrt(2 / 700)),
+        (init.kaiming_uniform_, math.sqrt(2 / 400)),
+        (
+            lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"),
+            math.sqrt(2 / 300),
+        ),
+        (lambda t: init.normal_(t, 1.0, 0.5), 0.5),
+        (lambda t: init.trunc_normal_(t, 0.0, 1.0, -2.0, 2.0), 0.8796),
+        (lambda t: init.trunc_normal_(t, 0.0, 1.0, 3.0, 4.0), 0.2223),
+    ]
+    for fill, deviation in checks:
+        assert fill(w) is w
+        assert w.numpy().std() == pytest.approx(deviation, rel=0.02)
+    assert w.numpy().min() >= 3 and w.numpy().max() <= 4
+    for shape in ((20, 30), (30, 20), (8, 2, 3)):
+        q = init.orthogonal_(gs.empty(*shape)).numpy().reshape(shape[0], -1)
+        gram = q @ q.T if q.shape[0] <= q.shape[1] else q.T @ q
+        np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-5)
+    assert (init.eye_(gs.empty(2, 3)).numpy() == np.eye(2, 3)).all()
+    image = gs.rand(1, 4, 5, 5)
+    same = F.conv2d(image, init.dirac_(gs.empty(4, 2, 3, 3), groups=2), None, 1, 1, 1, 2)
+    np.testing.assert_allclose(same.numpy(), image.numpy(), rtol=1e-6)
+    zeros = (init.sparse_(gs.empty(10, 6), 0.3).numpy() == 0).sum(0)
+    assert (zeros == 3).all()
+    for bad in (lambda: init.fans(gs.empty(3)), lambda: init.trunc_normal_(w, a=1.0, b=0.0)):
+        with pytest.raises(ValueError):
+            bad()
+    with pytest.raises(ValueError, match="nonlinearity must be one of"):
+        init.calculate_gain("cube")
+
+
+def test_same_seed_same_values():
+    def build():
+        gs.manual_seed(3)
+        return values(nn.Sequential(nn.Conv2d(2, 3, 3), nn.LSTM(3, 4), nn.Embedding(5, 6)))
+
+    first, second = build(), build()
+    assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_embedding_padding_row():
+    layer = nn.Embedding(4, 3, padding_idx=-1)
+    assert layer.padding_idx == 3 and layer.weight.detach().numpy()[3].sum() == 0
+    layer(gs.tensor([0, 3, 3])).sum().backward()
+    assert layer.weight.grad.numpy().sum(1).tolist() == [3, 0, 0, 0]
+
+
+def test_summary():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+    summary = net.summary((2, 1, 4, 4))
+    assert summary.parameters == summary.trainable == 40 + 130 and summary.buffers == 0
+    conv, relu, dense = 2 * 4 * 16 * (2 * 9 + 1), 2 * 64, 2 * 2 * (2 * 64 + 1)
+    assert summary.flops == conv + relu + dense
+    assert [row.output_shape for row in summary.rows][1:] == [
+        "(2, 4, 4, 4)",
+        "(2, 4, 4, 4)",
+        "(2, 64)",
+        "(2, 2)",
+    ]
+    assert "170 parameters (170 trainable)" in str(summary) and net.training
+    lstm = nn.LSTM(3, 5, num_layers=2, bidirectional=True).summary((7, 2, 3))
+    assert lstm.flops == 14 * 5 * 2 * (8 * 8 + 14 + 8 * 15 + 14)
+    assert lstm.rows[0].output_shape == "(7, 2, 10), (4, 2, 5), (4, 2, 5)"
+    with pytest.raises(TypeError, match="input_size must be a shape"):
+        net.summary("4")
+
+
+def test_clipping():
+    params = [nn.Parameter(gs.zeros(2)), nn.Parameter(gs.zeros(1)), nn.Parameter(gs.zeros(1))]
+    params[0].grad, params[1].grad = gs.tensor([3.0, 0.0]), gs.tensor([4.0])
+    assert clip_grad_norm_(params, 1.0).item() == pytest.approx(5.0)
+    np.testing.assert_allclose(params[0].grad.numpy(), [0.6, 0], rtol=1e-5)
+    assert clip_grad_norm_(params, 10.0).item() == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_allclose(params[1].grad.numpy(), [0.8], rtol=1e-5)
+    assert clip_grad_norm_(params, 9.0, math.inf).item() == pytest.approx(0.8, rel=1e-5)
+    clip_grad_value_(params, 0.7)
+    np.testing.assert_allclose(params[1].grad.numpy(), [0.7], rtol=1e-6)
+    assert clip_grad_norm_(params[2], 1.0).item() == 0
+    params[1].grad = gs.tensor([math.nan])
+    with pytest.raises(ValueError, match="norm of the gradients is nan"):
+        clip_grad_norm_(params, 1.0, error_if_nonfinite=True)
+    with pytest.raises(ValueError, match="must not be negative"):
+        clip_grad_norm_(params, -1.0)
+
+
+def test_parameter_vector():
+    net = nn.Linear(2, 3)
+    vector = parameters_to_vector(net.parameters())
+    assert vector.shape == (9,)
+    vector_to_parameters(gs.arange(9).to(gs.float32), net.parameters())
+    assert net.bias.detach().numpy().tolist() == [6, 7, 8]
+    with pytest.raises(ValueError, match=r"must have shape \(9,\), got \(8,\)"):
+        vector_to_parameters(gs.zeros(8), net.parameters())

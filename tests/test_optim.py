@@ -1,0 +1,331 @@
+"""Optimizers and schedules: formulas, groups, state, checks, and torch where installed."""
+
+import math
+
+import gradsmith as gs
+import numpy as np
+import pytest
+from gradsmith import nn, optim
+from gradsmith.optim import lr_scheduler as lrs
+
+TARGET = np.linspace(-1, 1, 6).reshape(2, 3)
+START = np.arange(6.0).reshape(2, 3) / 3
+
+
+def problem():
+    """Two parameters with different gradients."""
+    return [nn.Parameter(gs.tensor(START)), nn.Parameter(gs.tensor(START[0] - 1))]
+
+
+def set_grads(params, step):
+    """The gradient of (p - target)^2 (1 + step % 3) / 2, computed by the tape."""
+    for p, target in zip(params, (TARGET, TARGET[1]), strict=True):
+        p.grad = None
+        (((p - gs.tensor(target)) ** 2).sum() * ((1 + step % 3) / 2)).backward()
+
+
+def run(make, steps=12):
+    params = problem()
+    optimizer = make(params)
+    for step in range(steps):
+        set_grads(params, step)
+        optimizer.step()
+    return [p.detach().numpy().copy() for p in params], optimizer
+
+
+OPTIONS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.01, "momentum": 0.5, "maximize": True}),
+    ("Adam", {"lr": 0.1}),
+    ("Adam", {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.1, "amsgrad": True, "betas": (0.5, 0.6)}),
+    ("Adam", {"lr": 0.1, "maximize": True}),
+    ("AdamW", {"lr": 0.1}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
+    ("RMSprop", {"lr": 0.1}),
+    ("RMSprop", {"lr": 0.1, "momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.3}),
+    ("Adagrad", {"lr": 0.3, "lr_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_same_steps_as_torch(name, options):
+    torch = pytest.importorskip("torch")
+    ours, _ = run(lambda params: getattr(optim, name)(params, **options))
+    params = [torch.nn.Parameter(torch.tensor(p)) for p in (START, START[0] - 1)]
+    optimizer = getattr(torch.optim, name)(params, **options)
+    for step in range(12):
+        for p, target in zip(params, (TARGET, TARGET[1]), strict=True):
+            p.grad = (p.detach() - torch.tensor(target)) * (1 + step % 3)
+        optimizer.step()
+    for mine, other in zip(ours, params, strict=True):
+        np.testing.assert_allclose(mine, other.detach().numpy(), rtol=1e-10)
+
+
+def test_sgd_and_adam_against_their_formulas():
+    def gradient(p, step):
+        return (p - TARGET) * (1 + step % 3)
+
+    p, v = START.copy(), None
+    q, m, s = START.copy(), 0.0, 0.0
+    for step in range(12):
+        g = gradient(p, step) + 0.1 * p
+        v = g if v is None else 0.9 * v + g
+        p = p - 0.05 * v
+        g = gradient(q, step)
+        m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g * g
+        t = step + 1
+        q = q * (1 - 0.05 * 0.2)
+        q = q - 0.05 * (m / (1 - 0.9**t)) / (np.sqrt(s / (1 - 0.999**t)) + 1e-8)
+    sgd, _ = run(lambda ps: optim.SGD(ps, 0.05, momentum=0.9, weight_decay=0.1))
+    adamw, _ = run(lambda ps: optim.AdamW(ps, 0.05, weight_decay=0.2))
+    np.testing.assert_allclose(sgd[0], p, rtol=1e-12)
+    np.testing.assert_allclose(adamw[0], q, rtol=1e-12)
+
+
+def test_float32_and_strided_parameters():
+    for make in (lambda ps: optim.SGD(ps, 0.1, momentum=0.9), lambda ps: optim.AdamW(ps, 0.1)):
+        results = []
+        for dtype in (gs.float32, gs.float64):
+            p = nn.Parameter(gs.tensor(START).to(dtype))
+            optimizer = make([p])
+            for step in range(5):
+                p.grad = None
+                (((p.transpose(0, 1) - gs.tensor(TARGET.T).to(dtype)) ** 2).sum()).backward()
+                optimizer.step()
+                assert p.grad is not None, step
+            results.append(p.detach().numpy())
+        np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+def test_groups():
+    a, b = problem()
+    optimizer = optim.SGD([{"params": [a]}, {"params": b, "lr": 0.0}], lr=0.5)
+    set_grads([a, b], 0)
+    before = b.detach().numpy().copy()
+    optimizer.step()
+    assert (b.detach().numpy() == before).all() and not (a.detach().numpy() == START).all()
+    optimizer.add_param_group({"params": nn.Parameter(gs.zeros(1)), "momentum": 0.5})
+    assert [g["momentum"] for g in optimizer.param_groups] == [0, 0, 0.5]
+    assert "group 1: 1 parameters" in repr(optimizer)
+    named = optim.SGD(nn.Linear(2, 2).named_parameters(), lr=0.1)
+    assert len(named.param_groups[0]["params"]) == 2
+
+
+def test_parameters_without_gradient_are_left_alone():
+    params = problem()
+    optimizer = optim.Adam(params, 0.1)
+    set_grads(params, 0)
+    params[1].grad = None
+    before = params[1].detach().numpy().copy()
+    optimizer.step()
+    assert (params[1].detach().numpy() == before).all() and len(optimizer.state) == 1
+    set_grads(params, 1)
+    optimizer.step()  # now the two have made different numbers of steps
+    assert [optimizer.state[p]["step"] for p in params] == [2, 1]
+
+
+def test_zero_grad_and_closure():
+    params = problem()
+    optimizer = optim.SGD(params, 0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (params[0] ** 2).sum()
+        loss.backward()
+        return loss
+
+    first = optimizer.step(closure).item()
+    assert optimizer.step(closure).item() < first
+    optimizer.zero_grad(set_to_none=False)
+    assert params[0].grad.numpy().sum() == 0
+    optimizer.zero_grad()
+    assert params[0].grad is None
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_state_dict_continues_exactly(name, options, tmp_path):
+    def make(params):
+        return getattr(optim, name)(params, **options)
+
+    whole, _ = run(make, 12)
+    params = problem()
+    optimizer = make(params)
+    for step in range(6):
+        set_grads(params, step)
+        optimizer.step()
+    gs.save({"p": [p.detach() for p in params], "o": optimizer.state_dict()}, tmp_path / "s")
+    loaded = gs.load(tmp_path / "s")
+    params = [nn.Parameter(p) for p in loaded["p"]]
+    optimizer = make(params)
+    optimizer.load_state_dict(loaded["o"])
+    for step in range(6, 12):
+        set_grads(params, step)
+        optimizer.step()
+    for mine, other in zip(params, whole, strict=True):
+        assert (mine.detach().numpy() == other).all()
+
+
+def test_load_state_dict_checks():
+    _, optimizer = run(lambda ps: optim.Adam(ps, 0.1), 2)
+    state = optimizer.state_dict()
+    other = optim.Adam([nn.Parameter(gs.zeros(2, 3, dtype=gs.float64))], 0.1)
+    with pytest.raises(ValueError, match=r"has 2 parameters, the optimizer's has 1"):
+        other.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"has 1 groups, the optimizer has 2"):
+        optim.SGD([{"params": [p]} for p in problem()]).load_state_dict(state)
+    wrong = optim.Adam([nn.Parameter(gs.zeros(9)), nn.Parameter(gs.zeros(3))], 0.1)
+    with pytest.raises(ValueError, match=r"'exp_avg' has shape \(2, 3\), its parameter \(9,\)"):
+        wrong.load_state_dict(state)
+    assert not wrong.state
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "text"),
+    [
+        (lambda p: optim.SGD(p, lr=float("nan")), ValueError, r"lr must lie in .* got nan"),
+        (lambda p: optim.SGD(p, lr=-1.0), ValueError, "got -1.0"),
+        (lambda p: optim.SGD(p, lr=math.inf), ValueError, "got inf"),
+        (lambda p: optim.SGD(p, lr="0.1"), TypeError, "lr must be a number, got str"),
+        (lambda p: optim.SGD(p, 0.1, nesterov=True), ValueError, "nesterov needs momentum"),
+        (lambda p: optim.SGD(p, 0.1, momentum=-0.1), ValueError, "momentum"),
+        (lambda p: optim.Adam(p, betas=(0.9, 1.0)), ValueError, r"betas\[1\] must lie in \[0.0, 1"),
+        (lambda p: optim.Adam(p, eps=-1.0), ValueError, "eps"),
+        (lambda p: optim.AdamW(p, weight_decay=float("nan")), ValueError, "AdamW: weight_decay"),
+        (lambda p: optim.SGD([], 0.1), ValueError, "params is empty"),
+        (lambda p: optim.SGD(p[0], 0.1), TypeError, "iterable of tensors"),
+        (lambda p: optim.SGD([1.0], 0.1), TypeError, "must be tensors, got float"),
+        (lambda p: optim.SGD([p[0] * 2], 0.1), TypeError, "leaf tensors"),
+        (lambda p: optim.SGD([p[0], p[0]], 0.1), ValueError, "appears twice"),
+        (lambda p: optim.SGD([{"params": p, "beta": 1}], 0.1), ValueError, r"unknown.*\['beta'\]"),
+        (lambda p: optim.SGD([{"lr": 1}], 0.1), TypeError, "key 'params'"),
+        (lambda p: lrs.StepLR("x", 2), TypeError, "optimizer must be an Optimizer, got str"),
+        (lambda p: lrs.StepLR(optim.SGD(p), 0), ValueError, "step_size must be positive, got 0"),
+        (lambda p: lrs.LinearLR(optim.SGD(p), 0.0), ValueError, "start_factor"),
+        (lambda p: lrs.OneCycleLR(optim.SGD(p), 0.1), ValueError, "give total_steps"),
+        (lambda p: lrs.LambdaLR(optim.SGD(p), []), ValueError, "0 functions for 1 parameter"),
+        (lambda p: lrs.ReduceLROnPlateau(optim.SGD(p), factor=1.0), ValueError, "factor"),
+        (lambda p: lrs.ReduceLROnPlateau(optim.SGD(p), "up"), ValueError, "min or max, got 'up'"),
+    ],
+)
+def test_bad_arguments(build, error, text):
+    with pytest.raises(error, match=text):
+        build(problem())
+
+
+def test_lr_that_becomes_nan_is_refused_at_the_step():
+    params = problem()
+    optimizer = optim.SGD(params, 0.1)
+    set_grads(params, 0)
+    optimizer.param_groups[0]["lr"] = float("nan")
+    with pytest.raises(ValueError, match="lr"):
+        optimizer.step()
+    assert (params[0].detach().numpy() == START).all()
+
+
+SCHEDULES = [
+    ("StepLR", {"step_size": 4, "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": [3, 7, 7, 20]}),
+    ("ExponentialLR", {"gamma": 0.9}),
+    ("LinearLR", {"start_factor": 0.25, "total_iters": 6}),
+    ("CosineAnnealingLR", {"T_max": 30, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2, "eta_min": 0.01}),
+    ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
+    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 30}),
+    ("OneCycleLR", {"max_lr": 0.3, "epochs": 5, "steps_per_epoch": 6, "three_phase": True}),
+    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 30, "anneal_strategy": "linear"}),
+]
+
+
+def schedule_of(optimizer, scheduler, steps=29):
+    seen = []
+    for _ in range(steps):
+        group = optimizer.param_groups[0]
+        seen.append((group["lr"], group.get("momentum", 0)))
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+def test_same_rates_as_torch(name, options):
+    torch = pytest.importorskip("torch")
+    ours = optim.SGD(problem(), 0.2, momentum=0.9)
+    theirs = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.2, momentum=0.9)
+    a = schedule_of(ours, getattr(lrs, name)(ours, **options))
+    b = schedule_of(theirs, getattr(torch.optim.lr_scheduler, name)(theirs, **options))
+    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+def test_schedule_state_continues(name, options):
+    def make():
+        optimizer = optim.SGD(problem(), 0.2, momentum=0.9)
+        return optimizer, getattr(lrs, name)(optimizer, **options)
+
+    whole = schedule_of(*make())
+    optimizer, scheduler = make()
+    schedule_of(optimizer, scheduler, 11)
+    state = scheduler.state_dict()
+    optimizer, scheduler = make()
+    scheduler.load_state_dict(state)
+    assert schedule_of(optimizer, scheduler, 18) == whole[11:]
+    assert scheduler.get_last_lr() == [optimizer.param_groups[0]["lr"]]
+    with pytest.raises(ValueError, match="unknown entries"):
+        scheduler.load_state_dict({"nonsense": 1})
+
+
+def test_sequential_warm_up_then_cosine():
+    def make():
+        optimizer = optim.SGD(problem(), 0.2)
+        parts = [
+            lrs.LinearLR(optimizer, 0.1, total_iters=5),
+            lrs.CosineAnnealingLR(optimizer, T_max=20),
+        ]
+        return optimizer, lrs.SequentialLR(optimizer, parts, milestones=[5])
+
+    whole = [lr for lr, _ in schedule_of(*make(), 25)]
+    expected = [0.2 * (0.1 + 0.9 * k / 5) for k in range(5)]
+    expected += [0.1 * (1 + math.cos(math.pi * k / 20)) for k in range(20)]
+    np.testing.assert_allclose(whole, expected, rtol=1e-12)
+    optimizer, scheduler = make()
+    schedule_of(optimizer, scheduler, 9)
+    state = scheduler.state_dict()
+    optimizer, scheduler = make()
+    scheduler.load_state_dict(state)
+    assert [lr for lr, _ in schedule_of(optimizer, scheduler, 16)] == whole[9:]
+    with pytest.raises(ValueError, match="one milestone fewer"):
+        lrs.SequentialLR(optimizer, scheduler.schedulers, [])
+
+
+@pytest.mark.parametrize("mode", ["rel", "abs"])
+def test_plateau(mode):
+    optimizer = optim.SGD(problem(), 1.0)
+    scheduler = lrs.ReduceLROnPlateau(
+        optimizer, patience=1, cooldown=1, min_lr=0.05, threshold=0.1, threshold_mode=mode
+    )
+    rates = []
+    for value in [10, 5, 4.99, 4.98, 4.97, 4.96, 4.95, 4.94, 4.93, 1, 1, 1, 1]:
+        scheduler.step(value)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[:3] == [1, 1, 1] and rates[3] == pytest.approx(0.1) and rates[-1] == 0.05
+    other = lrs.ReduceLROnPlateau(optimizer)
+    other.load_state_dict(scheduler.state_dict())
+    assert other.best == scheduler.best and other.patience == 1
+
+
+def test_one_cycle_refuses_to_go_on():
+    optimizer = optim.Adam(problem(), 0.1)
+    scheduler = lrs.OneCycleLR(optimizer, 0.1, total_steps=3)
+    for _ in range(3):
+        scheduler.step()
+    assert optimizer.param_groups[0]["betas"][0] == pytest.approx(0.95)
+    with pytest.raises(ValueError, match="past the cycle of 3 steps"):
+        scheduler.step()
