@@ -229,7 +229,7 @@ void ensure_target() {
 std::vector<KernelInfo> list_kernels() {
   std::vector<KernelInfo> kernels;
   [[maybe_unused]] std::string family;
-  [[maybe_unused]] const auto add = [&](const char* op, DType dtype, unsigned own) {
+  [[maybe_unused]] const auto list_row = [&](const char* op, DType dtype, unsigned own) {
     std::vector<Target> targets;
     for (Target target : supported_targets())
       if (own & bit(target)) targets.push_back(target);
@@ -237,7 +237,7 @@ std::vector<KernelInfo> list_kernels() {
   };
 #undef GS_FAMILY
 #define GS_FAMILY(name) family = #name;
-#define GS_ROW(op, dtype) add(#op, DType::dtype, op.own[int(DType::dtype)]);
+#define GS_ROW(op, dtype) list_row(#op, DType::dtype, op.own[int(DType::dtype)]);
 #include "kernels/all.inc"
 #undef GS_ROW
 #undef GS_FAMILY

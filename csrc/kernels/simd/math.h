@@ -102,6 +102,14 @@ GS_INLINE Vec<T> exp(Vec<T> x) {
   return scale2(p + T(1), n);
 }
 
+template <class T>
+GS_INLINE Vec<T> exp2(Vec<T> x) {
+  const Vec<T> clamped =
+      sizeof(T) == 4 ? clamp_nan(x, T(-151), T(129)) : clamp_nan(x, T(-1076), T(1025));
+  const Vec<T> n = round(clamped), r = (clamped - n) * T(0.6931471805599453);
+  return scale2(fma(r * r, horner(r, MathCoefficients<T>::exp), r) + T(1), n);
+}
+
 // factor * e^x where e^x alone may be too small to be accurate. |x| < 174 (1400 in double).
 template <class T>
 GS_INLINE Vec<T> times_exp(Vec<T> factor, ExpParts<T> x) {
@@ -267,6 +275,21 @@ template <class T>
 GS_INLINE Vec<T> softplus(Vec<T> x, T beta, T threshold) {
   const Vec<T> scaled = x * beta;
   return select(gt(scaled, Vec<T>(threshold)), x, softplus(scaled) / Vec<T>(beta));
+}
+
+// x tanh(softplus x) = x w / (w + 2) with w = e^x (e^x + 2).
+template <class T>
+GS_INLINE Vec<T> mish(Vec<T> x) {
+  const Vec<T> e = exp(min(Vec<T>(T(40)), x)), w = e * (e + T(2));
+  const Vec<T> low = sizeof(T) == 4 ? T(-120) : T(-800);  // zero there, also for -infinity
+  return select(gt(x, T(40)), x, max(low, x) * (w / (w + T(2))));
+}
+// t + x s (1 - t^2) with t = tanh(softplus x), s = sigmoid x
+template <class T>
+GS_INLINE Vec<T> mish_slope(Vec<T> x) {
+  const Vec<T> z = clamp_nan(x, T(-1000), T(40));
+  const Vec<T> e = exp(z), w = e * (e + T(2)), t = w / (w + T(2));
+  return fma(z * sigmoid(z), fnma(t, t, Vec<T>(T(1))), t);
 }
 
 template <class T>

@@ -32,6 +32,7 @@
 #endif
 
 #define GS_INLINE inline __attribute__((always_inline))
+#define GS_LAMBDA_INLINE __attribute__((always_inline))  // after a lambda's parameters
 
 namespace gradsmith::kernels::GS_ISA {
 namespace {

@@ -1,0 +1,223 @@
+// Brings operands of any shape down to runs of one dimension and shares them among threads.
+#include <algorithm>
+#include <cstdlib>
+
+#include "kernels/elementwise/elementwise.h"
+#include "runtime/parallel.h"
+
+namespace gradsmith::kernels {
+namespace {
+
+// Elements worth a thread: 128 KB of float32 take about as long as waking one up.
+constexpr std::int64_t kGrain = 32768;
+
+// The loop nest that `kOperands` views of one shape share. Operand 0 is the output; the innermost
+// dimension comes last.
+template <int kOperands>
+struct Loops {
+  int ndim = 0;
+  std::int64_t shape[kMaxDims], total = 1;
+  std::int64_t strides[kOperands][kMaxDims];
+  char* base[kOperands];
+  std::int64_t bytes[kOperands];
+
+  explicit Loops(const NdView* const (&views)[kOperands]) {
+    for (int k = 0; k < kOperands; ++k) {
+      base[k] = static_cast<char*>(views[k]->data);
+      bytes[k] = std::int64_t(itemsize(views[k]->dtype));
+    }
+    for (int d = 0; d < views[0]->ndim; ++d) {
+      const std::int64_t size = views[0]->shape[d];
+      total *= size;
+      if (size != 1) insert(views, d, size);
+    }
+    merge();
+    if (ndim == 0) {
+      ndim = 1;
+      shape[0] = 1;
+      for (auto& s : strides) s[0] = 1;
+    }
+  }
+
+  // Keeps dimensions in descending order of the output's stride, then of the inputs'.
+  void insert(const NdView* const (&views)[kOperands], int d, std::int64_t size) {
+    int at = ndim++;
+    for (; at > 0 && before(views, d, at - 1); --at) {
+      shape[at] = shape[at - 1];
+      for (auto& s : strides) s[at] = s[at - 1];
+    }
+    shape[at] = size;
+    for (int k = 0; k < kOperands; ++k) strides[k][at] = views[k]->strides[d];
+  }
+  bool before(const NdView* const (&views)[kOperands], int d, int at) const {
+    for (int k = 0; k < kOperands; ++k) {
+      const std::int64_t mine = std::abs(views[k]->strides[d]), other = std::abs(strides[k][at]);
+      if (mine != other) return mine > other;
+    }
+    return false;
+  }
+
+  // Two neighbours are one dimension where every operand steps over the inner one exactly.
+  void merge() {
+    int last = 0;
+    for (int d = 1; d < ndim; ++d) {
+      bool one = true;
+      for (auto& s : strides) one &= s[last] == s[d] * shape[d];
+      if (one) {
+        shape[last] *= shape[d];
+      } else {
+        shape[++last] = shape[d];
+      }
+      for (auto& s : strides) s[last] = s[d];
+    }
+    if (ndim) ndim = last + 1;
+  }
+
+  // fn(n, pointers) for runs along the innermost dimension that cover elements [begin, end).
+  template <class F>
+  void range(std::int64_t begin, std::int64_t end, F&& fn) const {
+    const int inner = ndim - 1;
+    std::int64_t at[kMaxDims], rest = begin;
+    char* row[kOperands];
+    for (int k = 0; k < kOperands; ++k) row[k] = base[k];
+    for (int d = inner; d >= 0; --d) {
+      at[d] = rest % shape[d];
+      rest /= shape[d];
+      if (d == inner) continue;
+      for (int k = 0; k < kOperands; ++k) row[k] += at[d] * strides[k][d] * bytes[k];
+    }
+    while (begin < end) {
+      const std::int64_t n = std::min(shape[inner] - at[inner], end - begin);
+      char* p[kOperands];
+      for (int k = 0; k < kOperands; ++k) p[k] = row[k] + at[inner] * strides[k][inner] * bytes[k];
+      fn(n, p);
+      begin += n;
+      at[inner] = 0;
+      for (int d = inner - 1; d >= 0; --d) {
+        const bool carry = ++at[d] == shape[d];
+        const std::int64_t steps = carry ? 1 - shape[d] : 1;
+        for (int k = 0; k < kOperands; ++k) row[k] += steps * strides[k][d] * bytes[k];
+        if (!carry) break;
+        at[d] = 0;
+      }
+    }
+  }
+
+  template <class F>
+  void run(F&& fn) const {
+    if (total == 0) return;
+    if (total <= kGrain) return range(0, total, fn);
+    parallel_for(total, kGrain, [&](std::int64_t b, std::int64_t e) { range(b, e, fn); });
+  }
+  std::int64_t step(int operand) const { return strides[operand][ndim - 1]; }
+};
+
+void map(unary_kernel* kernel, const NdView& y, const NdView& x, Params params) {
+  const Loops<2> loops({&y, &x});
+  loops.run([&](std::int64_t n, char* const* p) {
+    kernel({n, p[0], p[1], loops.step(0), loops.step(1), params});
+  });
+}
+
+// The dtype whose row moves elements of this size.
+DType element_row(DType dtype) {
+  switch (itemsize(dtype)) {
+    case 8:
+      return DType::f64;
+    case 4:
+      return DType::f32;
+    case 2:
+      return DType::bf16;
+    default:
+      return DType::u8;
+  }
+}
+
+// Copies whose input is contiguous along another dimension than the output are transpositions of
+// the two dimensions, once for every position in the others.
+bool copy_transposed(const NdView& y, const NdView& x) {
+  const Loops<2> loops({&y, &x});
+  const int inner = loops.ndim - 1;
+  if (loops.strides[0][inner] != 1 || loops.strides[1][inner] == 1) return false;
+  int other = inner - 1;
+  while (other >= 0 && loops.strides[1][other] != 1) --other;
+  if (other < 0 || loops.shape[other] < 4 || loops.shape[inner] < 4) return false;
+  const auto kernel = transpose_tile.pick(element_row(y.dtype));
+  // Squares of both dimensions and the outer positions are shared among threads.
+  const std::int64_t rows = loops.shape[other], columns = loops.shape[inner];
+  const std::int64_t rows_per_tile = 64, tiles = (rows + rows_per_tile - 1) / rows_per_tile;
+  const std::int64_t outer = loops.total / (rows * columns);
+  const std::int64_t grain = kGrain / (rows_per_tile * columns) + 1;
+  parallel_for(outer * tiles, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t first = t % tiles * rows_per_tile;
+      char *to = loops.base[0], *from = loops.base[1];
+      std::int64_t rest = t / tiles;
+      const auto advance = [&](int d, std::int64_t count) {
+        to += count * loops.strides[0][d] * loops.bytes[0];
+        from += count * loops.strides[1][d] * loops.bytes[1];
+      };
+      for (int d = inner - 1; d >= 0; --d) {
+        if (d == other) continue;
+        advance(d, rest % loops.shape[d]);
+        rest /= loops.shape[d];
+      }
+      advance(other, first);
+      kernel({std::min(rows_per_tile, rows - first), columns, to, from, loops.strides[0][other],
+              loops.strides[1][inner]});
+    }
+  });
+  return true;
+}
+
+const Kernel<unary_kernel>& cast_to(DType dtype) {
+  static constexpr const Kernel<unary_kernel>* kCasts[kDTypes] = {
+      &cast_to_f32, &cast_to_f64, &cast_to_bf16, &cast_to_f16,
+      &cast_to_i64, &cast_to_i32, &cast_to_u8,   &cast_to_b8};
+  return *kCasts[int(dtype)];
+}
+
+}  // namespace
+
+void unary(const Kernel<unary_kernel>& op, const NdView& y, const NdView& x, Params params) {
+  map(op.pick(x.dtype), y, x, params);
+}
+
+void binary(const Kernel<binary_kernel>& op, const NdView& y, const NdView& a, const NdView& b,
+            Params params) {
+  const auto kernel = op.pick(a.dtype);
+  const Loops<3> loops({&y, &a, &b});
+  loops.run([&](std::int64_t n, char* const* p) {
+    kernel({n, p[0], p[1], p[2], loops.step(0), loops.step(1), loops.step(2), params});
+  });
+}
+
+void where(const NdView& y, const NdView& condition, const NdView& a, const NdView& b) {
+  const auto kernel = where_elements.pick(element_row(y.dtype));
+  const Loops<4> loops({&y, &condition, &a, &b});
+  loops.run([&](std::int64_t n, char* const* p) {
+    kernel({n, p[0], reinterpret_cast<const std::uint8_t*>(p[1]), p[2], p[3], loops.step(0),
+            loops.step(1), loops.step(2), loops.step(3)});
+  });
+}
+
+void copy(const NdView& y, const NdView& x) {
+  if (y.dtype != x.dtype) return map(cast_to(y.dtype).pick(x.dtype), y, x, {});
+  if (y.ndim > 1 && copy_transposed(y, x)) return;
+  map(copy_elements.pick(element_row(y.dtype)), y, x, {});
+}
+
+void fill(const NdView& y, double value) {
+  alignas(8) char element[8];
+  const std::int64_t zeros[kMaxDims] = {};
+  const NdView one = {&value, DType::f64, 0, nullptr, nullptr};
+  copy({element, y.dtype, 0, nullptr, nullptr}, one);
+  copy(y, {element, y.dtype, y.ndim, y.shape, zeros});
+}
+
+void iota(const NdView& y, double start, double step) {
+  if (y.numel() == 0) return;
+  ramp.pick(y.dtype)({y.shape[0], y.data, nullptr, y.strides[0], 0, {start, step}});
+}
+
+}  // namespace gradsmith::kernels
