@@ -24,6 +24,8 @@ LAYERS = [
     ("Conv2d", (4, 6, (3, 2)), {"stride": (2, 1), "padding": (1, 0), "groups": 2}, (2, 4, 7, 6)),
     ("Conv2d", (4, 8, 3), {"padding": 2, "dilation": 2, "groups": 4}, (1, 4, 7, 7)),
     ("Conv2d", (2, 2, 5), {"padding": "same", "bias": False}, (1, 2, 6, 6)),
+    ("Conv2d", (2, 2, (4, 2)), {"padding": "same"}, (1, 2, 6, 6)),
+    ("Conv1d", (2, 2, 4), {"padding": "same", "dilation": 3}, (1, 2, 14)),
     ("MaxPool2d", (2,), {}, (2, 3, 6, 6)),
     ("MaxPool2d", (3,), {"stride": 2, "padding": 1, "ceil_mode": True}, (2, 3, 8, 7)),
     ("MaxPool2d", (2,), {"dilation": 2, "stride": 1}, (1, 2, 6, 6)),
@@ -98,6 +100,7 @@ def check(ours, theirs, gs_inputs, torch_inputs, gs_out, torch_out):
             np.testing.assert_allclose(mine.grad.numpy(), other.grad.numpy(), rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize(("name", "args", "kwargs", "shape"), LAYERS)
 def test_layer(name, args, kwargs, shape):
     ours, theirs = pair(name, args, kwargs)
@@ -172,6 +175,17 @@ def test_lstm_unbatched_and_cell():
         np.testing.assert_allclose(h.detach().numpy(), th.detach().numpy(), rtol=1e-9)
         np.testing.assert_allclose(c.detach().numpy(), tc.detach().numpy(), rtol=1e-9)
         assert cell(gs.tensor(x))[0].shape == tuple(other(torch.tensor(x))[0].shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("MaxPool2d", (3, 2, 1)), ("AdaptiveMaxPool2d", ((2, 3),))]
+)
+def test_pool_indices(name, args):
+    x = floats(2, 3, 7, 8)
+    ours = getattr(nn, name)(*args, return_indices=True)(gs.tensor(x))
+    theirs = getattr(torch.nn, name)(*args, return_indices=True)(torch.tensor(x))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine.numpy() == other.numpy()).all()
 
 
 def test_embedding_and_bilinear():

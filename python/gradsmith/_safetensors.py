@@ -27,7 +27,7 @@ METADATA = "__metadata__"
 _MAX_HEADER_BYTES = 100_000_000
 _MAX_RANK = 32
 # bfloat16 has no NumPy dtype: its bits travel as uint16.
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -88,7 +88,7 @@ def write_file(
     text += b" " * (-len(text) % 8)
     if len(text) > _MAX_HEADER_BYTES:
         raise ValueError(f"save: the header takes {len(text):,} bytes, more than the format allows")
-    views = (memoryview(array.reshape(-1).view(np.uint8)) for array in arrays if array.size)
+    views = (array.reshape(-1).view(np.uint8).data for array in arrays if array.size)
     write_atomically(path, [struct.pack("<Q", len(text)), text, *views])
 
 

@@ -50,7 +50,8 @@ def draw(
     figure = Figure(figsize=(13, 8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    above, below = figure.subfigures(2, 1, height_ratios=[5, 3])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[5, 3])
+    above, below = parts
     loss_axes, accuracy_axes, matrix_axes = above.subplots(1, 3, width_ratios=[1, 1, 1.1])
     epochs = history["epoch"]
     for axes, name, factor in ((loss_axes, "loss", 1), (accuracy_axes, "accuracy", 100)):

@@ -93,9 +93,8 @@ class Sequential(_Ordered):
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             for name, module in modules[0].items():
                 self.add_module(name, module)
-            return
-        for module in modules:
-            self.append(module)  # type: ignore[arg-type]
+        else:
+            self.extend(modules)  # type: ignore[arg-type]
 
     @classmethod
     def _of(cls, modules: list[Module]) -> Self:

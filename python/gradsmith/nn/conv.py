@@ -66,15 +66,13 @@ class _Conv(Module):
             return type(self)._tuple(name, "padding", padding, 0)
         if choice(name, "padding", padding, ("same", "valid")) == "valid":
             return (0,) * len(self.kernel_size)
-        totals = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         if any(s != 1 for s in self.stride):
             raise ValueError(f"{name}: padding 'same' needs stride 1, got {self.stride}")
-        if any(total % 2 for total in totals):
-            raise ValueError(
-                f"{name}: padding 'same' needs dilation * (kernel_size - 1) to be even, "
-                f"got kernel_size {self.kernel_size} and dilation {self.dilation}"
-            )
-        return tuple(total // 2 for total in totals)
+        totals = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        if all(total % 2 == 0 for total in totals):
+            return tuple(total // 2 for total in totals)
+        # Before and after each axis; the odd zero goes behind.
+        return tuple(side for total in totals for side in (total // 2, total - total // 2))
 
     def reset_parameters(self) -> None:
         """Draw fresh initial values: uniform in +-1/sqrt(fan_in)."""
@@ -107,7 +105,7 @@ class Conv1d(_Conv):
         out_channels: channels of the output.
         kernel_size: taps.
         stride: step of the window.
-        padding: zeros on both sides, or "valid", or "same" (stride 1, odd effective kernel).
+        padding: zeros on both sides, or "valid", or "same" (stride 1).
         dilation: distance between taps.
         groups: blocks of channels that do not see each other; must divide both channel counts.
         bias: whether to add a learned constant per output channel.
@@ -125,9 +123,9 @@ class Conv1d(_Conv):
             input,
             self.weight,
             self.bias,
-            self.stride[0],
-            self.padding[0],
-            self.dilation[0],
+            self.stride,
+            self.padding,
+            self.dilation,
             self.groups,
         )
 
@@ -140,7 +138,7 @@ class Conv2d(_Conv):
         out_channels: channels of the output.
         kernel_size: window, an int or (height, width).
         stride: step of the window.
-        padding: zeros on every side, or "valid", or "same" (stride 1, odd effective kernel).
+        padding: zeros on every side, or "valid", or "same" (stride 1).
         dilation: distance between taps.
         groups: blocks of channels that do not see each other; must divide both channel counts.
         bias: whether to add a learned constant per output channel.

@@ -45,14 +45,9 @@ class MaxPool2d(Module):
 
     def forward(self, input: Tensor) -> Any:
         """Apply the layer; a pair (values, indices) with `return_indices`."""
-        return _core.max_pool2d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            self.return_indices,
+        pool = _core.max_pool2d_with_indices if self.return_indices else _core.max_pool2d
+        return pool(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
         )
 
     def extra_repr(self) -> str:
@@ -146,8 +141,22 @@ class AdaptiveAvgPool2d(_Adaptive):
 
 
 class AdaptiveMaxPool2d(_Adaptive):
-    """Maximum over windows laid out so that the output has `output_size`, (H', W') or one int."""
+    """Maximum over windows laid out so that the output has `output_size`, (H', W') or one int.
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Apply the layer."""
+    Args:
+        output_size: (H', W') or one int; None keeps the input's size.
+        return_indices: also return where each maximum was found, as flat H * W positions.
+    """
+
+    def __init__(
+        self, output_size: int | tuple[int | None, int | None] | None, return_indices: bool = False
+    ) -> None:
+        """Store the settings."""
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+    def forward(self, input: Tensor) -> Any:
+        """Apply the layer; a pair (values, indices) with `return_indices`."""
+        if self.return_indices:
+            return _core.adaptive_max_pool2d_with_indices(input, self._target(input))
         return _core.adaptive_max_pool2d(input, self._target(input))

@@ -72,10 +72,13 @@ class LSTM(Module):
         for layer in range(self.num_layers):
             features = self.input_size if layer == 0 else self.hidden_size * directions
             for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (rows, features), "weight_hh": (rows, self.hidden_size)}
+                shapes: list[tuple[str, tuple[int, ...]]] = [
+                    ("weight_ih", (rows, features)),
+                    ("weight_hh", (rows, self.hidden_size)),
+                ]
                 if bias:
-                    shapes.update(bias_ih=(rows,), bias_hh=(rows,))  # type: ignore[dict-item]
-                for name, shape in shapes.items():
+                    shapes += [("bias_ih", (rows,)), ("bias_hh", (rows,))]
+                for name, shape in shapes:
                     param = Parameter(gs.empty(shape, dtype=dtype))
                     self.register_parameter(name + suffix, param)
         self.reset_parameters()
@@ -122,7 +125,8 @@ class LSTM(Module):
         return h0, c0
 
     def _layers(self, input: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        last_h, last_c = [], []
+        last_h: list[Tensor] = []
+        last_c: list[Tensor] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 input = _core.dropout(input, self.dropout, self.training)

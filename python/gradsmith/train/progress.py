@@ -154,7 +154,7 @@ class _TqdmBar(_Bar):
         self._bar: Any = None
 
     def start(self, label: str, total: int) -> None:
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped]
 
         self._bar = tqdm(total=total, desc=label, leave=False, file=self.stream, mininterval=0)
 

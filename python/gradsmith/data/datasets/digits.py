@@ -107,7 +107,7 @@ def _read_digits() -> tuple[Array, Array]:
         with gzip.open(path, "rb") as stream:
             table = np.loadtxt(io.BytesIO(stream.read()), delimiter=",", dtype=np.float32)
     else:
-        from sklearn.datasets import load_digits
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
         bunch = load_digits()
         table = np.column_stack([bunch.data, bunch.target]).astype(np.float32)
