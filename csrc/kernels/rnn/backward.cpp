@@ -1,0 +1,249 @@
+// rnn_backward. The steps backward carry dh and dc and write the gradients of all pre-activations;
+// the weight and input gradients are then large products over all steps at once.
+#include "kernels/rnn/plan.h"
+
+namespace gradsmith::kernels {
+namespace {
+
+struct Backward {
+  DType dtype;
+  const RnnBackward& args;
+  const RnnShape& s;
+  Elements el;
+  RowOrder row;
+  std::int64_t rows, gates;  // gates: columns of dgates
+  const void* cell_base;     // LSTM
+  void *dgates, *h_prev, *dh, *dc;
+  lstm_cell_backward_fn* cell;
+
+  Backward(DType type, const RnnBackward& a, Workspace& ws)
+      : dtype(type), args(a), s(a.shape), el(type), row(s) {
+    rows = s.steps * s.batch;
+    gates = rnn_saved_gates(s.kind) * s.hidden;
+    const bool has_cells = s.kind == RnnKind::lstm;
+    cell_base = has_cells ? el.at(a.reserve, rows * gates) : nullptr;
+    dgates = el.get(ws, rows * gates);
+    h_prev = el.get(ws, rows * s.hidden);
+    dh = state(ws, a.dhT);
+    dc = has_cells ? state(ws, a.dcT) : nullptr;
+    switch (s.kind) {
+      case RnnKind::lstm:
+        cell = lstm_cell_backward.pick(dtype);
+        break;
+      case RnnKind::gru:
+        cell = gru_cell_backward.pick(dtype);
+        break;
+      case RnnKind::rnn_tanh:
+        cell = rnn_tanh_cell_backward.pick(dtype);
+        break;
+      case RnnKind::rnn_relu:
+        cell = rnn_relu_cell_backward.pick(dtype);
+        break;
+    }
+  }
+
+  void* state(Workspace& ws, const void* last) const {
+    void* const p = el.get(ws, s.batch * s.hidden);
+    if (last) {
+      el.copy(p, last, s.batch * s.hidden);
+    } else {
+      el.zero(p, s.batch * s.hidden);
+    }
+    return p;
+  }
+
+  // The time before t in the order of the steps, or -1.
+  std::int64_t before(std::int64_t t) const {
+    if (!s.reverse) return t - 1;
+    return t + 1 < s.steps ? t + 1 : -1;
+  }
+};
+
+// The state that each step started from, row by row: the recurrent weight gradient is one product
+// with it, and where y is a half of a wider matrix or batch_first, y shifted would not do.
+void collect_states(const Backward& f) {
+  const RnnShape& s = f.s;
+  const std::int64_t H = s.hidden;
+  parallel_for(s.steps, 1 + 65536 / (s.batch * H), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t from = f.before(t);
+      for (std::int64_t b = 0; b < s.batch; ++b) {
+        void* const to = f.el.at(f.h_prev, f.row(t, b) * H);
+        if (from >= 0 && takes_part(s, from, b)) {
+          f.el.copy(to, f.el.at(f.args.y, f.row(from, b) * f.args.y_row), H);
+        } else if (f.args.h0) {
+          f.el.copy(to, f.el.at(f.args.h0, b * H), H);
+        } else {
+          f.el.zero(to, H);
+        }
+      }
+    }
+  });
+}
+
+// W_hh as it is multiplied from the right: depth runs over the gates of a block, lines over the
+// hidden units of the tile.
+struct TileWeights {
+  WeightOperand operand[2];
+  int count = 0;
+
+  void set(const Backward& f, Workspace& ws, const Tile& tile, bool pack) {
+    const std::int64_t H = f.s.hidden;
+    const GateBlocks blocks = recurrent_blocks(f.s.kind);
+    for (int i = 0; i < blocks.count; ++i) {
+      const GateBlock& block = blocks.block[i];
+      WeightOperand& w = operand[count++];
+      w.lines = tile.width();
+      w.depth = block.gates * H;
+      w.column = block.gate_column * H;
+      w.set(f.dtype, ws, f.el.at(f.args.w_hh, block.weight_gate * H * H + tile.j_begin), 1, H,
+            pack);
+    }
+  }
+};
+
+void run_tile(const Backward& f, const Tile& tile, const TileWeights& weights,
+              const Barriers* barriers, int team) {
+  const RnnShape& s = f.s;
+  const Elements& el = f.el;
+  const std::int64_t H = s.hidden, at_state = tile.b_begin * H + tile.j_begin;
+  for (std::int64_t step = s.steps - 1; step >= 0; --step) {
+    const std::int64_t t = s.reverse ? s.steps - 1 - step : step;
+    const std::int64_t r = f.row(t, tile.b_begin), from = f.before(t);
+    const void* const c_prev =
+        from >= 0 ? el.at(f.cell_base, f.row(from, tile.b_begin) * H + tile.j_begin)
+                  : el.at(f.args.c0, at_state);
+    const std::int64_t state_row = f.row.b_rows * H;
+    f.cell({.rows = tile.rows(),
+            .width = tile.width(),
+            .gates = el.at(f.args.reserve, r * f.gates + tile.j_begin),
+            .gates_row = f.row.b_rows * f.gates,
+            .gate = H,
+            .h_prev = el.at(f.h_prev, r * H + tile.j_begin),
+            .h_prev_row = state_row,
+            .c_prev = c_prev,
+            .c_prev_row = from >= 0 ? state_row : H,
+            .c = el.at(f.cell_base, r * H + tile.j_begin),
+            .c_row = state_row,
+            .dy = el.at(f.args.dy, r * f.args.dy_row + tile.j_begin),
+            .dy_row = f.row.b_rows * f.args.dy_row,
+            .dh = el.at(f.dh, at_state),
+            .dh_row = H,
+            .dc = el.at(f.dc, at_state),
+            .dc_row = H,
+            .dgates = el.at(f.dgates, r * f.gates + tile.j_begin),
+            .dgates_row = f.row.b_rows * f.gates,
+            .lengths = s.lengths ? s.lengths + tile.b_begin : nullptr,
+            .t = t});
+    // The product reads the gates of all hidden units; nobody writes this step's again.
+    if (barriers) barriers->wait(team);
+    if (step == 0 && !f.args.dh0) break;
+    for (int i = 0; i < weights.count; ++i) {
+      const WeightOperand& w = weights.operand[i];
+      gemm(f.dtype, {.m = active_end(s, tile, t) - tile.b_begin,
+                     .n = w.lines,
+                     .k = w.depth,
+                     .a = {.data = el.at(f.dgates, r * f.gates + w.column),
+                           .rs = f.row.b_rows * f.gates,
+                           .cs = 1},
+                     .b = w.operand,
+                     .c = {.data = el.at(f.dh, at_state), .rs = H, .cs = 1},
+                     .beta = 1,
+                     .epilogue = {}});
+    }
+  }
+  for (std::int64_t b = 0; b < tile.rows(); ++b) {
+    const std::int64_t i = at_state + b * H;
+    if (f.args.dh0) el.copy(el.at(f.args.dh0, i), el.at(f.dh, i), tile.width());
+    if (f.args.dc0 && f.dc) el.copy(el.at(f.args.dc0, i), el.at(f.dc, i), tile.width());
+  }
+}
+
+void run_steps(const Backward& f, Workspace& ws) {
+  const RnnShape& s = f.s;
+  const Division division(f.dtype, s);
+  const bool pack = s.batch > 1 && s.steps > 2;
+  if (!division.by_hidden) {
+    TileWeights weights;
+    weights.set(f, ws, {0, s.batch, 0, s.hidden}, pack);
+    parallel_team(division.threads, [&](int thread, int team) {
+      run_tile(f, division.tile(s, thread, team), weights, nullptr, 1);
+    });
+    return;
+  }
+  const Barriers barriers(ws, division.threads);
+  parallel_team(division.threads, [&](int thread, int team) {
+    Workspace mine;
+    const Tile tile = division.tile(s, thread, team);
+    TileWeights weights;
+    weights.set(f, mine, tile, pack);
+    run_tile(f, tile, weights, &barriers, team);
+  });
+}
+
+// dW rows of a block of gates = dgates^T times a matrix of `columns` columns.
+void weight_gradient(const Backward& f, const GateBlocks& blocks, void* dw, const void* right,
+                     std::int64_t right_row, std::int64_t columns) {
+  for (int i = 0; i < blocks.count; ++i) {
+    const GateBlock& block = blocks.block[i];
+    const std::int64_t H = f.s.hidden;
+    gemm(f.dtype,
+         {.m = block.gates * H,
+          .n = columns,
+          .k = f.rows,
+          .a = {.data = f.el.at(f.dgates, block.gate_column * H), .rs = 1, .cs = f.gates},
+          .b = {.data = right, .rs = right_row, .cs = 1},
+          .c = {.data = f.el.at(dw, block.weight_gate * H * columns), .rs = columns, .cs = 1},
+          .epilogue = {}});
+  }
+}
+
+void bias_gradient(const Backward& f, const GateBlocks& blocks, void* db) {
+  const auto leaf = column_sum.pick(f.dtype);
+  for (int i = 0; i < blocks.count; ++i) {
+    const GateBlock& block = blocks.block[i];
+    const std::int64_t H = f.s.hidden;
+    parallel_for(block.gates * H, 64 * (1 + 1024 / (f.rows + 1)),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   leaf({.out = f.el.at(db, block.weight_gate * H + begin),
+                         .x = f.el.at(f.dgates, block.gate_column * H + begin),
+                         .rows = f.rows,
+                         .columns = end - begin,
+                         .x_row = f.gates});
+                 });
+  }
+}
+
+}  // namespace
+
+void rnn_backward(DType dtype, const RnnBackward& args) {
+  const RnnShape& s = args.shape;
+  Workspace ws;
+  const Backward f(dtype, args, ws);
+  const GateBlocks input = input_blocks(s.kind), recurrent = recurrent_blocks(s.kind);
+  if (s.batch > 0 && s.hidden > 0) {
+    collect_states(f);
+    run_steps(f, ws);
+  }
+  if (args.dw_ih) weight_gradient(f, input, args.dw_ih, args.x, args.x_row, s.input);
+  if (args.dw_hh) weight_gradient(f, recurrent, args.dw_hh, f.h_prev, s.hidden, s.hidden);
+  if (args.db_ih) bias_gradient(f, input, args.db_ih);
+  if (args.db_hh) {
+    if (s.kind != RnnKind::gru && args.db_ih) {
+      f.el.copy(args.db_hh, args.db_ih, rnn_gates(s.kind) * s.hidden);
+    } else {
+      bias_gradient(f, recurrent, args.db_hh);
+    }
+  }
+  if (args.dx) {
+    gemm(dtype, {.m = f.rows,
+                 .n = s.input,
+                 .k = rnn_gates(s.kind) * s.hidden,
+                 .a = {.data = f.dgates, .rs = f.gates, .cs = 1},
+                 .b = {.data = args.w_ih, .rs = s.input, .cs = 1},
+                 .c = {.data = args.dx, .rs = args.dx_row, .cs = 1},
+                 .epilogue = {}});
+  }
+}
+
+}  // namespace gradsmith::kernels

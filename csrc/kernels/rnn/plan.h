@@ -1,0 +1,143 @@
+// What the forward and the backward driver share: how the gates of a kind map to products, how the
+// rows of a sequence lie in memory, and how a team of threads divides a layer.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+#include "kernels/gemm/gemm.h"
+#include "kernels/rnn/rnn.h"
+#include "runtime/parallel.h"
+#include "runtime/workspace.h"
+
+namespace gradsmith::kernels {
+
+// Neighbouring gates that one product computes: rows weight_gate * hidden ... of a weight matrix,
+// and the same number of columns from gate_column * hidden on in the buffer of gates.
+struct GateBlock {
+  int weight_gate, gate_column, gates;
+  bool adds;  // onto the input's part; otherwise it overwrites and brings its own bias
+};
+struct GateBlocks {
+  int count;
+  GateBlock block[2];
+};
+
+inline GateBlocks input_blocks(RnnKind kind) { return {1, {{0, 0, rnn_gates(kind), false}, {}}}; }
+
+// GRU multiplies W_hn h + b_hn by r before it joins the input's part: it has a column of its own.
+inline GateBlocks recurrent_blocks(RnnKind kind) {
+  if (kind == RnnKind::gru) return {2, {{0, 0, 2, true}, {2, 3, 1, false}}};
+  return {1, {{0, 0, rnn_gates(kind), true}, {}}};
+}
+
+// The rows of x, y and of what is saved: element (t, b) is row t * t_rows + b * b_rows.
+struct RowOrder {
+  std::int64_t t_rows, b_rows;
+  explicit RowOrder(const RnnShape& s)
+      : t_rows(s.batch_first ? 1 : s.batch), b_rows(s.batch_first ? s.steps : 1) {}
+  std::int64_t operator()(std::int64_t t, std::int64_t b) const { return t * t_rows + b * b_rows; }
+};
+
+inline bool takes_part(const RnnShape& s, std::int64_t t, std::int64_t b) {
+  return !s.lengths || t < s.lengths[b];
+}
+
+// The part of a layer that one thread computes, in every step.
+struct Tile {
+  std::int64_t b_begin, b_end;  // batch elements
+  std::int64_t j_begin, j_end;  // hidden units
+  std::int64_t rows() const { return b_end - b_begin; }
+  std::int64_t width() const { return j_end - j_begin; }
+};
+
+// One past the last batch element of the tile that takes part in step t.
+inline std::int64_t active_end(const RnnShape& s, const Tile& tile, std::int64_t t) {
+  std::int64_t b = tile.b_end;
+  while (b > tile.b_begin && !takes_part(s, t, b - 1)) --b;
+  return b;
+}
+
+// Element arithmetic on untyped pointers.
+struct Elements {
+  std::int64_t bytes;
+  explicit Elements(DType dtype) : bytes(std::int64_t(itemsize(dtype))) {}
+  const void* at(const void* p, std::int64_t i) const {
+    return p ? static_cast<const char*>(p) + i * bytes : nullptr;
+  }
+  void* at(void* p, std::int64_t i) const {
+    return p ? static_cast<char*>(p) + i * bytes : nullptr;
+  }
+  void* get(Workspace& ws, std::int64_t count) const { return ws.get<char>(count * bytes); }
+  void zero(void* p, std::int64_t count) const { std::memset(p, 0, std::size_t(count * bytes)); }
+  void copy(void* dst, const void* src, std::int64_t count) const {
+    std::memcpy(dst, src, std::size_t(count * bytes));
+  }
+};
+
+// How many threads, and what they divide. Batch elements do not depend on each other, so threads
+// that own some never wait; but each then reads all weights, and few rows fill a register tile
+// badly. With a small batch they own hidden units instead: each reads its part of the weights, and
+// all meet once a step, when the new state is complete.
+struct Division {
+  int threads;
+  bool by_hidden;
+  std::int64_t granule;  // of batch elements or hidden units
+
+  Division(DType dtype, const RnnShape& s) {
+    constexpr std::int64_t kStepWork = 1 << 16;  // multiply-adds: some 3 us, several barriers
+    const GemmShape shape = gemm_shape_of(dtype);
+    const std::int64_t most = in_parallel_region() ? 1 : get_num_threads();
+    const std::int64_t step = s.batch * s.hidden * rnn_gates(s.kind) * (s.hidden + s.input);
+    by_hidden = s.batch < 3 * shape.mr * most;
+    granule = by_hidden ? shape.nr : 1;
+    const std::int64_t work = by_hidden ? step : step * s.steps;
+    const std::int64_t units = by_hidden ? (s.hidden + granule - 1) / granule : s.batch;
+    std::int64_t n = most < units ? most : units;
+    if (n > 1 + work / kStepWork) n = 1 + work / kStepWork;
+    threads = int(n < 1 ? 1 : n);
+    if (threads == 1) by_hidden = false;
+  }
+  Tile tile(const RnnShape& s, int thread, int team) const {
+    if (!by_hidden)
+      return {part(s.batch, thread, team), part(s.batch, thread + 1, team), 0, s.hidden};
+    return {0, s.batch, part(s.hidden, thread, team), part(s.hidden, thread + 1, team)};
+  }
+
+ private:
+  std::int64_t part(std::int64_t n, int i, int parts) const {
+    const std::int64_t at = (n + granule - 1) / granule * i / parts * granule;
+    return at < n ? at : n;
+  }
+};
+
+// Barriers for every size that a team may turn out to have.
+struct Barriers {
+  Barrier* barrier;
+  Barriers(Workspace& ws, int most) : barrier(ws.get<Barrier>(most)) {
+    for (int i = 0; i < most; ++i) new (barrier + i) Barrier(i + 1);
+  }
+  void wait(int team) const {
+    if (team > 1) barrier[team - 1].wait();
+  }
+};
+
+// A weight matrix, or some of its rows and columns, as operand B of the products of every step.
+struct WeightOperand {
+  Operand operand;
+  PackedOperand packed;
+  std::int64_t lines, depth, column;
+  bool adds;
+
+  // lines x depth elements; in memory a line step and a depth step apart.
+  void set(DType dtype, Workspace& ws, const void* data, std::int64_t line_step,
+           std::int64_t depth_step, bool pack) {
+    operand = Operand{.data = data, .rs = depth_step, .cs = line_step};
+    if (!pack || lines == 0 || depth == 0) return;
+    void* const dst = ws.get<char>(std::int64_t(packed_bytes(dtype, GemmSide::b, lines, depth)));
+    packed = pack_operand(dtype, GemmSide::b, operand, lines, depth, dst);
+    operand.packed = &packed;
+  }
+};
+
+}  // namespace gradsmith::kernels
