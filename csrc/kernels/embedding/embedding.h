@@ -12,6 +12,8 @@
 // source and the last assignment wins, for any number of threads.
 // Idea: threads split the destination (its rows or its columns), never the indices, so that no two
 // of them write one element and no atomics are needed.
+// Measured: 4096 rows of 128 float32 out of 10000, read + written: take 36 GB/s (0.97 of torch
+// 2.13), add 39 GB/s (1.07); one thread of a loaded AMD Zen 3 (AVX2), 2026-11-23.
 #pragma once
 #include <cstdint>
 
