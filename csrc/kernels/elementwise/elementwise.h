@@ -10,6 +10,11 @@
 // among threads. bfloat16 and float16 are only cast and copied.
 //
 // The functions that are not arithmetic are in kernels/simd/math.h, with their errors.
+//
+// Measured (EPYC Zen 3, AVX2, one core, best of 7 in thread CPU time, GB/s read and written,
+// float): 16M elements, where memcpy reaches 15.5: relu 18, add 20, exp 13.5, tanh 8.4, gelu 7.3,
+// silu 9.6, casts to and from halves 16, 4096x4096 transposition 5.2. 32K elements: relu 85, add
+// 62, exp 15, tanh 9.5. Plain stores keep up with memcpy there; non-temporal ones are untried.
 #pragma once
 #include <cstdint>
 
@@ -60,20 +65,22 @@ using binary_kernel = void(const BinaryRun& run);
 // The lists of names; which dtypes each has is in unary.inc, binary.inc and cast.inc.
 
 // Output of the input's dtype.
-#define GS_UNARY_KERNELS(X)                                                                      \
-  X(neg)                                                                                         \
-  X(abs) X(sign) X(square) X(relu) X(clamp) X(bitwise_not) X(sqrt) X(rsqrt) X(reciprocal) X(exp) \
-      X(exp2) X(expm1) X(log) X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(asin) X(acos)     \
-          X(atan) X(sinh) X(cosh) X(tanh) X(sigmoid) X(erf) X(erfc) X(floor) X(ceil) X(round)    \
-              X(trunc) X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(silu) X(softplus)     \
-                  X(log_sigmoid) X(mish) X(softsign) X(hardsigmoid) X(hardswish)
+#define GS_UNARY_KERNELS(X)                                                                        \
+  X(neg)                                                                                           \
+  X(abs)                                                                                           \
+  X(sign) X(square) X(relu) X(clamp) X(bitwise_not) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(exp2)  \
+      X(expm1) X(log) X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan)       \
+          X(sinh) X(cosh) X(tanh) X(sigmoid) X(erf) X(erfc) X(floor) X(ceil) X(round) X(trunc)     \
+              X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(silu) X(softplus) X(log_sigmoid) \
+                  X(mish) X(softsign) X(hardsigmoid) X(hardswish)
 // Output bool.
 #define GS_PREDICATE_KERNELS(X) X(isnan) X(isinf) X(isfinite) X(logical_not)
 // Output of the inputs' dtype. *_backward takes the incoming gradient and then what the name ends
 // with: the input x or the output y of the forward operation.
 #define GS_BINARY_KERNELS(X)                                                                       \
   X(add)                                                                                           \
-  X(sub) X(mul) X(maximum) X(minimum) X(floor_divide) X(remainder) X(fmod) X(pow) X(div) X(atan2)  \
+  X(sub)                                                                                           \
+  X(mul) X(maximum) X(minimum) X(floor_divide) X(remainder) X(fmod) X(pow) X(div) X(atan2)         \
       X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(relu_backward_y) X(sigmoid_backward_y)         \
           X(tanh_backward_y) X(leaky_relu_backward_x) X(elu_backward_x) X(selu_backward_x)         \
               X(gelu_backward_x) X(gelu_tanh_backward_x) X(silu_backward_x) X(softplus_backward_x) \
@@ -82,10 +89,10 @@ using binary_kernel = void(const BinaryRun& run);
 // Output bool.
 #define GS_COMPARE_KERNELS(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
 // Cast of the row's dtype to the named one.
-#define GS_CAST_KERNELS(X)                                                                  \
-  X(cast_to_f32)                                                                            \
-  X(cast_to_f64) X(cast_to_bf16) X(cast_to_f16) X(cast_to_i64) X(cast_to_i32) X(cast_to_u8) \
-      X(cast_to_b8)
+#define GS_CAST_KERNELS(X) \
+  X(cast_to_f32)           \
+  X(cast_to_f64)           \
+  X(cast_to_bf16) X(cast_to_f16) X(cast_to_i64) X(cast_to_i32) X(cast_to_u8) X(cast_to_b8)
 
 #define GS_DECLARE_UNARY(op) GS_KERNEL(op, unary_kernel);
 #define GS_DECLARE_BINARY(op) GS_KERNEL(op, binary_kernel);

@@ -2,7 +2,7 @@
 //
 // exp expm1 log log1p log2 log10 pow sin cos tanh sigmoid softplus erf erfc gelu silu ... follow
 // the C library's rules for infinities, NaN, denormals and signed zeros. tests/cpp/math_check.cpp
-// holds the largest error of each over all 2^32 floats, and README.md beside this file lists them.
+// bounds the largest error of each, and README.md beside this file lists what was measured.
 #pragma once
 #include "kernels/simd/math_coefficients.h"
 #include "kernels/simd/vec.h"
@@ -239,8 +239,11 @@ GS_INLINE Vec<T> tanh(Vec<T> x) {
 // With e = exp(-|x|): 1 / (1 + e) for x >= 0, e / (1 + e) below, so that no exponential overflows.
 template <class T>
 GS_INLINE Vec<T> sigmoid(Vec<T> x) {
-  const Vec<T> e = exp(-abs(x));
-  return select(lt(x, T(0)), e, Vec<T>(T(1))) / (e + T(1));
+  const Vec<T> e = exp(-abs(x)), sum = e + T(1), sum_low = e - (sum - T(1));
+  const auto negative = lt(x, T(0));
+  const Vec<T> y = select(negative, e, Vec<T>(T(1))) / sum;
+  const Vec<T> inverse = select(negative, T(1) - y, y);  // 1 / sum
+  return fnma(y * sum_low, inverse, y);                  // what rounding the sum lost
 }
 
 // As sigmoid, but x joins the exponential before that can lose digits to underflow.
