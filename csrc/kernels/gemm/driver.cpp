@@ -147,12 +147,12 @@ class Product {
     const std::int64_t kc = depth_block(g.k, leaf.shape.kc);
     const auto lines = [&](std::int64_t first, std::int64_t end) {
       Workspace mine;
-      void* const y = leaf.scratch(mine, end - first);
+      const std::int64_t count = end - first;
+      void* const y = leaf.scratch(mine, ceil_div(g.k, kc) * count);
+      (dot ? leaf.dot : leaf.axpy)(
+          {count, g.k, kc, leaf.at(b, first * g.b.cs), dot ? g.b.cs : g.b.rs, x, y, count});
       for (std::int64_t pc = 0; pc < g.k; pc += kc) {
-        const std::int64_t depth = g.k - pc < kc ? g.k - pc : kc;
-        (dot ? leaf.dot : leaf.axpy)({end - first, depth, leaf.at(b, first * g.b.cs + pc * g.b.rs),
-                                      dot ? g.b.cs : g.b.rs, leaf.at(x, pc), y});
-        leaf.finish({1, end - first, y, 0, target(0, first, pc, kc)});
+        leaf.finish({1, count, leaf.at(y, pc / kc * count), 0, target(0, first, pc, kc)});
       }
     };
     // 2^17 elements are read in some 20 us.

@@ -118,18 +118,20 @@ struct GemmFinish {
 };
 GS_KERNEL(gemm_finish, void(const GemmFinish& args));
 
-// One depth block of a matrix-vector product: y[i] = sum_p a(i, p) * x[p], each one chain in the
-// order of p. gemv_dot wants unit stride along the depth (`stride`: between lines), gemv_axpy unit
-// stride along the lines (`stride`: between depths). x and y have unit stride.
-struct GemvBlock {
-  std::int64_t lines, k;
+// A matrix-vector product, depth block by depth block: with b = 0, 1, ... and p in [b * kc, b * kc
+// + kc) below k, y[b * y_rs + i] = sum_p a(i, p) * x[p], each one chain in the order of p. gemv_dot
+// wants unit stride along the depth (`stride`: between lines), gemv_axpy unit stride along the
+// lines (`stride`: between depths). x and the rows of y have unit stride.
+struct GemvBlocks {
+  std::int64_t lines, k, kc;
   const void* a;
   std::int64_t stride;
   const void* x;
   void* y;
+  std::int64_t y_rs;
 };
-GS_KERNEL(gemv_dot, void(const GemvBlock& args));
-GS_KERNEL(gemv_axpy, void(const GemvBlock& args));
+GS_KERNEL(gemv_dot, void(const GemvBlocks& args));
+GS_KERNEL(gemv_axpy, void(const GemvBlocks& args));
 
 // ---- Drivers ------------------------------------------------------------------------------------
 #if !defined(GS_ISA)

@@ -100,13 +100,18 @@ void pack(const GemmPack& args) {
 }
 
 template <class T>
-void gemv(const GemvBlock& args, std::int64_t line, std::int64_t depth) {
+void gemv(const GemvBlocks& args, std::int64_t line, std::int64_t depth) {
   const T* a = static_cast<const T*>(args.a);
   const T* x = static_cast<const T*>(args.x);
-  for (std::int64_t i = 0; i < args.lines; ++i) {
-    double sum = 0;
-    for (std::int64_t p = 0; p < args.k; ++p) sum += double(a[i * line + p * depth]) * double(x[p]);
-    static_cast<T*>(args.y)[i] = T(sum);
+  T* y = static_cast<T*>(args.y);
+  for (std::int64_t pc = 0; pc < args.k; pc += args.kc, y += args.y_rs) {
+    for (std::int64_t i = 0; i < args.lines; ++i) {
+      double sum = 0;
+      for (std::int64_t p = pc; p < args.k && p - pc < args.kc; ++p) {
+        sum += double(a[i * line + p * depth]) * double(x[p]);
+      }
+      y[i] = T(sum);
+    }
   }
 }
 
@@ -123,9 +128,9 @@ void gemm_block_f32(const GemmBlock& args) { block<float>(args); }
 void gemm_block_f64(const GemmBlock& args) { block<double>(args); }
 void gemm_finish_f32(const GemmFinish& args) { finish<float>(args); }
 void gemm_finish_f64(const GemmFinish& args) { finish<double>(args); }
-void gemv_dot_f32(const GemvBlock& args) { gemv<float>(args, args.stride, 1); }
-void gemv_dot_f64(const GemvBlock& args) { gemv<double>(args, args.stride, 1); }
-void gemv_axpy_f32(const GemvBlock& args) { gemv<float>(args, 1, args.stride); }
-void gemv_axpy_f64(const GemvBlock& args) { gemv<double>(args, 1, args.stride); }
+void gemv_dot_f32(const GemvBlocks& args) { gemv<float>(args, args.stride, 1); }
+void gemv_dot_f64(const GemvBlocks& args) { gemv<double>(args, args.stride, 1); }
+void gemv_axpy_f32(const GemvBlocks& args) { gemv<float>(args, 1, args.stride); }
+void gemv_axpy_f64(const GemvBlocks& args) { gemv<double>(args, 1, args.stride); }
 
 }  // namespace gradsmith::kernels::reference
