@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "kernels/reduce/combine.h"
 #include "kernels/reduce/layout.h"
@@ -419,6 +420,29 @@ void reduce(ReduceOp op, void* out, const NdView& x, unsigned dims, double corre
     return;
   }
   Reducer(fold, x.dtype, layout, result).run();
+}
+
+void var_mean(void* var, void* mean, const NdView& x, unsigned dims, double correction) {
+  const ReduceLayout layout(x, dims, false);
+  if (layout.outputs == 0) return;
+  const double elements = double(layout.elements);
+  const Result var_result{ReduceOp::var, x.dtype, var, elements, correction};
+  auto finish = [&](std::int64_t offset, std::int64_t stride, const void* acc, std::int64_t count) {
+    if (var) var_result(offset, stride, acc, count);
+    const auto put_mean = [&]<class T>() {
+      write<T, Moments>(mean, offset, stride, acc, count, [](const Moments& m) {
+        return m.count > 0 ? m.mean : std::numeric_limits<double>::quiet_NaN();
+      });
+    };
+    if (mean && x.dtype == DType::f32) put_mean.template operator()<float>();
+    if (mean && x.dtype == DType::f64) put_mean.template operator()<double>();
+  };
+  if (layout.elements == 0) {
+    const Moments none{0, 0, 0};
+    for (std::int64_t o = 0; o < layout.outputs; ++o) finish(o, 1, &none, 1);
+    return;
+  }
+  Reducer(Fold::moments, x.dtype, layout, finish).run();
 }
 
 void arg_reduce(bool largest, void* values, std::int64_t* indices, const NdView& x, unsigned dims) {

@@ -136,6 +136,9 @@ DType reduce_dtype(ReduceOp op, DType x);
 // refuses it for max and min.
 GS_API void reduce(ReduceOp op, void* out, const NdView& x, unsigned dims, double correction = 1);
 
+// Variance and mean at once; either may be null. Floating only.
+GS_API void var_mean(void* var, void* mean, const NdView& x, unsigned dims, double correction = 1);
+
 // Extreme and its first index, counted in row-major order over the reduced dimensions. Either
 // output may be null. At least one element must be reduced.
 GS_API void arg_reduce(bool largest, void* values, std::int64_t* indices, const NdView& x,
