@@ -114,6 +114,7 @@ struct ConvWeightPart {
   std::int64_t images_per_chunk, rows_per_chunk;  // how much lies in scratch at a time
   void* source;          // scratch: images_per_chunk * channels * ConvSource::channel + kConvSlack
   std::int64_t* offset;  // scratch: channels * kh * kw
+  void* dy_source;       // scratch: images_per_chunk * (m_end - m_begin) * weight_run + kConvSlack
 };
 GS_KERNEL(conv_weight_grad, void(const ConvWeightPart& part));
 

@@ -84,7 +84,9 @@ class Cursor {
     } else {
       // All rows as one run, whose vectors straddle rows and drop what lies between them.
       const Index run = (job.rows - 1) * job.x_row + job.cols;
-      run_on_ = round_up_div(run, V::N) < job.rows * round_up_div(job.cols, V::N);
+      // Half a cycle a product and vector, and what writing costs: 2 cycles, 15 in pieces.
+      run_on_ = round_up_div(run, V::N) * (job.k + 30) <
+                job.rows * round_up_div(job.cols, V::N) * (job.k + 4);
       if (run_on_) {
         cols_ = run;
         rows_ = 1;
@@ -285,11 +287,47 @@ void run_tiles(const Job<typename V::T>& job) {
   }
 }
 
+// One row of weights (depthwise convolution): row by row, NV neighbouring vectors at a time, so
+// that a tap is one weight and NV loads at constant distances.
+template <class V, int NV>
+void run_rows(const Job<typename V::T>& job) {
+  using T = typename V::T;
+  constexpr Index kLanes = NV * V::N;
+  const bool late = job.activation != Activation::none && job.activation != Activation::relu;
+  for (Index n = 0; n < job.images; ++n)
+    for (Index r = 0; r < job.rows; ++r) {
+      const T* x = job.x + n * job.x_image + r * job.x_row;
+      T* y = job.y + n * job.y_image + r * job.y_row;
+      for (Index c = 0; c < job.cols; c += kLanes) {
+        const Index at = least(c, job.cols - kLanes);
+        V acc[1][NV];
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v) acc[0][v] = V::zero();
+        for (Index p = 0; p < job.k; ++p) {
+          const T* q = x + at + job.offset[p];
+          const V w = V::set(job.w[p]);
+#pragma GCC unroll 16
+          for (int v = 0; v < NV; ++v) acc[0][v] = fma(w, load(q + v * V::N), acc[0][v]);
+        }
+        finish<V, 1, NV>(acc, job, 0);
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v)
+          store(y + at + v * V::N,
+                late ? activate(acc[0][v], job.activation, job.slope) : acc[0][v]);
+      }
+    }
+}
+
 // Picks the register tile that computes the fewest outputs for nothing; `price` per output in
 // tenths, for tiles that load more than they can multiply.
 template <class V>
 void run_job(const Job<typename V::T>& job) {
   if (job.images <= 0 || job.rows <= 0 || job.cols <= 0 || job.m <= 0) return;
+  if (job.m == 1 && job.k <= 64 && job.y_col == 1 && job.cols >= V::N) {
+    if (job.cols >= 4 * V::N) return run_rows<V, 4>(job);
+    if (job.cols >= 2 * V::N) return run_rows<V, 2>(job);
+    return run_rows<V, 1>(job);
+  }
   const Index vectors = Cursor<V>(job).vectors();
   const auto cost = [&](Index mr, Index nv, Index price) __attribute__((always_inline)) {
     return round_up_div(job.m, mr) * mr * round_up_div(vectors, nv) * nv * price;

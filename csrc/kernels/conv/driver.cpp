@@ -14,8 +14,8 @@ namespace {
 constexpr std::int64_t kSourceElements = 1 << 16;   // prepared images of a part: 256 KB of float32
 constexpr std::int64_t kGrainProducts = 1 << 18;    // fewest multiply-adds worth a thread
 constexpr std::int64_t kWeightChunkPixels = 1536;   // pixels of dy between two sums over lanes
-constexpr std::int64_t kWeightChannels = 8;         // input channels of a weight gradient part
 constexpr std::int64_t kWeightParts = 16;           // weight gradient parts to aim at
+constexpr std::int64_t kWeightPartPixels = 2048;    // fewest pixels of a part
 constexpr std::int64_t kPartialElements = 1 << 22;  // most memory for parts of dw
 
 std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -93,24 +93,37 @@ void run_parts(DType dtype, const Cut& cut, const ConvPart& whole, std::int64_t 
 // transposed[g][c][phase of the stride][o, i, j of that phase], see over_grad_phases.
 template <class T>
 void transpose_weights(const ConvShape& s, T* transposed, const T* w) {
+  constexpr std::int64_t kBlock = 16;  // input channels at a time: whole cache lines of w
   const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
-  parallel_for(s.c, (1 << 15) / (og * taps + 1) + 1, [&](std::int64_t begin, std::int64_t end) {
-    Workspace workspace;
-    std::int64_t* order = workspace.get<std::int64_t>(taps);  // taps in the order of the phases
-    for (std::int64_t m = begin; m < end; ++m) {
-      T* to = transposed + m * og * taps;
-      const T* from = w + (m / cg * og * cg + m % cg) * taps;
-      const auto phase = [&](std::int64_t rh, std::int64_t rw, std::int64_t, std::int64_t count) {
-        std::int64_t* tap = order;
-        for (std::int64_t i = 0; i < s.kh; ++i)
-          for (std::int64_t j = 0; j < s.kw; ++j)
-            if (grad_tap(i, s.dilation_h, s.pad_h, s.stride_h).phase == rh &&
-                grad_tap(j, s.dilation_w, s.pad_w, s.stride_w).phase == rw)
-              *tap++ = i * s.kw + j;
+  Workspace workspace;
+  std::int64_t* order = workspace.get<std::int64_t>(taps);  // taps in the order of the phases
+  std::int64_t* phase_begin = workspace.get<std::int64_t>(s.stride_h * s.stride_w + 1);
+  std::int64_t phases = 0;
+  over_grad_phases(s, [&](std::int64_t rh, std::int64_t rw, std::int64_t before, std::int64_t) {
+    std::int64_t* tap = order + before;
+    phase_begin[phases++] = before;
+    for (std::int64_t i = 0; i < s.kh; ++i)
+      for (std::int64_t j = 0; j < s.kw; ++j)
+        if (grad_tap(i, s.dilation_h, s.pad_h, s.stride_h).phase == rh &&
+            grad_tap(j, s.dilation_w, s.pad_w, s.stride_w).phase == rw)
+          *tap++ = i * s.kw + j;
+  });
+  phase_begin[phases] = taps;
+  const std::int64_t blocks = div_up(cg, kBlock);
+  const std::int64_t grain = (1 << 15) / (kBlock * og * taps + 1) + 1;
+  parallel_for(s.groups * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t g = block / blocks, m_begin = block % blocks * kBlock;
+      const std::int64_t m_end = std::min(cg, m_begin + kBlock);
+      for (std::int64_t p = 0; p < phases; ++p) {
+        const std::int64_t first = phase_begin[p], last = phase_begin[p + 1];
         for (std::int64_t o = 0; o < og; ++o)
-          for (std::int64_t t = 0; t < count; ++t) *to++ = from[o * cg * taps + order[t]];
-      };
-      over_grad_phases(s, phase);
+          for (std::int64_t m = m_begin; m < m_end; ++m) {
+            const T* from = w + ((g * og + o) * cg + m) * taps;
+            T* to = transposed + (g * cg + m) * og * taps + og * first + o * (last - first);
+            for (std::int64_t t = first; t < last; ++t) *to++ = from[order[t]];
+          }
+      }
     }
   });
 }
@@ -172,11 +185,15 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
   const std::int64_t size = s.o * cg * taps, out_h = s.out_h(), out_w = s.out_w();
   if (size == 0) return;
-  const std::int64_t channels = std::min(cg, kWeightChannels), c_parts = div_up(cg, channels);
+  // Input channels of a part: few enough for L2, many enough to repay a copy of dy.
+  const std::int64_t channels =
+      std::clamp<std::int64_t>(cg / 16, std::min<std::int64_t>(cg, 8), 32);
+  const std::int64_t c_parts = div_up(cg, channels);
 
   // Over images: by the shape only.
   std::int64_t image_parts = std::min(s.n, div_up(kWeightParts, c_parts * s.groups));
-  image_parts = std::max<std::int64_t>(1, std::min(image_parts, kPartialElements / size));
+  image_parts = std::max<std::int64_t>(
+      1, std::min({image_parts, kPartialElements / size, s.n * out_h * out_w / kWeightPartPixels}));
   const std::int64_t images = std::max<std::int64_t>(1, div_up(s.n, image_parts));
   image_parts = std::max<std::int64_t>(1, div_up(s.n, images));
   // Over output channels: as the threads need it.
@@ -191,6 +208,8 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
           ? 1
           : std::clamp<std::int64_t>(kWeightChunkPixels / std::max<std::int64_t>(1, out_h * out_w),
                                      1, images);
+  const std::int64_t rows_of_dy =
+      images_per_chunk * m_range * weight_run(s, rows_per_chunk) + kConvSlack;
   const std::int64_t source =
       images_per_chunk * channels * forward_source(s, 0, rows_per_chunk).channel() + kConvSlack;
 
@@ -212,6 +231,7 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
                  part.rows_per_chunk = rows_per_chunk;
                  part.source = workspace.get<char>(source * bytes);
                  part.offset = workspace.get<std::int64_t>(channels * taps);
+                 part.dy_source = workspace.get<char>(rows_of_dy * bytes);
                  for (std::int64_t i = begin; i < end; ++i) {
                    std::int64_t rest = i;
                    part.m_begin = rest % m_parts * m_range;

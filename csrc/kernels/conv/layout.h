@@ -75,4 +75,12 @@ GS_CONV_INLINE void over_grad_phases(const ConvShape& s, Visit visit) {
     }
 }
 
+// Weight gradient: elements that a channel of dy takes when its rows are spread to the pitch of the
+// prepared image, with zeros between them and up to a multiple of any vector length.
+GS_CONV_INLINE std::int64_t weight_run(const ConvShape& s, std::int64_t rows) {
+  const std::int64_t pitch = forward_source(s, 0, rows).cols;
+  const std::int64_t run = (rows - 1) * (pitch > s.w ? pitch : s.w) + s.out_w();
+  return (run + 15) / 16 * 16;
+}
+
 }  // namespace gradsmith::kernels

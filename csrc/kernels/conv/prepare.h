@@ -13,8 +13,6 @@ GS_INLINE Index least(Index a, Index b) { return a < b ? a : b; }
 GS_INLINE Index most(Index a, Index b) { return a > b ? a : b; }
 GS_INLINE Index round_up_div(Index a, Index b) { return a <= 0 ? 0 : (a + b - 1) / b; }
 
-// Short ends go element by element and longer ones by a last vector that overlaps its neighbour:
-// masked stores are microcoded on AMD.
 template <class V>
 GS_INLINE void clear_run(typename V::T* dst, Index n) {
   Index i = 0;
@@ -23,28 +21,29 @@ GS_INLINE void clear_run(typename V::T* dst, Index n) {
   for (; i < n; ++i) dst[i] = 0;
 }
 
-// dst[i] = src[i * step]; `available` elements exist from src on.
+// dst[i] = src[i * step], 0 <= i < n; `available` elements exist from src on. Up to N - 1 elements
+// past dst[n - 1] are overwritten, with zeros where src has ended: rows are copied in ascending
+// order, and masked stores are microcoded on AMD.
 template <class V>
 GS_INLINE void copy_run(typename V::T* dst, const typename V::T* src, Index n, Index step,
                         Index available) {
   Index i = 0;
-  if (step == 1 && n >= V::N) {
+  if (step == 1) {
     for (; i + V::N <= n; i += V::N) store(dst + i, load(src + i));
-    if (i < n) store(dst + n - V::N, load(src + n - V::N));
-    return;
-  }
-  if (step == 2) {
-    for (; i + V::N <= n; i += V::N) {
+    if (i < n) store(dst + i, load_n(src + i, int(n - i)));
+  } else if (step == 2) {
+    for (; i < n; i += V::N) {
       V even, odd;
       load_even_odd(src + 2 * i, available - 2 * i, even, odd);
       store(dst + i, even);
     }
-  }
+  } else {
 #pragma GCC unroll 1
-  for (; i < n; ++i) dst[i] = src[i * step];
+    for (; i < n; ++i) dst[i] = src[i * step];
+  }
 }
 
-// `channels` planes of h x w, one after the other, into dst.
+// `channels` planes of h x w, one after the other, into dst, which needs kConvSlack elements more.
 template <class V>
 void prepare_channels(const ConvSource& g, Index channels, Index h, Index w,
                       const typename V::T* src, typename V::T* dst) {
@@ -55,18 +54,16 @@ void prepare_channels(const ConvSource& g, Index channels, Index h, Index w,
         const Index w0 = g.first_w + pw;
         const Index begin = least(g.cols, round_up_div(-w0, g.step_w));
         const Index end = most(begin, least(g.cols, round_up_div(w - w0, g.step_w)));
-        for (Index r = 0; r < g.rows; ++r) {
-          const Index ih = g.first_h + ph + r * g.step_h;
-          typename V::T* row = dst + r * g.cols;
-          if (ih < 0 || ih >= h || begin == end) {
-            clear_run<V>(row, g.cols);
-            continue;
-          }
-          const Index at = w0 + begin * g.step_w;
-          clear_run<V>(row, begin);
-          copy_run<V>(row + begin, src + ih * w + at, end - begin, g.step_w, w - at);
-          clear_run<V>(row + end, g.cols - end);
-        }
+        const Index at = w0 + begin * g.step_w, h0 = g.first_h + ph;
+        const bool padded =
+            begin > 0 || end < g.cols || h0 < 0 || h0 + (g.rows - 1) * g.step_h >= h;
+        if (padded) clear_run<V>(dst, plane);
+        if (begin == end) continue;
+        const Index top = least(g.rows, round_up_div(-h0, g.step_h));
+        const Index bottom = least(g.rows, round_up_div(h - h0, g.step_h));
+        for (Index r = top; r < bottom; ++r)
+          copy_run<V>(dst + r * g.cols + begin, src + (h0 + r * g.step_h) * w + at, end - begin,
+                      g.step_w, w - at);
       }
     }
   }

@@ -36,7 +36,28 @@ struct Chunk {
   T* dw;
   Index ldw;
   bool add;
+  // Where dy is a copy with zeros between its rows: the rows as they are, for exact_sum.
+  const T* plain_dy;
+  Index plain_dy_image, plain_dy_channel, plain_rows, plain_cols;
 };
+
+// One sum over the pixels that exist. Zeros of a spread dy meet pixels of x that belong to other
+// outputs; should those be infinite or NaN, 0 * x is NaN and the sum is taken again here.
+template <class V>
+typename V::T exact_sum(const Chunk<typename V::T>& c, Index o, Index k) {
+  V acc = V::zero();
+  for (Index n = 0; n < c.images; ++n)
+    for (Index r = 0; r < c.plain_rows; ++r) {
+      const typename V::T* dy =
+          c.plain_dy + n * c.plain_dy_image + o * c.plain_dy_channel + r * c.plain_cols;
+      const typename V::T* x = c.x + c.offset[k] + n * c.x_image + r * c.x_row;
+      for (Index q = 0; q < c.plain_cols; q += V::N) {
+        const int n_lanes = int(least(V::N, c.plain_cols - q));
+        acc = fma(load_n(dy + q, n_lanes), load_n(x + q, n_lanes), acc);
+      }
+    }
+  return hsum(acc);
+}
 
 template <class V, int MO, int NK, class LoadFn>
 GS_INLINE void multiply_add(V (&acc)[MO][NK], const typename V::T* const (&dy)[MO],
@@ -100,8 +121,10 @@ void run_blocks(const Chunk<typename V::T>& c) {
         for (int j = 0; j < NK; ++j) sums[i][j] = hsum(acc[i][j]);
       for (int i = 0; i < MO && o + i < c.m; ++i)
         for (int j = 0; j < NK && k + j < c.k; ++j) {
+          T sum = sums[i][j];
+          if (sum != sum && c.plain_dy) sum = exact_sum<V>(c, o + i, k + j);
           T& to = c.dw[(o + i) * c.ldw + k + j];
-          to = c.add ? to + sums[i][j] : sums[i][j];
+          to = c.add ? to + sum : sum;
         }
     }
   }
@@ -143,11 +166,9 @@ void weight_grad(const ConvWeightPart& a) {
   }
   const ConvSource all = forward_source(s, 0, out_h);
   const bool direct = s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 &&
-                      all.rows <= s.h && all.cols <= s.w &&
+                      all.rows <= s.h && all.cols <= s.w && (out_w == s.w || out_w % V::N == 0) &&
                       !(channels > 8 && s.h * s.w * Index(sizeof(T)) % 2048 == 0);
   chunk.offset = a.offset;
-  chunk.dy_image = s.o * out_h * out_w;
-  chunk.dy_channel = out_h * out_w;
   chunk.dy_row = out_w;
   for (Index n = a.image_begin; n < a.image_end; n += a.images_per_chunk)
     for (Index row = 0; row < out_h; row += a.rows_per_chunk) {
@@ -169,9 +190,9 @@ void weight_grad(const ConvWeightPart& a) {
         T* source = static_cast<T*>(a.source);
         chunk.x = source;
         chunk.x_image = channels * channel;
-        for (Index i = 0; i < chunk.images; ++i)
-          prepare_channels<V>(g, channels, s.h, s.w, x + i * s.c * s.h * s.w,
-                              source + i * chunk.x_image);
+        for (Index i = 0; i < chunk.images; ++i, source += chunk.x_image)
+          prepare_channels<V>(g, channels, s.h, s.w, x + i * s.c * s.h * s.w, source);
+        for (Index i = 0; i < kConvSlack; ++i) source[i] = 0;
       }
       Index* offset = a.offset;
       for (Index c = 0; c < channels; ++c)
@@ -183,8 +204,31 @@ void weight_grad(const ConvWeightPart& a) {
           }
       chunk.dy = static_cast<const T*>(a.dy) + ((n * s.o + o) * out_h + row) * out_w;
       chunk.x_row = pitch;
+      chunk.dy_image = s.o * out_h * out_w;
+      chunk.dy_channel = out_h * out_w;
+      chunk.plain_dy = nullptr;
+      const Index run = (chunk.rows - 1) * pitch + out_w, spread = round_up_div(run, V::N) * V::N;
       if (pitch == out_w) {  // rows follow each other without a gap: one long row
         chunk.cols *= chunk.rows;
+        chunk.rows = 1;
+      } else if (!direct && out_w % V::N != 0) {
+        chunk.plain_dy = chunk.dy;
+        chunk.plain_dy_image = chunk.dy_image;
+        chunk.plain_dy_channel = chunk.dy_channel;
+        chunk.plain_rows = chunk.rows;
+        chunk.plain_cols = out_w;
+        T* to = static_cast<T*>(a.dy_source);
+        for (Index i = 0; i < chunk.images; ++i)
+          for (Index m = 0; m < chunk.m; ++m, to += spread) {
+            const T* from = chunk.dy + i * chunk.dy_image + m * chunk.dy_channel;
+            clear_run<V>(to, spread);
+            for (Index r = 0; r < chunk.rows; ++r)
+              copy_run<V>(to + r * pitch, from + r * out_w, out_w, 1, out_w);
+          }
+        chunk.dy = static_cast<const T*>(a.dy_source);
+        chunk.dy_image = chunk.m * spread;
+        chunk.dy_channel = spread;
+        chunk.cols = spread;
         chunk.rows = 1;
       }
       chunk.add = n != a.image_begin || row != 0;
