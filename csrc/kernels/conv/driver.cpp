@@ -11,9 +11,11 @@
 namespace gradsmith::kernels {
 namespace {
 
-constexpr std::int64_t kSourceElements = 1 << 16;   // prepared images of a part: 256 KB of float32
-constexpr std::int64_t kGrainProducts = 1 << 18;    // fewest multiply-adds worth a thread
-constexpr std::int64_t kWeightChunkPixels = 1536;   // pixels of dy between two sums over lanes
+constexpr std::int64_t kSourceElements = 1 << 16;  // prepared images of a part: 256 KB of float32
+constexpr std::int64_t kGrainProducts = 1 << 18;   // fewest multiply-adds worth a thread
+constexpr std::int64_t kWeightChunkPixels =
+    1536;  // pixels between two sums over lanes, of one image
+constexpr std::int64_t kWeightImagePixels = 640;    // and of several: their prepared rows are short
 constexpr std::int64_t kWeightParts = 16;           // weight gradient parts to aim at
 constexpr std::int64_t kWeightPartPixels = 2048;    // fewest pixels of a part
 constexpr std::int64_t kPartialElements = 1 << 22;  // most memory for parts of dw
@@ -206,7 +208,7 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   const std::int64_t images_per_chunk =
       rows_per_chunk < out_h
           ? 1
-          : std::clamp<std::int64_t>(kWeightChunkPixels / std::max<std::int64_t>(1, out_h * out_w),
+          : std::clamp<std::int64_t>(kWeightImagePixels / std::max<std::int64_t>(1, out_h * out_w),
                                      1, images);
   const std::int64_t rows_of_dy =
       images_per_chunk * m_range * weight_run(s, rows_per_chunk) + kConvSlack;
