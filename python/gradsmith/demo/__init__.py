@@ -73,7 +73,9 @@ def _run(options: Namespace) -> None:
         model,
         gs.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing),
         optimizer,
-        scheduler=OneCycleLR(optimizer, recipe.max_lr, total_steps=epochs * len(loader)),
+        scheduler=OneCycleLR(
+            optimizer, recipe.max_lr, total_steps=epochs * len(loader), div_factor=5
+        ),
         clip_grad_norm=recipe.clip_grad_norm,
         callbacks=[gs.train.Checkpoint(checkpoint)],
     )

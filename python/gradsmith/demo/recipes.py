@@ -122,9 +122,9 @@ RECIPES = {
         load=_load_digits,
         build=_digits_cnn,
         augment=lambda images, rng: random_affine(images, rng, degrees=10, pixels=0.8, scale=0.1),
-        epochs=24,
+        epochs=20,
         batch_size=64,
-        max_lr=3e-3,
+        max_lr=4e-3,
         label_smoothing=0.05,
     ),
     "mnist": Recipe(
@@ -145,7 +145,7 @@ RECIPES = {
         augment=lambda images, rng: random_affine(images, rng, degrees=4, pixels=0.35, scale=0.04),
         epochs=40,
         batch_size=64,
-        max_lr=5e-3,
+        max_lr=4e-3,
         clip_grad_norm=1.0,
     ),
 }

@@ -17,16 +17,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
 
 
 class _BatchNorm(Module):
-    """y = (x - mean) / sqrt(var + eps) * weight + bias, per channel (Ioffe and Szegedy, 2015).
-
-    Args:
-        num_features: channels, axis 1 of the input.
-        eps: added to the variance.
-        momentum: share of the new batch in the running statistics; None averages all batches.
-        affine: whether `weight` (starts at 1) and `bias` (starts at 0) are learned.
-        track_running_stats: keep running mean and (unbiased) variance for evaluation.
-        dtype: float32 unless given.
-    """
+    """What BatchNorm1d and BatchNorm2d share: everything but the shapes they accept."""
 
     _ranks: ClassVar[tuple[int, ...]]
     _layout: ClassVar[str]
@@ -106,17 +97,26 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of (N, C) or (N, C, L)."""
+    """Batch normalisation of (N, C) or (N, C, L); formula and arguments as in `BatchNorm2d`."""
 
-    __doc__ = f"{__doc__}\n\n    {_BatchNorm.__doc__}"
     _ranks = (2, 3)
     _layout = "(N, C) or (N, C, L)"
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of (N, C, H, W)."""
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, per channel (Ioffe and Szegedy, 2015).
 
-    __doc__ = f"{__doc__}\n\n    {_BatchNorm.__doc__}"
+    Args:
+        num_features: channels, axis 1 of the input.
+        eps: added to the variance.
+        momentum: share of the new batch in the running statistics; None averages all batches.
+        affine: whether `weight` (starts at 1) and `bias` (starts at 0) are learned.
+        track_running_stats: keep running mean and (unbiased) variance for evaluation.
+        dtype: float32 unless given.
+
+    Shapes: input and output (N, C, H, W). Statistics run over N, H and W.
+    """
+
     _ranks = (4,)
     _layout = "(N, C, H, W)"
 
