@@ -9,15 +9,14 @@
 #include "runtime/memory.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <bit>
 #include <cstdlib>
 #include <mutex>
 #include <new>
 #include <utility>
 
 #include "base/check.h"
+#include "runtime/size_class.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -35,32 +34,6 @@
 
 namespace gradsmith {
 namespace {
-
-// Size classes: every 64 bytes up to 1 KB, then eight per power of two (12.5 % lost at most).
-constexpr int kLinearClasses = 16, kStepsLog2 = 3, kSteps = 1 << kStepsLog2;
-constexpr int kMinLog2 = 10, kMaxLog2 = 47;
-constexpr int kClasses = kLinearClasses + (kMaxLog2 - kMinLog2) * kSteps;
-constexpr std::size_t kMaxBytes = std::size_t(1) << kMaxLog2;
-
-constexpr int size_class(std::size_t bytes) {
-  if (bytes <= 1024) return bytes == 0 ? 0 : int((bytes - 1) / 64);
-  const std::size_t last = bytes - 1;
-  const int log2 = std::bit_width(last) - 1;
-  return kLinearClasses + (log2 - kMinLog2) * kSteps +
-         int(last >> (log2 - kStepsLog2) & (kSteps - 1));
-}
-
-constexpr auto kClassBytes = [] {
-  std::array<std::size_t, kClasses> bytes{};
-  for (int k = 0; k < kLinearClasses; ++k) bytes[std::size_t(k)] = std::size_t(k + 1) * 64;
-  for (int k = kLinearClasses; k < kClasses; ++k) {
-    const int log2 = kMinLog2 + (k - kLinearClasses) / kSteps;
-    const int step = (k - kLinearClasses) % kSteps + 1;
-    bytes[std::size_t(k)] = (std::size_t(1) << log2) + (std::size_t(step) << (log2 - kStepsLog2));
-  }
-  return bytes;
-}();
-constexpr std::size_t class_bytes(int k) { return kClassBytes[std::size_t(k)]; }
 
 constexpr std::size_t kThreadBytes = 64 << 10, kSegmentBlock = 1 << 20;
 constexpr int kThreadClasses = size_class(kThreadBytes) + 1;

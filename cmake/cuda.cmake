@@ -1,0 +1,42 @@
+# libgradsmith_cuda: every .cu file, with a static CUDA runtime, as a library of its own that
+# libgradsmith loads when a CUDA device is first asked for. Machines without a driver never notice.
+#
+# GRADSMITH_CUDA: AUTO builds it where nvcc is found, ON requires it, OFF does not.
+# GRADSMITH_CUDA_ARCHITECTURES: as CMAKE_CUDA_ARCHITECTURES. Code for 8.0 runs on 8.6 and 8.9 as it
+# is; from the virtual one at the end the driver compiles for devices newer than the list.
+set(GRADSMITH_CUDA_ARCHITECTURES "80-real;90-real;80-virtual" CACHE STRING
+    "Architectures of the CUDA backend")
+
+set(GS_CUDA_FOUND OFF)
+if(GRADSMITH_CUDA STREQUAL "ON")
+  set(GS_CUDA_FOUND ON)
+elseif(GRADSMITH_CUDA STREQUAL "AUTO")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(GS_CUDA_FOUND ON)
+  else()
+    message(STATUS "CUDA backend: not built (no working nvcc)")
+  endif()
+endif()
+
+if(GS_CUDA_FOUND)
+  set(CMAKE_CUDA_ARCHITECTURES ${GRADSMITH_CUDA_ARCHITECTURES})
+  enable_language(CUDA)
+  file(GLOB GS_CUDA_SOURCES CONFIGURE_DEPENDS csrc/runtime/*.cu csrc/kernels/*/*.cu)
+  add_library(gradsmith_cuda SHARED ${GS_CUDA_SOURCES})
+  target_include_directories(gradsmith_cuda PRIVATE csrc csrc/include)
+  set_target_properties(gradsmith_cuda PROPERTIES
+    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden
+    CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA
+    LIBRARY_OUTPUT_DIRECTORY $<TARGET_FILE_DIR:gradsmith>)
+  target_compile_options(gradsmith_cuda PRIVATE -Xcompiler=-Wall,-Wextra
+                         $<$<BOOL:${GRADSMITH_WERROR}>:-Werror=all-warnings>)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+    target_compile_options(gradsmith_cuda PRIVATE --compress-mode=size)
+  endif()
+  # cudart's own symbols stay inside: another copy of it (torch's) may live in the same process.
+  target_link_options(gradsmith_cuda PRIVATE LINKER:--exclude-libs,ALL LINKER:-s)
+  install(TARGETS gradsmith_cuda LIBRARY DESTINATION lib COMPONENT gradsmith)
+  message(STATUS "CUDA backend: ${CMAKE_CUDA_COMPILER_VERSION} for ${GRADSMITH_CUDA_ARCHITECTURES}")
+endif()

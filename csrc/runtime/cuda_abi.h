@@ -1,0 +1,149 @@
+// What libgradsmith and libgradsmith_cuda say to each other: plain structs and one table of C
+// functions, so that the CUDA library is loaded only when a CUDA device is asked for.
+//
+// Functions return 0, or another number after which last_error() has the message. Device memory is
+// given as plain pointers. A stream is a cudaStream_t; null is the default stream. Strides count
+// elements. Nothing here synchronises with the host unless it says so.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "gradsmith/dtype.h"
+#include "gradsmith/view.h"
+
+namespace gradsmith::cuda {
+
+inline constexpr std::uint32_t kAbiVersion = 1;  // raise with every change in this file
+
+// ---- Elementwise --------------------------------------------------------------------------------
+
+// Floating types; the first line integers as well. a and b are the op's parameters.
+#define GS_CUDA_UNARY_OPS(X)                                                                      \
+  X(neg)                                                                                          \
+  X(abs) X(sign) X(square) X(relu) X(clamp /* a, b: bounds */) X(sqrt) X(rsqrt) X(reciprocal)     \
+      X(exp) X(exp2) X(expm1) X(log) X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(sinh)       \
+          X(cosh) X(tanh) X(asin) X(acos) X(atan) X(erf) X(sigmoid) X(log_sigmoid) X(floor)       \
+              X(ceil) X(round) X(trunc) X(relu6) X(silu) X(gelu) X(gelu_tanh) X(mish) X(softsign) \
+                  X(hardsigmoid) X(hardswish) X(leaky_relu /* a: slope */) X(elu /* a: alpha */)  \
+                      X(softplus /* a: beta, b: threshold */)
+// The first line gives the operands' dtype (div: floating types only), the others bool.
+#define GS_CUDA_BINARY_OPS(X)                                                           \
+  X(add)                                                                                \
+  X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) \
+      X(logical_and) X(logical_or) X(logical_xor)
+
+enum class UnaryOp : std::int32_t {
+#define GS_ENUM(op) op,
+  GS_CUDA_UNARY_OPS(GS_ENUM)
+#undef GS_ENUM
+};
+enum class BinaryOp : std::int32_t {
+#define GS_ENUM(op) op,
+  GS_CUDA_BINARY_OPS(GS_ENUM)
+#undef GS_ENUM
+};
+
+// An operand over the shape of the output; strides may be 0 (broadcast) or negative, the output's
+// elements must not overlap each other. An input may be the output itself (same strides).
+struct Operand {
+  void* data;
+  DType dtype;
+  std::int64_t strides[kMaxDims];
+};
+
+struct UnaryArgs {
+  UnaryOp op;
+  std::int32_t ndim;
+  std::int64_t shape[kMaxDims];
+  Operand out, x;  // of one dtype
+  double a, b;
+};
+
+struct BinaryArgs {
+  BinaryOp op;
+  std::int32_t ndim;
+  std::int64_t shape[kMaxDims];
+  Operand out, x, y;        // x and y of one dtype
+  double x_value, y_value;  // stand for x or y where its data is null; dtype is set all the same
+};
+
+// out = cast(x), any two dtypes; x.data null: out = value, a fill.
+struct CopyArgs {
+  std::int32_t ndim;
+  std::int64_t shape[kMaxDims];
+  Operand out, x;
+  double value;
+};
+
+// ---- GEMM ---------------------------------------------------------------------------------------
+
+// Element (i, j) of batch entry z is data[z * batch + i * rs + j * cs].
+struct Matrix {
+  float* data;
+  std::int64_t rs, cs, batch;
+};
+
+enum class Activation : std::int32_t {  // in the order of kernels::Activation
+  none,
+  relu,
+  leaky_relu,
+  sigmoid,
+  tanh,
+  gelu,
+  gelu_tanh,
+  silu
+};
+
+// C = act(alpha * A B + beta * C + bias + residual) in float32. Any strides are right; with a unit
+// stride in each of A and B (the four layouts) loads are coalesced. beta == 0 never reads C. Each
+// element is one chain of fused multiply-adds in the order of k: its bits depend on its row of A,
+// its column of B and k alone.
+struct GemmArgs {
+  std::int64_t m, n, k, batch;
+  Matrix a, b, c;
+  Matrix bias, residual;  // data null: none; bias rs = 0: per column, cs = 0: per row
+  float alpha, beta;
+  Activation activation;
+  float slope;  // leaky_relu's
+};
+
+// ---- The table ----------------------------------------------------------------------------------
+
+struct DeviceInfo {
+  char name[128];
+  std::int32_t major, minor;  // compute capability
+  std::int32_t multiprocessors;
+  std::int64_t total_bytes;
+};
+
+struct MemoryInfo {
+  std::int64_t in_use_bytes, peak_bytes, cached_bytes, system_allocations;
+};
+
+enum class CopyKind : std::int32_t { host_to_device = 1, device_to_host = 2, device_to_device = 3 };
+
+struct Api {
+  std::uint32_t version;
+  const char* (*last_error)();  // of the calling thread
+  // 0 devices: last_error() says why. Never fails.
+  int (*device_count)();
+  int (*device_info)(int device, DeviceInfo* info);
+  // Stream-ordered: a block may be handed out again on the stream it was released on, at once, and
+  // on another one after the two have been synchronised. Status 2 means out of memory.
+  int (*allocate)(int device, std::size_t bytes, void* stream, void** out);
+  int (*deallocate)(int device, void* p, std::size_t bytes, void* stream);
+  int (*memory_info)(int device, MemoryInfo* info);
+  int (*empty_cache)(int device);  // synchronises
+  // Copies from and to host memory return when the host memory may be used again.
+  int (*copy_bytes)(int device, void* dst, const void* src, std::size_t bytes, CopyKind kind,
+                    void* stream);
+  int (*synchronize)(int device);
+  int (*unary)(int device, const UnaryArgs* args, void* stream);
+  int (*binary)(int device, const BinaryArgs* args, void* stream);
+  int (*copy)(int device, const CopyArgs* args, void* stream);
+  int (*gemm)(int device, const GemmArgs* args, void* stream);
+};
+
+using ApiFn = const Api*();  // extern "C" gradsmith_cuda_api
+
+}  // namespace gradsmith::cuda

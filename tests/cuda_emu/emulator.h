@@ -1,0 +1,163 @@
+// Runs CUDA kernels on the CPU: the .cu files of the library are compiled against this header
+// instead of the CUDA toolkit. For tests, under sanitizers and in several schedules.
+//
+// One fiber per CUDA thread, blocks one after the other. A thread runs until it waits at a barrier
+// or exchanges values with its warp; which one runs next is decided by `schedule`. A missing
+// barrier shows as results that differ between schedules, or as NaN: shared memory starts as NaN,
+// and so does memory from cudaMalloc, which is exactly as long as asked for, so that
+// AddressSanitizer sees what lies outside. Everything is sequentially consistent: missing memory
+// fences do not show.
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <new>
+
+#include "gradsmith/dtype.h"
+
+// ---- The language -------------------------------------------------------------------------------
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static_assert(false, "take shared memory with GS_SHARED");
+
+struct uint3 {
+  unsigned x, y, z;
+};
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+namespace cuda_emu {
+
+enum class Schedule { ascending, descending, random, warp_by_warp };
+struct Options {
+  Schedule schedule = Schedule::ascending;
+  unsigned seed = 1;
+};
+Options& options();
+
+struct Thread {
+  uint3 index;
+  unsigned linear;
+};
+struct Launch {
+  dim3 grid, block;
+  uint3 block_index;
+};
+const Thread& thread();
+const Launch& current_launch();
+void* shared_memory(std::size_t bytes);  // aborts where the launch asked for less
+
+// Runs the kernel's body for every thread; a cudaError_t.
+int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+
+void barrier(int line);  // __syncthreads; aborts where threads wait at different ones
+void warp_barrier(std::uint32_t mask);
+// Deposits `bytes` of `mine`, meets the warp's threads in mask, and copies lane `source`'s deposit.
+void exchange(std::uint32_t mask, const void* mine, void* theirs, std::size_t bytes,
+              unsigned source);
+
+template <class T>
+T shuffle(std::uint32_t mask, T value, unsigned source) {
+  static_assert(sizeof(T) <= 16);
+  T result;
+  exchange(mask, &value, &result, sizeof(T), source);
+  return result;
+}
+
+}  // namespace cuda_emu
+
+#define threadIdx (cuda_emu::thread().index)
+#define blockIdx (cuda_emu::current_launch().block_index)
+#define blockDim (cuda_emu::current_launch().block)
+#define gridDim (cuda_emu::current_launch().grid)
+#define warpSize 32
+#define __syncthreads() cuda_emu::barrier(__LINE__)
+inline void __syncwarp(std::uint32_t mask = 0xffffffffu) { cuda_emu::warp_barrier(mask); }
+
+// Shuffles over the whole warp (width 32).
+template <class T>
+T __shfl_sync(std::uint32_t mask, T value, int lane) {
+  return cuda_emu::shuffle(mask, value, unsigned(lane) & 31);
+}
+template <class T>
+T __shfl_xor_sync(std::uint32_t mask, T value, int lanes) {
+  return cuda_emu::shuffle(mask, value, (cuda_emu::thread().linear & 31) ^ unsigned(lanes));
+}
+template <class T>
+T __shfl_down_sync(std::uint32_t mask, T value, unsigned lanes) {
+  const unsigned me = cuda_emu::thread().linear & 31;
+  return cuda_emu::shuffle(mask, value, me + lanes < 32 ? me + lanes : me);
+}
+
+// ---- Arithmetic ---------------------------------------------------------------------------------
+
+inline float __uint_as_float(std::uint32_t u) {
+  float x;
+  std::memcpy(&x, &u, 4);
+  return x;
+}
+inline std::uint32_t __float_as_uint(float x) {
+  std::uint32_t u;
+  std::memcpy(&u, &x, 4);
+  return u;
+}
+using __half = gradsmith::Float16;
+inline __half __ushort_as_half(std::uint16_t bits) {
+  __half h;
+  h.bits = bits;
+  return h;
+}
+inline std::uint16_t __half_as_ushort(__half h) { return h.bits; }
+inline float __half2float(__half h) { return float(h); }
+inline __half __float2half_rn(float x) { return __half(x); }
+
+// ---- The runtime --------------------------------------------------------------------------------
+
+enum cudaError_t : int {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorNoDevice = 100
+};
+enum cudaMemcpyKind {
+  cudaMemcpyHostToDevice = 1,
+  cudaMemcpyDeviceToHost = 2,
+  cudaMemcpyDeviceToDevice = 3
+};
+using cudaStream_t = struct EmulatedStream*;
+struct cudaDeviceProp {
+  char name[256];
+  int major, minor, multiProcessorCount;
+  std::size_t totalGlobalMem;
+};
+#define CUDART_VERSION 13000
+
+cudaError_t cudaMalloc(void** p, std::size_t bytes);
+cudaError_t cudaFree(void* p);
+cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+const char* cudaGetErrorString(cudaError_t error);
+inline const char* cudaGetErrorName(cudaError_t error) { return cudaGetErrorString(error); }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+inline cudaError_t cudaSetDevice(int device) {
+  return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  return *version = CUDART_VERSION, cudaSuccess;
+}
