@@ -127,7 +127,9 @@ PyObject* to_numpy(const Tensor& x) {
   GS_CHECK_STATE(!x.requires_grad(), "numpy: the tensor requires grad; use detach().numpy()");
   static PyObject* factory = nullptr;
   if (!factory)
-    factory = py::module_::import("gradsmith._interop").attr("array_from_memory").release().ptr();
+    factory = py::object(py::module_::import("gradsmith._interop").attr("array_from_memory"))
+                  .release()
+                  .ptr();
   static const char* const codes[] = {"<f4", "<f8", "", "<f2", "<i8", "<i4", "|u1", "|b1"};
   py::tuple strides(x.dim());
   for (int d = 0; d < x.dim(); ++d)

@@ -1,0 +1,130 @@
+// Running the tape from Python, hooks, and ops whose rule is written in Python.
+#include "core/autograd/record.h"
+#include "core/tensor_impl.h"
+#include "gradsmith/autograd.h"
+#include "gradsmith/ops.h"
+#include "python/bindings.h"
+#include "python/def_op.h"
+
+namespace py = pybind11;
+
+namespace gradsmith::python {
+
+namespace {
+
+std::vector<Tensor> tensors_or_none(const py::object& o, const char* argument) {
+  if (o.is_none()) return {};
+  if (is_tensor(o.ptr())) return {tensor_of(o.ptr())};
+  return FromPy<std::vector<Tensor>>::get(py::tuple(o).ptr(), {"autograd", argument});
+}
+
+void run_backward(const py::object& tensors, const py::object& grads, std::optional<bool> retain,
+                  bool create_graph) {
+  const auto outputs = tensors_or_none(tensors, "tensors");
+  const auto seeds = tensors_or_none(grads, "grad_tensors");
+  py::gil_scoped_release release;
+  backward(outputs, seeds, {retain.value_or(create_graph), create_graph});
+}
+
+py::tuple run_grad(const py::object& outputs, const py::object& inputs, const py::object& seeds,
+                   std::optional<bool> retain, bool create_graph, bool allow_unused) {
+  const auto outs = tensors_or_none(outputs, "outputs");
+  const auto ins = tensors_or_none(inputs, "inputs");
+  const auto given = tensors_or_none(seeds, "grad_outputs");
+  std::vector<Tensor> result;
+  {
+    py::gil_scoped_release release;
+    result = grad(outs, ins, given, {retain.value_or(create_graph), create_graph}, allow_unused);
+  }
+  return py::reinterpret_steal<py::tuple>(to_py(result));
+}
+
+// A Python callable kept by C++: destroyed with the GIL held.
+std::shared_ptr<PyObject> keep(py::handle fn) {
+  return {fn.inc_ref().ptr(), [](PyObject* o) {
+            if (!Py_IsInitialized()) return;
+            py::gil_scoped_acquire gil;
+            Py_DECREF(o);
+          }};
+}
+
+std::int64_t add_hook(const Tensor& x, const py::function& fn) {
+  return register_hook(x, [fn = keep(fn)](const Tensor& g) {
+    py::gil_scoped_acquire gil;
+    py::object result = py::handle(fn.get())(g);
+    return result.is_none() ? Tensor()
+                            : FromPy<Tensor>::get(result.ptr(), {"hook", "returned gradient"});
+  });
+}
+
+// autograd.Function: the rule is `backward(ctx, *grads)` of the Python class.
+py::tuple record_function(const std::string& name, const std::vector<Tensor>& outputs,
+                          const std::vector<Tensor>& inputs, const py::function& rule) {
+  // Names of nodes are literals elsewhere; a Python class may go away, so its name is kept.
+  const char* op = PyUnicode_AsUTF8(py::str(name).release().ptr());
+  struct PythonRule {
+    std::shared_ptr<PyObject> fn;
+    std::size_t inputs;
+    TensorList operator()(const Grads& g) const {
+      py::gil_scoped_acquire gil;
+      py::tuple args(g.size());
+      for (std::size_t i = 0; i < g.size(); ++i)
+        args[i] = py::reinterpret_steal<py::object>(wrap(grad_or_zeros(g, i)));
+      py::object result = py::handle(fn.get())(*args);
+      if (!py::isinstance<py::tuple>(result)) result = py::make_tuple(result);
+      const auto values =
+          FromPy<std::vector<Tensor>>::get(result.ptr(), {g.node().name, "backward's result"});
+      GS_CHECK(values.size() == inputs, "{}: backward returned {} gradients for {} inputs",
+               g.node().name, values.size(), inputs);
+      TensorList list;
+      for (const Tensor& t : values) list.push_back(t);
+      return list;
+    }
+    static Tensor grad_or_zeros(const Grads& g, std::size_t i) {
+      if (g[i].defined()) return g[i];
+      const OutputInfo& info = g.node().outputs[i];
+      return ops::zeros(info.shape, info.dtype, info.device);
+    }
+  };
+  auto node = Ref<Node>::adopt(
+      new gradsmith::detail::RuleNode<PythonRule>(op, PythonRule{keep(rule), inputs.size()}));
+  for (const Tensor& x : inputs) gradsmith::detail::add_edge(*node, x);
+  std::vector<Tensor> recorded;
+  for (const Tensor& y : outputs) {
+    Tensor out = y.detach();
+    gradsmith::detail::set_history(out, node.get());
+    recorded.push_back(out);
+  }
+  return py::reinterpret_steal<py::tuple>(to_py(recorded));
+}
+
+Tensor detach(const Tensor& x) { return x.detach(); }
+Tensor requires_grad_(const Tensor& x, bool on) { return x.set_requires_grad(on); }
+
+}  // namespace
+
+void bind_autograd(py::module_& m, Binder& b) {
+  b.method<&detach>("detach", "input", "The same memory, off the tape.");
+  b.method<&requires_grad_>("requires_grad_", "input, requires_grad=True",
+                            "Ask for gradients of this leaf (or stop); returns the tensor.");
+  b.method<&retain_grad>("retain_grad", "input", "Let backward fill .grad of a non-leaf too.");
+  m.def("backward", &run_backward, py::arg("tensors"), py::arg("grad_tensors") = py::none(),
+        py::arg("retain_graph") = py::none(), py::arg("create_graph") = false);
+  m.def("grad", &run_grad, py::arg("outputs"), py::arg("inputs"),
+        py::arg("grad_outputs") = py::none(), py::arg("retain_graph") = py::none(),
+        py::arg("create_graph") = false, py::arg("allow_unused") = false);
+  m.def("add_hook", &add_hook);
+  m.def("remove_hook", &remove_hook);
+  m.def("record_function", [](const std::string& name, const py::tuple& outputs,
+                              const py::tuple& inputs, const py::function& rule) {
+    const Where where{"Function", "tensors"};
+    return record_function(name, FromPy<std::vector<Tensor>>::get(outputs.ptr(), where),
+                           FromPy<std::vector<Tensor>>::get(inputs.ptr(), where), rule);
+  });
+  m.def("is_grad_enabled", &grad_enabled);
+  m.def("set_grad_enabled", &set_grad_enabled);
+  m.def("is_anomaly_enabled", &anomaly_enabled);
+  m.def("set_anomaly_enabled", &set_anomaly_enabled);
+}
+
+}  // namespace gradsmith::python

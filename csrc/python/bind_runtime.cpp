@@ -1,0 +1,69 @@
+// Threads, memory, random state, targets, and conversions that make tensors.
+#include <pybind11/stl.h>
+
+#include "base/cpu.h"
+#include "kernels/registry.h"
+#include "python/bindings.h"
+#include "python/convert.h"
+#include "python/dlpack.h"
+#include "runtime/memory.h"
+#include "runtime/parallel.h"
+#include "runtime/philox.h"
+
+namespace py = pybind11;
+
+namespace gradsmith::python {
+
+void bind_runtime(py::module_& m) {
+  m.def("tensor", [](py::handle data, py::handle dtype, py::handle device, bool requires_grad) {
+          Tensor t = tensor_from_data(data.ptr(), dtype.ptr(), device.ptr());
+          if (requires_grad) t.set_requires_grad(true);
+          return t;
+        },
+        py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+        py::arg("requires_grad") = false);
+  m.def("from_numpy", [](py::handle array) { return from_any_array(array.ptr(), "from_numpy"); });
+  m.def("from_dlpack", [](py::handle o) { return from_dlpack(o.ptr()); });
+
+  m.def("get_num_threads", &get_num_threads);
+  m.def("set_num_threads", &set_num_threads);
+  m.def("memory_stats", [] {
+    const MemoryStats s = memory_stats();
+    py::dict d;
+    d["in_use_bytes"] = s.in_use_bytes;
+    d["peak_bytes"] = s.peak_bytes;
+    d["cached_bytes"] = s.cached_bytes;
+    d["system_allocations"] = s.system_allocations;
+    d["cache_hits"] = s.cache_hits;
+    return d;
+  });
+  m.def("empty_cache", &empty_cache);
+
+  m.def("manual_seed", [](std::uint64_t seed) { manual_seed(seed); });
+  m.def("get_rng_state", [] {
+    const PhiloxState s = generator_state();
+    return py::make_tuple(s.seed, s.offset);
+  });
+  m.def("set_rng_state", [](const std::pair<std::uint64_t, std::uint64_t>& s) {
+    set_generator_state({s.first, s.second});
+  });
+
+  m.def("set_target", &kernels::set_target);
+  m.def("get_target", [] { return std::string(kernels::name(kernels::active_target())); });
+  m.def("supported_targets", [] {
+    std::vector<std::string> names;
+    for (auto t : kernels::supported_targets()) names.push_back(kernels::name(t));
+    return names;
+  });
+  m.def("list_kernels", [] {
+    py::list rows;
+    for (const auto& k : kernels::list_kernels()) {
+      std::vector<std::string> targets;
+      for (auto t : k.targets) targets.push_back(kernels::name(t));
+      rows.append(py::make_tuple(k.family, k.op, name(k.dtype), targets));
+    }
+    return rows;
+  });
+}
+
+}  // namespace gradsmith::python

@@ -1,0 +1,129 @@
+// Tensor methods that are not ops.
+#include "core/tensor_impl.h"
+#include "gradsmith/ops.h"
+#include "python/bindings.h"
+#include "python/def_op.h"
+#include "python/dlpack.h"
+#include "python/tensor_members.h"
+
+namespace py = pybind11;
+
+namespace gradsmith::python {
+
+namespace {
+
+// Methods with Python objects in their signature: plain pybind11 functions set on the type.
+template <class F, class... Extra> void method(const char* name, F&& f, const Extra&... extra) {
+  py::handle type(reinterpret_cast<PyObject*>(tensor_type));
+  py::cpp_function fn(std::forward<F>(f), py::name(name), py::is_method(type), extra...);
+  py::setattr(type, name, fn);
+}
+
+std::int64_t numel(const Tensor& x) { return x.numel(); }
+std::int64_t dim(const Tensor& x) { return x.dim(); }
+bool is_contiguous(const Tensor& x) { return x.is_contiguous(); }
+std::int64_t data_ptr(const Tensor& x) { return reinterpret_cast<std::int64_t>(x.data()); }
+
+PyObject* steal_checked(PyObject* o) {
+  if (!o) throw py::error_already_set();
+  return o;
+}
+py::object owned(PyObject* o) { return py::reinterpret_steal<py::object>(steal_checked(o)); }
+
+// to(dtype), to(device), to(device, dtype), to(other)
+Tensor to(const Tensor& x, const py::args& args, const py::kwargs& kwargs) {
+  std::optional<DType> dtype;
+  std::optional<Device> device;
+  const auto take = [&](py::handle o) {
+    if (o.is_none()) return;
+    if (is_tensor(o.ptr())) {
+      dtype = tensor_of(o.ptr()).dtype();
+      device = tensor_of(o.ptr()).device();
+    } else if (py::isinstance<Device>(o) ||
+               (PyUnicode_Check(o.ptr()) && (o.cast<std::string>().starts_with("cpu") ||
+                                             o.cast<std::string>().starts_with("cuda")))) {
+      device = FromPy<Device>::get(o.ptr(), {"to", "device"});
+    } else {
+      dtype = FromPy<DType>::get(o.ptr(), {"to", "dtype or device"});
+    }
+  };
+  for (py::handle o : args) take(o);
+  bool copy = false;
+  for (auto [key, value] : kwargs) {
+    const std::string name = key.cast<std::string>();
+    if (name == "copy") {
+      copy = value.cast<bool>();
+    } else {
+      GS_CHECK_TYPE(name == "dtype" || name == "device" || name == "non_blocking",
+                    "to: has no argument '{}'", name);
+      if (name != "non_blocking") take(value);
+    }
+  }
+  py::gil_scoped_release release;
+  Tensor y = x;
+  if (dtype && *dtype != y.dtype()) y = ops::to_dtype(y, *dtype);
+  if (device && !(*device == y.device())) y = ops::to_device(y, *device);
+  return copy && y.is(x) ? ops::clone(x) : y;
+}
+
+template <DType D> Tensor cast(const Tensor& x) { return x.dtype() == D ? x : ops::to_dtype(x, D); }
+
+py::object size(const Tensor& x, std::optional<int> d) {
+  if (d) return py::int_(x.size(*d));
+  return owned(to_py(x.shape()));
+}
+py::object stride(const Tensor& x, std::optional<int> d) {
+  if (!d) return owned(to_py(x.strides()));
+  x.size(*d);
+  return py::int_(x.strides()[*d < 0 ? *d + x.dim() : *d]);
+}
+
+}  // namespace
+
+void bind_tensor(Binder& b) {
+  b.method<&numel>("numel", "input", "Number of elements.");
+  b.method<&dim>("dim", "input", "Number of dimensions.");
+  b.method<&is_contiguous>("is_contiguous", "input", "Whether elements lie in row-major order.");
+  b.method<&data_ptr>("data_ptr", "input", "Address of the first element.");
+  b.method<&cast<DType::f32>>("float", "input", "Cast to float32.");
+  b.method<&cast<DType::f64>>("double", "input", "Cast to float64.");
+  b.method<&cast<DType::f16>>("half", "input", "Cast to float16.");
+  b.method<&cast<DType::bf16>>("bfloat16", "input", "Cast to bfloat16.");
+  b.method<&cast<DType::i64>>("long", "input", "Cast to int64.");
+  b.method<&cast<DType::i32>>("int", "input", "Cast to int32.");
+  b.method<&cast<DType::b8>>("bool", "input", "Cast to bool.");
+  method("to", &to, py::doc("Cast or move: to(dtype), to(device), to(device, dtype), to(other)."));
+  method("item", [](const Tensor& x) { return owned(item(x)); },
+         py::doc("The one element as a Python number."));
+  method("numpy", [](const Tensor& x) { return owned(to_numpy(x)); },
+         py::doc("A NumPy array over the same memory; the tensor must not require grad."));
+  method("size", &size, py::arg("dim") = py::none(), py::doc("The shape, or one size."));
+  method("stride", &stride, py::arg("dim") = py::none(),
+         py::doc("Strides in elements, or one stride."));
+  method("__dlpack__",
+         [](const Tensor& x, const py::object&, std::optional<std::pair<int, int>> max_version,
+            const py::object&, std::optional<bool> copy) {
+           const Tensor shared = copy.value_or(false) ? ops::clone(x.detach()) : x;
+           return owned(to_dlpack(shared, max_version && max_version->first >= 1));
+         },
+         py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+         py::arg("dl_device") = py::none(), py::arg("copy") = py::none(),
+         py::doc("A DLPack capsule over the same memory."));
+  method("__dlpack_device__", [](const Tensor& x) {
+    return py::make_tuple(x.device().type == DeviceType::cpu ? 1 : 2, int(x.device().index));
+  });
+  // A fresh wrapper of a subclass (nn.Parameter) over the same memory.
+  py::handle type(reinterpret_cast<PyObject*>(tensor_type));
+  py::setattr(type, "_make_subclass",
+              py::module_::import("builtins")
+                  .attr("staticmethod")(py::cpp_function([](py::handle cls, const Tensor& data,
+                                                            bool requires_grad) {
+                    Tensor t = data.detach();
+                    if (requires_grad) t.set_requires_grad(true);
+                    return owned(wrap_as(reinterpret_cast<PyTypeObject*>(cls.ptr()), t));
+                  })));
+  // NumPy leaves `array + tensor` to us.
+  py::setattr(type, "__array_priority__", py::int_(1000));
+}
+
+}  // namespace gradsmith::python

@@ -1,0 +1,16 @@
+// What module.cpp puts together; one function per bind_*.cpp.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace gradsmith::python {
+
+class Binder;
+
+void bind_types(pybind11::module_& m);    // dtype, device
+void bind_ops(Binder& b);                 // ops.h
+void bind_ops_nn(Binder& b);              // ops_nn.h
+void bind_tensor(Binder& b);              // methods that are not ops: numpy, item, backward, ...
+void bind_autograd(pybind11::module_& m, Binder& b);
+void bind_runtime(pybind11::module_& m);  // threads, memory, random state, targets, info
+
+}  // namespace gradsmith::python

@@ -1,0 +1,25 @@
+// gradsmith._core: everything that Python sees of libgradsmith.
+#include "gradsmith/version.h"
+#include "python/bindings.h"
+#include "python/def_op.h"
+
+PYBIND11_MODULE(_core, m) {
+  using namespace gradsmith::python;
+  m.doc() = "The compiled core of gradsmith.";
+  m.attr("__version__") = GRADSMITH_VERSION;
+  pybind11::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const gradsmith::Error&) {
+      translate_exception();
+    }
+  });
+  bind_types(m);
+  make_tensor_type(m.ptr());
+  Binder b(m.ptr());
+  bind_ops(b);
+  bind_ops_nn(b);
+  bind_tensor(b);
+  bind_autograd(m, b);
+  bind_runtime(m);
+}
