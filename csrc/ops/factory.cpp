@@ -1,0 +1,168 @@
+// Tensors from nothing: constants, sequences, random numbers.
+#include <cmath>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/rng/rng.h"
+#include "ops/common.h"
+#include "runtime/philox.h"
+
+namespace gradsmith::ops {
+
+namespace {
+
+// Calls fn with a value of the C++ type of `dtype`.
+template <class F> void with_type(DType dtype, F&& fn) {
+  switch (dtype) {
+#define GS_CASE(tag, T) \
+  case DType::tag: fn(T()); break;
+    GS_DTYPES(GS_CASE)
+#undef GS_CASE
+  }
+}
+
+template <class T> T from_double(double v) {
+  if constexpr (std::is_same_v<T, BFloat16> || std::is_same_v<T, Float16>) {
+    return T(float(v));
+  } else {
+    return static_cast<T>(v);
+  }
+}
+
+// A contiguous place to fill: x itself, or a scratch tensor that is copied into x afterwards.
+template <class Fill> Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
+  check_writable(op, x);
+  check_cpu(op, x);
+  const bool compute = x.dtype() == DType::f32 || x.dtype() == DType::f64;
+  GS_CHECK_TYPE(is_floating(x.dtype()), "{}: must be a floating point tensor, got {}", op,
+                x.dtype());
+  if (compute && x.is_contiguous()) {
+    fill(x);
+    return written(x);
+  }
+  Tensor scratch = empty(x.shape(), compute ? x.dtype() : DType::f32);
+  fill(scratch);
+  return copy_(x, scratch);
+}
+
+void check_finite(const char* op, const char* argument, double v) {
+  GS_CHECK(std::isfinite(v), "{}: argument '{}' must be finite, got {}", op, argument, v);
+}
+
+}  // namespace
+
+Tensor full(const Dims& shape, double value, DType dtype, Device device) {
+  Tensor x = empty(shape, dtype, device);
+  kernels::fill(x.view(), value);
+  return x;
+}
+Tensor zeros(const Dims& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
+Tensor ones(const Dims& shape, DType dtype, Device device) { return full(shape, 1, dtype, device); }
+Tensor zeros_like(const Tensor& x) {
+  check_defined("zeros_like", "input", x);
+  return zeros(x.shape(), x.dtype(), x.device());
+}
+Tensor ones_like(const Tensor& x) {
+  check_defined("ones_like", "input", x);
+  return ones(x.shape(), x.dtype(), x.device());
+}
+
+Tensor arange(double start, double end, double step, DType dtype, Device device) {
+  check_finite("arange", "start", start);
+  check_finite("arange", "end", end);
+  GS_CHECK(std::isfinite(step) && step != 0, "arange: step must be finite and not 0, got {}", step);
+  GS_CHECK(dtype != DType::b8, "arange: dtype bool is not supported");
+  const double count = std::ceil((end - start) / step);
+  GS_CHECK_KIND(memory, count < 9e18, "arange: {} elements do not fit in memory", count);
+  Tensor x = empty({count > 0 ? std::int64_t(count) : 0}, dtype);
+  with_type(dtype, [&]<class T>(T) {
+    T* p = x.data_as<T>();
+    for (std::int64_t i = 0; i < x.numel(); ++i) p[i] = from_double<T>(start + double(i) * step);
+  });
+  return to_device(x, device);
+}
+
+Tensor linspace(double start, double end, std::int64_t steps, DType dtype, Device device) {
+  GS_CHECK(steps >= 0, "linspace: steps must not be negative, got {}", steps);
+  Tensor x = empty({steps}, dtype);
+  const double step = steps > 1 ? (end - start) / double(steps - 1) : 0;
+  with_type(dtype, [&]<class T>(T) {
+    T* p = x.data_as<T>();
+    // From both ends, so that the last value is exactly `end`.
+    for (std::int64_t i = 0; i < steps; ++i)
+      p[i] = from_double<T>(i < steps / 2 || steps == 1 ? start + double(i) * step
+                                                        : end - double(steps - 1 - i) * step);
+  });
+  return to_device(x, device);
+}
+
+Tensor eye(std::int64_t n, std::optional<std::int64_t> m, DType dtype, Device device) {
+  Tensor x = zeros({n, m.value_or(n)}, dtype, device);
+  fill_(diagonal(x, 0, 0, 1), 1);
+  return x;
+}
+
+Tensor fill_(const Tensor& x, double value) {
+  check_writable("fill_", x);
+  check_cpu("fill_", x);
+  kernels::fill(x.view(), value);
+  return written(x);
+}
+Tensor zero_(const Tensor& x) { return fill_(x, 0); }
+
+Tensor uniform_(const Tensor& x, double from, double to) {
+  check_finite("uniform_", "from", from);
+  GS_CHECK(std::isfinite(to) && to >= from, "uniform_: argument 'to' must be finite and at least {}, got {}",
+           from, to);
+  return fill_contiguous("uniform_", x, [&](const Tensor& y) {
+    const auto blocks = kernels::random_blocks(y.numel(), kernels::random_words(y.dtype()));
+    const PhiloxState s = reserve_random(blocks);
+    kernels::fill_uniform(y.dtype(), {y.data(), y.numel(), s.seed, s.offset, from, to});
+  });
+}
+
+Tensor normal_(const Tensor& x, double mean, double std) {
+  check_finite("normal_", "mean", mean);
+  GS_CHECK(std::isfinite(std) && std >= 0, "normal_: argument 'std' must be finite and not negative, got {}",
+           std);
+  return fill_contiguous("normal_", x, [&](const Tensor& y) {
+    const auto blocks = kernels::random_blocks(y.numel(), kernels::random_words(y.dtype()));
+    const PhiloxState s = reserve_random(blocks);
+    kernels::fill_normal(y.dtype(), {y.data(), y.numel(), s.seed, s.offset, mean, std});
+  });
+}
+
+Tensor bernoulli_(const Tensor& x, double p) {
+  check_writable("bernoulli_", x);
+  check_cpu("bernoulli_", x);
+  GS_CHECK(p >= 0 && p <= 1, "bernoulli_: argument 'p' must be in [0, 1], got {}", p);
+  Tensor mask = empty(x.shape(), DType::b8);
+  const PhiloxState s = reserve_random(kernels::random_blocks(x.numel(), 1));
+  kernels::fill_bernoulli({mask.data(), mask.numel(), s.seed, s.offset, p, 0});
+  return copy_(x, mask);
+}
+
+Tensor rand(const Dims& shape, DType dtype, Device device) {
+  return to_device(uniform_(empty(shape, dtype)), device);
+}
+Tensor randn(const Dims& shape, DType dtype, Device device) {
+  return to_device(normal_(empty(shape, dtype)), device);
+}
+
+Tensor randint(std::int64_t low, std::int64_t high, const Dims& shape, DType dtype, Device device) {
+  GS_CHECK(low < high, "randint: low must be below high, got {} and {}", low, high);
+  Tensor x = empty(shape, DType::i64);
+  const PhiloxState s = reserve_random(kernels::random_blocks(x.numel(), 2));
+  kernels::fill_integers({x.data_as<std::int64_t>(), x.numel(), s.seed, s.offset, low,
+                          std::uint64_t(high) - std::uint64_t(low)});
+  return to_device(to_dtype(x, dtype), device);
+}
+
+Tensor randperm(std::int64_t n, DType dtype, Device device) {
+  GS_CHECK(n >= 0, "randperm: n must not be negative, got {}", n);
+  Tensor x = empty({n}, DType::i64);
+  const PhiloxState s = reserve_random(kernels::random_blocks(n, 2));
+  kernels::fill_permutation(x.data_as<std::int64_t>(), n, s.seed, s.offset);
+  return to_device(to_dtype(x, dtype), device);
+}
+
+}  // namespace gradsmith::ops

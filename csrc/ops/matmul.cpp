@@ -1,0 +1,203 @@
+// Matrix products. The gradient of a product is two products, so the family is closed.
+#include <algorithm>
+
+#include "kernels/gemm/gemm.h"
+#include "ops/common.h"
+
+namespace gradsmith::ops {
+
+namespace {
+
+void check_factors(const char* op, const Tensor& a, const Tensor& b) {
+  check_defined(op, "input", a);
+  check_defined(op, "other", b);
+  check_same_dtype(op, "input", a, "other", b);
+  check_same_device(op, a, b);
+  check_cpu(op, a);
+  check_float(op, "input", a);
+}
+
+kernels::Operand factor(const Tensor& t) {
+  const int d = t.dim();
+  return {.data = t.data(),
+          .rs = t.strides()[d - 2],
+          .cs = t.strides()[d - 1],
+          .batch = d == 3 ? t.strides()[0] : 0};
+}
+
+// [m, k] x [k, n] or [z, m, k] x [z, k, n], any strides.
+Tensor multiply(const Tensor& a, const Tensor& b) {
+  const int d = a.dim();
+  Dims shape = a.shape();
+  shape[d - 1] = b.shape()[d - 1];
+  Tensor y = empty(shape, a.dtype());
+  kernels::Gemm p;
+  p.m = shape[d - 2];
+  p.n = shape[d - 1];
+  p.k = a.shape()[d - 1];
+  p.a = factor(a);
+  p.b = factor(b);
+  p.c = {.data = y.data(), .rs = p.n, .cs = 1, .batch = p.m * p.n};
+  p.batch = d == 3 ? shape[0] : 1;
+  kernels::gemm(a.dtype(), p);
+  if (!tracked(a, b)) return y;
+  return record("matmul", y, {a, b}, [a = save(a), b = save(b)](const Grads& g) {
+    return grads(g.needs(0) ? multiply(g[0], transpose(b.unpack(g), -2, -1)) : Tensor(),
+                 g.needs(1) ? multiply(transpose(a.unpack(g), -2, -1), g[0]) : Tensor());
+  });
+}
+
+Tensor as_batch(const Tensor& t, const Dims& batch) {
+  Dims shape = batch;
+  shape.push_back(t.size(-2));
+  shape.push_back(t.size(-1));
+  return reshape(broadcast_to(t, shape), {batch.product(), t.size(-2), t.size(-1)});
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  check_defined("matmul", "input", a);
+  check_defined("matmul", "other", b);
+  GS_CHECK(a.dim() > 0 && b.dim() > 0, "matmul: factors must have rank 1 or more, got {} and {}",
+           a.shape(), b.shape());
+  check_same_dtype("matmul", "input", a, "other", b);
+  if (is_half(a.dtype()))
+    return to_dtype(matmul(to_dtype(a, DType::f32), to_dtype(b, DType::f32)), a.dtype());
+  check_factors("matmul", a, b);
+  const std::int64_t k = a.size(-1), kb = b.dim() == 1 ? b.size(0) : b.size(-2);
+  GS_CHECK(k == kb, "matmul: shapes {} and {} do not fit: {} columns meet {} rows", a.shape(),
+           b.shape(), k, kb);
+  if (a.dim() == 1) return squeeze(matmul(unsqueeze(a, 0), b), Dims{b.dim() == 1 ? 0 : -2});
+  if (b.dim() == 1) return squeeze(matmul(a, unsqueeze(b, 1)), Dims{-1});
+  if (a.dim() == 2 && b.dim() == 2) return multiply(a, b);
+  Dims out;
+  if (b.dim() == 2) {  // one matrix for the whole batch: rows of all entries together
+    out = a.shape();
+    out[a.dim() - 1] = b.size(1);
+    return reshape(multiply(reshape(a, {a.numel() / std::max<std::int64_t>(k, 1), k}), b), out);
+  }
+  const Dims batch = broadcast_shapes("matmul", Dims(a.shape().data(), a.dim() - 2),
+                                      Dims(b.shape().data(), b.dim() - 2));
+  out = batch;
+  out.push_back(a.size(-2));
+  out.push_back(b.size(-1));
+  return reshape(multiply(as_batch(a, batch), as_batch(b, batch)), out);
+}
+
+Tensor bmm(const Tensor& a, const Tensor& b) {
+  check_rank("bmm", "input", a, 3);
+  check_rank("bmm", "mat2", b, 3);
+  GS_CHECK(a.size(0) == b.size(0), "bmm: batch sizes {} and {} differ", a.size(0), b.size(0));
+  return matmul(a, b);
+}
+
+Tensor outer(const Tensor& a, const Tensor& b) {
+  check_rank("outer", "input", a, 1);
+  check_rank("outer", "vec2", b, 1);
+  return mul(unsqueeze(a, 1), unsqueeze(b, 0));
+}
+
+Tensor dot(const Tensor& a, const Tensor& b) {
+  check_rank("dot", "input", a, 1);
+  check_rank("dot", "other", b, 1);
+  return matmul(a, b);
+}
+
+// ---- linear ----
+
+namespace {
+
+struct Activated {
+  const char* name;
+  kernels::Activation kernel;
+  bool from_output;  // its slope can be had from the result
+};
+constexpr Activated kActivations[] = {{"none", kernels::Activation::none, true},
+                                      {"relu", kernels::Activation::relu, true},
+                                      {"sigmoid", kernels::Activation::sigmoid, true},
+                                      {"tanh", kernels::Activation::tanh, true},
+                                      {"gelu", kernels::Activation::gelu, false},
+                                      {"silu", kernels::Activation::silu, false}};
+
+const Activated& find_activation(const std::string& name) {
+  for (const Activated& a : kActivations)
+    if (name == a.name) return a;
+  fail(ErrorKind::value,
+       "linear: activation must be 'none', 'relu', 'sigmoid', 'tanh', 'gelu' or 'silu', got '{}'",
+       name);
+}
+
+Tensor apply_activation(kernels::Activation a, const Tensor& x) {
+  switch (a) {
+    case kernels::Activation::gelu: return gelu(x, "none");
+    case kernels::Activation::silu: return silu(x);
+    default: return x;
+  }
+}
+
+// The gradient before the activation, from the one after it and the result.
+Tensor through_activation(kernels::Activation a, const Tensor& g, const Tensor& y) {
+  switch (a) {
+    case kernels::Activation::relu: return mul(g, to_dtype(gt(y.detach(), Operand(0.0)), g.dtype()));
+    case kernels::Activation::sigmoid: return mul(g, mul(y, sub(Operand(1.0), y)));
+    case kernels::Activation::tanh: return mul(g, sub(Operand(1.0), square(y)));
+    default: return g;
+  }
+}
+
+}  // namespace
+
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
+              const std::string& activation) {
+  const Activated& act = find_activation(activation);
+  check_defined("linear", "input", input);
+  check_rank("linear", "weight", weight, 2);
+  GS_CHECK(input.dim() >= 1, "linear: argument 'input' must have rank 1 or more, got shape {}",
+           input.shape());
+  const std::int64_t k = weight.size(1), o = weight.size(0);
+  GS_CHECK(input.size(-1) == k, "linear: input of shape {} has {} features, weight of shape {} takes {}",
+           input.shape(), input.size(-1), weight.shape(), k);
+  check_same_dtype("linear", "input", input, "weight", weight);
+  check_vector("linear", "bias", bias, o, input);
+  if (is_half(input.dtype()))
+    return to_dtype(linear(to_dtype(input, DType::f32), to_dtype(weight, DType::f32),
+                           bias.defined() ? to_dtype(bias, DType::f32) : bias, activation),
+                    input.dtype());
+  check_factors("linear", input, weight);
+  const bool taped = tracked(input, weight, bias);
+  if (taped && !act.from_output)
+    return apply_activation(act.kernel, linear(input, weight, bias));
+
+  Dims shape = input.shape();
+  shape[input.dim() - 1] = o;
+  Dims flat_shape{k > 0 ? input.numel() / k : shape.product() / std::max<std::int64_t>(o, 1), k};
+  const Tensor rows = reshape(input.detach(), flat_shape);
+  Tensor y = empty(shape, input.dtype());
+  kernels::Gemm p;
+  p.m = rows.size(0);
+  p.n = o;
+  p.k = k;
+  p.a = factor(rows);
+  p.b = {.data = weight.data(), .rs = weight.strides()[1], .cs = weight.strides()[0]};
+  p.c = {.data = y.data(), .rs = o, .cs = 1};
+  if (bias.defined()) p.epilogue.bias = {.data = bias.data(), .rs = 0, .cs = bias.strides()[0]};
+  p.epilogue.activation = act.kernel;
+  kernels::gemm(input.dtype(), p);
+  if (!taped) return y;
+  return record("linear", y, {input, weight, bias},
+                [=, a = act.kernel, x = save(input), w = save(weight),
+                 y = save_output(y)](const Grads& grad) {
+                  const Tensor g = a == kernels::Activation::none
+                                       ? grad[0]
+                                       : through_activation(a, grad[0], y.unpack(grad));
+                  const Tensor g2 = reshape(g, {flat_shape[0], o});
+                  const Tensor& v = x.unpack(grad);
+                  return grads(
+                      grad.needs(0) ? reshape(multiply(g2, w.unpack(grad)), v.shape()) : Tensor(),
+                      grad.needs(1) ? multiply(t(g2), reshape(v, flat_shape)) : Tensor(),
+                      grad.needs(2) ? sum(g2, Dims{0}) : Tensor());
+                });
+}
+
+}  // namespace gradsmith::ops
