@@ -1,0 +1,169 @@
+// The ops of ops.h, one line each. Ops of neural networks are in bind_ops_nn.cpp.
+#include "gradsmith/ops.h"
+#include "python/bindings.h"
+#include "python/def_op.h"
+
+namespace gradsmith::python {
+
+namespace {
+
+using namespace gradsmith::ops;
+
+Tensor empty_op(const Dims& size, DType dtype, Device device) { return empty(size, dtype, device); }
+Tensor arange_op(double start, std::optional<double> end, double step, DType dtype, Device device) {
+  return end ? arange(start, *end, step, dtype, device) : arange(0, start, step, dtype, device);
+}
+
+void bind_creation(Binder& b) {
+  b.function<&empty_op>("empty", "*size, dtype='float32', device='cpu'", "Uninitialised tensor.");
+  b.function<&zeros>("zeros", "*size, dtype='float32', device='cpu'", "Tensor of zeros.");
+  b.function<&ones>("ones", "*size, dtype='float32', device='cpu'", "Tensor of ones.");
+  b.function<&full>("full", "size, fill_value, dtype='float32', device='cpu'",
+                    "Tensor of one value.");
+  b.function<&arange_op>("arange", "start, end=None, step=1, dtype='int64', device='cpu'",
+                         "Values from start (0) up to but not including end, `step` apart.");
+  b.function<&linspace>("linspace", "start, end, steps, dtype='float32', device='cpu'",
+                        "`steps` values evenly spaced from start to end, both included.");
+  b.function<&eye>("eye", "n, m=None, dtype='float32', device='cpu'", "Identity matrix.");
+  b.function<&zeros_like>("zeros_like", "input", "Zeros of the input's shape and dtype.");
+  b.function<&ones_like>("ones_like", "input", "Ones of the input's shape and dtype.");
+  b.function<&gradsmith::empty_like>("empty_like", "input", "Uninitialised, like the input.");
+  b.function<&rand>("rand", "*size, dtype='float32', device='cpu'", "Uniform on [0, 1).");
+  b.function<&randn>("randn", "*size, dtype='float32', device='cpu'", "Standard normal.");
+  b.function<&randint>("randint", "low, high, size, dtype='int64', device='cpu'",
+                       "Integers drawn uniformly from low to high - 1.");
+  b.function<&randperm>("randperm", "n, dtype='int64', device='cpu'",
+                        "A random permutation of 0 to n - 1.");
+  b.method<&uniform_>("uniform_", "input, from_=0, to=1", "Fill with uniform numbers.");
+  b.method<&normal_>("normal_", "input, mean=0, std=1", "Fill with normal numbers.");
+  b.method<&bernoulli_>("bernoulli_", "input, p=0.5", "Fill with 1 with probability p, else 0.");
+}
+
+void bind_copies(Binder& b) {
+  b.both<&clone>("clone", "input", "A contiguous copy, on the tape.");
+  b.method<&contiguous>("contiguous", "input", "Itself where contiguous, else a copy.");
+  b.method<&copy_>("copy_", "input, source", "Write the source, broadcast and cast, into it.");
+  b.method<&fill_>("fill_", "input, value", "Fill with one value.");
+  b.method<&zero_>("zero_", "input", "Fill with zeros.");
+}
+
+void bind_views(Binder& b) {
+  b.method<&view>("view", "input, *shape", "Same memory in another shape; raises if impossible.");
+  b.both<&reshape>("reshape", "input, *shape", "Another shape; a view where possible.");
+  b.both<&flatten>("flatten", "input, start_dim=0, end_dim=-1", "Merge dims start to end.");
+  b.both<&unflatten>("unflatten", "input, dim, sizes", "Split one dim into several.");
+  b.both<&transpose>("transpose", "input, dim0, dim1", "Exchange two dims (a view).");
+  b.both<&t>("t", "input", "Dims in reverse order (a view).");
+  b.both<&permute>("permute", "input, *dims", "Reorder dims (a view).");
+  b.method<&expand>("expand", "input, *sizes", "Broadcast to sizes without a copy; -1 keeps one.");
+  b.both<&broadcast_to>("broadcast_to", "input, *shape", "Broadcast to shape without a copy.");
+  b.both<&squeeze>("squeeze", "input, dim=None", "Drop dims of size 1 (a view).");
+  b.both<&unsqueeze>("unsqueeze", "input, dim", "Insert a dim of size 1 (a view).");
+  b.both<&select>("select", "input, dim, index", "One index of a dim (a view).");
+  b.both<&narrow>("narrow", "input, dim, start, length", "A range of a dim (a view).");
+  b.both<&flip>("flip", "input, *dims", "Reverse dims (a view).");
+  b.both<&diagonal>("diagonal", "input, offset=0, dim1=0, dim2=1", "Diagonals (a view).");
+  b.both<&split>("split", "input, split_size, dim=0", "Pieces of a size, or of given sizes (views).");
+  b.both<&chunk>("chunk", "input, chunks, dim=0", "At most `chunks` pieces (views).");
+  b.both<&unbind>("unbind", "input, dim=0", "Slices along a dim, without it (views).");
+  b.method<&sum_to_size>("sum_to_size", "input, *size", "Sum over what was broadcast from size.");
+}
+
+void bind_joining_and_indexing(Binder& b) {
+  b.function<&cat>("cat", "tensors, dim=0", "Join along an existing dim.");
+  b.function<&stack>("stack", "tensors, dim=0", "Join along a new dim.");
+  b.function<&pad>("pad", "input, pad, mode='constant', value=0.0",
+                   "Pad by (before, after) pairs from the last dim backwards; modes constant, "
+                   "reflect, replicate, circular.");
+  b.method<&repeat>("repeat", "input, *repeats", "Tile each dim.");
+  b.both<&index_select>("index_select", "input, dim, index", "Entries of a dim by an int64 vector.");
+  b.both<&index_add>("index_add", "input, dim, index, source", "Add source entries at an index.");
+  b.both<&gather>("gather", "input, dim, index", "Pick one entry along dim for each index.");
+  b.both<&scatter_add>("scatter_add", "input, dim, index, source", "Adjoint of gather.");
+  b.method<&index_put_>("index_put_", "input, indices, values, accumulate=False",
+                        "Write (or add) values at index tensors.");
+  b.both<&masked_select>("masked_select", "input, mask", "The elements where the mask is true.");
+  b.both<&masked_fill>("masked_fill", "input, mask, value", "value where the mask is true.");
+  b.method<&masked_fill_>("masked_fill_", "input, mask, value", "masked_fill in place.");
+  b.both<&nonzero>("nonzero", "input", "Coordinates of the non-zero elements, int64 (count, rank).");
+  b.function<&one_hot>("one_hot", "input, num_classes=-1", "int64 indicator vectors of classes.");
+}
+
+void bind_elementwise(Binder& b) {
+#define GS_BIND(op) b.both<&ops::op>(#op, "input", "Elementwise " #op ".");
+  GS_UNARY_OPS(GS_BIND)
+  GS_BIND(selu)
+  GS_BIND(isnan)
+  GS_BIND(isinf)
+  GS_BIND(isfinite)
+  GS_BIND(logical_not)
+  GS_BIND(bitwise_not)
+#undef GS_BIND
+  b.both<&leaky_relu>("leaky_relu", "input, negative_slope=0.01", "x where positive, else slope * x.");
+  b.both<&elu>("elu", "input, alpha=1.0", "x where positive, else alpha * (exp(x) - 1).");
+  b.both<&gelu>("gelu", "input, approximate='none'",
+                "x * Phi(x) (Hendrycks and Gimpel 2016); approximate is 'none' or 'tanh'.");
+  b.both<&softplus>("softplus", "input, beta=1.0, threshold=20.0",
+                    "log(1 + exp(beta * x)) / beta; x where beta * x is above the threshold.");
+  b.both<&hardtanh>("hardtanh", "input, min_val=-1.0, max_val=1.0", "Clip to [min_val, max_val].");
+  b.both<&clamp>("clamp", "input, min=None, max=None", "Clip to [min, max]; NaN stays NaN.");
+  b.method<&clamp_>("clamp_", "input, min=None, max=None", "clamp in place.");
+
+#define GS_BIND(op) \
+  b.both<&ops::op>(#op, "input, other", "Elementwise " #op " with broadcasting and promotion.");
+  GS_BIND(add) GS_BIND(sub) GS_BIND(mul) GS_BIND(div) GS_BIND(floor_divide) GS_BIND(remainder)
+  GS_BIND(pow) GS_BIND(maximum) GS_BIND(minimum) GS_BIND(atan2)
+  GS_COMPARE_OPS(GS_BIND)
+  GS_BIND(logical_and) GS_BIND(logical_or) GS_BIND(logical_xor)
+  GS_BIND(bitwise_and) GS_BIND(bitwise_or) GS_BIND(bitwise_xor)
+#undef GS_BIND
+#define GS_BIND(op) b.method<&ops::op##_>(#op "_", "input, other", #op " in place.");
+  GS_INPLACE_OPS(GS_BIND)
+#undef GS_BIND
+  b.function<&where>("where", "condition, input, other", "input where condition is true, else other.");
+  b.both<&lerp>("lerp", "input, end, weight", "input + weight * (end - input).");
+}
+
+void bind_reductions(Binder& b) {
+  b.both<&sum>("sum", "input, dim=None, keepdim=False, dtype=None", "Sum over dims.");
+  b.both<&mean>("mean", "input, dim=None, keepdim=False", "Mean over dims.");
+  b.both<&var>("var", "input, dim=None, correction=1, keepdim=False",
+               "Variance over dims, divided by n - correction.");
+  b.both<&ops::std>("std", "input, dim=None, correction=1, keepdim=False",
+                    "Standard deviation over dims.");
+  b.both<&prod>("prod", "input, dim=None, keepdim=False", "Product over one dim, or all.");
+  b.both<&amax>("amax", "input, dim=None, keepdim=False", "Maximum over dims; ties share gradients.");
+  b.both<&amin>("amin", "input, dim=None, keepdim=False", "Minimum over dims; ties share gradients.");
+  b.function<&max_dim>("_max_dim", "input, dim, keepdim=False", "Maximum and its index along a dim.");
+  b.function<&min_dim>("_min_dim", "input, dim, keepdim=False", "Minimum and its index along a dim.");
+  b.both<&argmax>("argmax", "input, dim=None, keepdim=False", "First index of the maximum.");
+  b.both<&argmin>("argmin", "input, dim=None, keepdim=False", "First index of the minimum.");
+  b.both<&any>("any", "input, dim=None, keepdim=False", "Whether any element is non-zero.");
+  b.both<&all>("all", "input, dim=None, keepdim=False", "Whether all elements are non-zero.");
+  b.both<&norm>("norm", "input, p=2.0, dim=None, keepdim=False", "p-norm over dims.");
+  b.both<&cumsum>("cumsum", "input, dim", "Cumulative sum along a dim.");
+  b.both<&logsumexp>("logsumexp", "input, dim, keepdim=False", "log(sum(exp(x))) without overflow.");
+}
+
+void bind_products(Binder& b) {
+  b.both<&matmul>("matmul", "input, other", "Matrix product with NumPy's rules for ranks.");
+  b.both<&bmm>("bmm", "input, mat2", "Products of two batches of matrices.");
+  b.function<&linear>("linear", "input, weight, bias=None, activation='none'",
+                      "activation(input @ weight.T + bias), fused.");
+  b.function<&outer>("outer", "input, vec2", "Outer product of two vectors.");
+  b.both<&dot>("dot", "input, other", "Inner product of two vectors.");
+}
+
+}  // namespace
+
+void bind_ops(Binder& b) {
+  bind_creation(b);
+  bind_copies(b);
+  bind_views(b);
+  bind_joining_and_indexing(b);
+  bind_elementwise(b);
+  bind_reductions(b);
+  bind_products(b);
+}
+
+}  // namespace gradsmith::python
