@@ -63,11 +63,13 @@ void OpSpec::parse(const char* op, const char* text, const char* doc_text) {
     if (arg.text.front() == '*') {
       arg.text.erase(0, 1);
       variadic = true;
+      positional = args.size() + 1;
     }
     arg.name = PyUnicode_InternFromString(arg.text.c_str());
     if (equals != std::string::npos) arg.default_value = parse_default(part.substr(equals + 1));
     args.push_back(std::move(arg));
     if (!keyword_only) positional = args.size();
+    keyword_only |= variadic;
   }
 }
 

@@ -1,0 +1,289 @@
+// Elementwise ops of two inputs, with broadcasting and type promotion, and of three (where, lerp).
+#include "ops/elementwise.h"
+
+namespace gradsmith::ops {
+
+namespace {
+
+struct Pair {
+  Tensor a, b;
+};
+
+// Both operands in the dtype that the op computes in.
+Pair promoted(const char* op, const Operand& a, const Operand& b, DType least = DType::b8) {
+  check_defined(op, "input", a);
+  check_defined(op, "other", b);
+  check_same_device(op, a, b);
+  DType t = result_type(a, b);
+  if (least == DType::f32 && !is_floating(t)) t = DType::f32;
+  return {to_dtype(a, t), to_dtype(b, t)};
+}
+
+// A number is weak in promotion only once: a result is an ordinary tensor.
+template <class Record>
+Tensor binary(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b,
+              DType least, Record&& on_tape) {
+  const auto [x, y] = promoted(op, a, b, least);
+  if (is_half(x.dtype())) {
+    const Tensor wide = binary(op, kernel, to_dtype(x, DType::f32), to_dtype(y, DType::f32), least,
+                               std::forward<Record>(on_tape));
+    return to_dtype(wide, x.dtype());
+  }
+  GS_CHECK_TYPE(kernel.has(x.dtype()), "{}: is not defined for {}", op, x.dtype());
+  Tensor out = run_binary(op, kernel, x, y);
+  return tracked(x, y) ? on_tape(x, y, out) : out;
+}
+
+// Saved only where the other side wants a gradient.
+SavedTensor save_for(const Tensor& other, const Tensor& x) {
+  return wants_grad(other) ? save(x) : SavedTensor();
+}
+Tensor mask(const Tensor& condition, const Tensor& g) { return to_dtype(condition, g.dtype()); }
+
+}  // namespace
+
+Tensor add(const Operand& a, const Operand& b) {
+  return binary("add", kernels::binary_add, a, b, DType::b8,
+                [](const Tensor& x, const Tensor& y, Tensor out) {
+                  return record("add", out, {x, y},
+                                [](const Grads& g) { return grads(g[0], g[0]); });
+                });
+}
+
+Tensor sub(const Operand& a, const Operand& b) {
+  return binary("sub", kernels::binary_sub, a, b, DType::b8,
+                [](const Tensor& x, const Tensor& y, Tensor out) {
+                  return record("sub", out, {x, y}, [](const Grads& g) {
+                    return grads(g[0], g.needs(1) ? neg(g[0]) : Tensor());
+                  });
+                });
+}
+
+Tensor mul(const Operand& a, const Operand& b) {
+  return binary("mul", kernels::binary_mul, a, b, DType::b8,
+                [](const Tensor& x, const Tensor& y, Tensor out) {
+                  return record("mul", out, {x, y},
+                                [x = save_for(y, x), y = save_for(x, y)](const Grads& g) {
+                                  return grads(g.needs(0) ? mul(g[0], y.unpack(g)) : Tensor(),
+                                               g.needs(1) ? mul(g[0], x.unpack(g)) : Tensor());
+                                });
+                });
+}
+
+Tensor div(const Operand& a, const Operand& b) {
+  return binary("div", kernels::binary_div, a, b, DType::f32,
+                [](const Tensor& x, const Tensor& y, Tensor out) {
+                  return record("div", out, {x, y},
+                                [y = save(y), x = save_for(y, x)](const Grads& g) {
+                                  const Tensor& d = y.unpack(g);
+                                  const Tensor gx = div(g[0], d);
+                                  return grads(gx, g.needs(1)
+                                                       ? neg(mul(gx, div(x.unpack(g), d)))
+                                                       : Tensor());
+                                });
+                });
+}
+
+Tensor floor_divide(const Operand& a, const Operand& b) {
+  return binary("floor_divide", kernels::binary_floor_div, a.detach(), b, DType::b8,
+                [](const Tensor&, const Tensor&, Tensor out) { return out; });
+}
+
+// a - b floor(a / b)
+Tensor remainder(const Operand& a, const Operand& b) {
+  return binary("remainder", kernels::binary_remainder, a, b, DType::b8,
+                [](const Tensor& x, const Tensor& y, Tensor out) {
+                  return record("remainder", out, {x, y},
+                                [x = save_for(y, x), y = save_for(y, y)](const Grads& g) {
+                                  if (!g.needs(1)) return grads(g[0], Tensor());
+                                  const Tensor quotient = floor(div(x.unpack(g), y.unpack(g)));
+                                  return grads(g[0], neg(mul(g[0], quotient)));
+                                });
+                });
+}
+
+Tensor pow(const Operand& a, const Operand& b) {
+  return binary(
+      "pow", kernels::binary_pow, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
+        return record("pow", out, {x, y}, [x = save(x), y = save(y), out = save_output(out)](
+                                              const Grads& g) {
+          const Tensor &base = x.unpack(g), &exponent = y.unpack(g);
+          Tensor gx, gy;
+          if (g.needs(0)) {  // b a^(b-1), which is 0 for b = 0 even at a = 0
+            const Tensor slope = mul(exponent, pow(base, sub(exponent, Operand(1.0))));
+            gx = mul(g[0], where(eq(exponent.detach(), Operand(0.0)), Operand(0.0), slope));
+          }
+          if (g.needs(1)) {  // a^b log a, which is 0 for a = 0 and b >= 0
+            const Tensor still = logical_and(eq(base.detach(), Operand(0.0)),
+                                             ge(exponent.detach(), Operand(0.0)));
+            const Tensor safe = where(still, Operand(1.0), base);
+            gy = mul(g[0], where(still, Operand(0.0), mul(out.unpack(g), log(safe))));
+          }
+          return grads(gx, gy);
+        });
+      });
+}
+
+namespace {
+
+// The larger (or smaller) takes the gradient; equal ones half each.
+Tensor extreme(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b,
+               Tensor (*wins)(const Operand&, const Operand&)) {
+  return binary(op, kernel, a, b, DType::b8, [=](const Tensor& x, const Tensor& y, Tensor out) {
+    return record(op, out, {x, y}, [=, x = save(x), y = save(y)](const Grads& g) {
+      const Tensor u = x.unpack(g).detach(), v = y.unpack(g).detach();
+      const Tensor tie = mul(mask(eq(u, v), g[0]), Operand(0.5));
+      return grads(g.needs(0) ? mul(g[0], add(mask(wins(u, v), g[0]), tie)) : Tensor(),
+                   g.needs(1) ? mul(g[0], add(mask(wins(v, u), g[0]), tie)) : Tensor());
+    });
+  });
+}
+
+}  // namespace
+
+Tensor maximum(const Operand& a, const Operand& b) {
+  return extreme("maximum", kernels::binary_maximum, a, b, &gt);
+}
+Tensor minimum(const Operand& a, const Operand& b) {
+  return extreme("minimum", kernels::binary_minimum, a, b, &lt);
+}
+
+Tensor atan2(const Operand& a, const Operand& b) {
+  return binary("atan2", kernels::binary_atan2, a, b, DType::f32,
+                [](const Tensor& x, const Tensor& y, Tensor out) {
+                  return record("atan2", out, {x, y}, [x = save(x), y = save(y)](const Grads& g) {
+                    const Tensor &u = x.unpack(g), &v = y.unpack(g);
+                    const Tensor scaled = div(g[0], add(square(u), square(v)));
+                    return grads(g.needs(0) ? mul(scaled, v) : Tensor(),
+                                 g.needs(1) ? neg(mul(scaled, u)) : Tensor());
+                  });
+                });
+}
+
+// ---- comparisons and logic: bool results, no gradient ----
+
+namespace {
+
+Tensor compare(const char* op, const CompareKernel& kernel, const Operand& a, const Operand& b) {
+  auto [x, y] = promoted(op, a, b);
+  if (is_half(x.dtype())) {
+    x = to_dtype(x.detach(), DType::f32);
+    y = to_dtype(y.detach(), DType::f32);
+  }
+  return run_compare(op, kernel, x, y);
+}
+
+Tensor truth(const Operand& x) {
+  return x.dtype() == DType::b8 ? x.detach() : ne(x.detach(), Operand(std::int64_t(0)));
+}
+
+Tensor bitwise(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b) {
+  const auto [x, y] = promoted(op, a, b);
+  GS_CHECK_TYPE(kernel.has(x.dtype()), "{}: must be bool or integer, got {}", op, x.dtype());
+  return run_binary(op, kernel, x, y);
+}
+
+Tensor logical(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b) {
+  check_defined(op, "input", a);
+  check_defined(op, "other", b);
+  check_same_device(op, a, b);
+  return run_binary(op, kernel, truth(a), truth(b));
+}
+
+}  // namespace
+
+#define GS_DEFINE(op) \
+  Tensor op(const Operand& a, const Operand& b) { return compare(#op, kernels::compare_##op, a, b); }
+GS_COMPARE_OPS(GS_DEFINE)
+#undef GS_DEFINE
+#define GS_DEFINE(op) \
+  Tensor bitwise_##op(const Operand& a, const Operand& b) { \
+    return bitwise("bitwise_" #op, kernels::binary_bit_##op, a, b); \
+  } \
+  Tensor logical_##op(const Operand& a, const Operand& b) { \
+    return logical("logical_" #op, kernels::binary_bit_##op, a, b); \
+  }
+GS_DEFINE(and)
+GS_DEFINE(or)
+GS_DEFINE(xor)
+#undef GS_DEFINE
+
+// ---- three inputs ----
+
+Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
+  check_defined("where", "condition", condition);
+  GS_CHECK_TYPE(condition.dtype() == DType::b8, "where: argument 'condition' must be bool, got {}",
+                condition.dtype());
+  const auto [x, y] = promoted("where", a, b);
+  check_same_device("where", condition, x);
+  check_cpu("where", x);
+  const Dims shape = broadcast_shapes("where", condition.shape(),
+                                      broadcast_shapes("where", x.shape(), y.shape()));
+  const Tensor c = broadcast_to(condition, shape);
+  Tensor out = empty(shape, x.dtype());
+  kernels::where(out.view(), c.view(), broadcast_to(x.detach(), shape).view(),
+                 broadcast_to(y.detach(), shape).view());
+  if (!tracked(x, y)) return out;
+  return record("where", out, {x, y}, [c = save(c)](const Grads& g) {
+    const Tensor& on = c.unpack(g);
+    const Operand zero(0.0);
+    return grads(g.needs(0) ? where(on, g[0], zero) : Tensor(),
+                 g.needs(1) ? where(on, zero, g[0]) : Tensor());
+  });
+}
+
+Tensor lerp(const Tensor& a, const Tensor& b, const Operand& weight) {
+  check_defined("lerp", "input", a);
+  check_defined("lerp", "end", b);
+  return add(a, mul(weight, sub(b, a)));
+}
+
+Tensor masked_fill(const Tensor& x, const Tensor& on, const Operand& value) {
+  check_defined("masked_fill", "input", x);
+  check_defined("masked_fill", "value", value);
+  GS_CHECK(value.dim() == 0, "masked_fill: argument 'value' must be a number, got shape {}",
+           value.shape());
+  return where(on, to_dtype(value, x.dtype()), x);
+}
+
+// ---- in place ----
+
+#define GS_DEFINE(op) \
+  Tensor op##_(const Tensor& x, const Operand& other) { \
+    check_writable(#op "_", x); \
+    return assign(#op "_", x, [&] { return op(x, other); }, kernels::binary_##op, other); \
+  }
+namespace {
+
+// Into x directly where no cast or broadcast of x is needed; else through a new tensor.
+template <class F>
+Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& kernel,
+              const Operand& other) {
+  check_defined(op, "other", other);
+  check_same_device(op, x, other);
+  check_cpu(op, x);
+  GS_CHECK_STATE(!tracked(other),
+                 "{}: the other operand requires grad, but an in-place op is not recorded", op);
+  const DType t = result_type(x, other);
+  GS_CHECK_TYPE(is_floating(x.dtype()) || !is_floating(t), "{}: a result of {} cannot be stored in {}",
+                op, t, x.dtype());
+  GS_CHECK(broadcast_shapes(op, x.shape(), other.shape()) == x.shape(),
+           "{}: other of shape {} does not broadcast to {}", op, other.shape(), x.shape());
+  NoGradGuard guard;
+  const bool shared = other.impl()->storage.get() == x.impl()->storage.get() && !other.is(x);
+  if (t != x.dtype() || !kernel.has(t) || shared) return copy_(x, compute());
+  run_binary_into(kernel, x, x, to_dtype(other, t));
+  return written(x);
+}
+
+}  // namespace
+GS_INPLACE_OPS(GS_DEFINE)
+#undef GS_DEFINE
+
+Tensor masked_fill_(const Tensor& x, const Tensor& on, const Operand& value) {
+  check_writable("masked_fill_", x);
+  NoGradGuard guard;
+  return copy_(x, masked_fill(x, on, value));
+}
+
+}  // namespace gradsmith::ops

@@ -1,0 +1,285 @@
+// Elementwise ops of one input. Each is a kernel and a rule; a rule is given the gradient and
+// either the input or the output, whichever is cheaper to work from. Where a fused backward kernel
+// exists it is used while nobody records the backward; the composition of ops beside it is its
+// derivative's source.
+#include <cmath>
+#include <numbers>
+
+#include "ops/elementwise.h"
+
+namespace gradsmith::ops {
+
+namespace {
+
+using Rule = Tensor (*)(const Tensor& g, const Tensor& saved);
+
+// Half types are computed in float32; integers where the kernel has no row for them too.
+DType compute_type(const UnaryKernel& kernel, DType t) {
+  if (is_half(t)) return DType::f32;
+  return kernel.has(t) ? t : DType::f32;
+}
+
+template <bool FromOutput>
+Tensor unary(const char* op, const UnaryKernel& kernel, const Tensor& x, Rule rule) {
+  check_defined(op, "input", x);
+  const DType compute = compute_type(kernel, x.dtype());
+  if (compute != x.dtype()) {
+    const Tensor y = unary<FromOutput>(op, kernel, to_dtype(x, compute), rule);
+    return is_half(x.dtype()) ? to_dtype(y, x.dtype()) : y;
+  }
+  Tensor y = run_unary(op, kernel, x);
+  if (!tracked(x)) return y;
+  if constexpr (FromOutput) {
+    return record(op, y, {x}, [rule, y = save_output(y)](const Grads& g) {
+      return grads(rule(g[0], y.unpack(g)));
+    });
+  } else {
+    return record(op, y, {x}, [rule, x = save(x)](const Grads& g) {
+      return grads(rule(g[0], x.unpack(g)));
+    });
+  }
+}
+
+Tensor times(const Tensor& a, double b) { return mul(a, Operand(b)); }
+Tensor plus(const Tensor& a, double b) { return add(a, Operand(b)); }
+Tensor one_minus(const Tensor& a) { return sub(Operand(1.0), a); }
+// 1 where the condition holds, as a factor for g.
+Tensor factor(const Tensor& condition, const Tensor& g) { return to_dtype(condition, g.dtype()); }
+bool recording() { return grad_enabled(); }
+
+}  // namespace
+
+// GS_FROM_X(op, rule in g and x), GS_FROM_Y(op, rule in g and y).
+#define GS_FROM_X(op, ...) \
+  Tensor op(const Tensor& input) { \
+    return unary<false>(#op, kernels::unary_##op, input, \
+                        [](const Tensor& g, [[maybe_unused]] const Tensor& x) -> Tensor { \
+                          __VA_ARGS__ \
+                        }); \
+  }
+#define GS_FROM_Y(op, ...) \
+  Tensor op(const Tensor& input) { \
+    return unary<true>(#op, kernels::unary_##op, input, \
+                       [](const Tensor& g, [[maybe_unused]] const Tensor& y) -> Tensor { \
+                         __VA_ARGS__ \
+                       }); \
+  }
+
+GS_FROM_X(neg, return neg(g);)
+GS_FROM_X(abs, return mul(g, sign(x.detach()));)
+GS_FROM_X(sign, return zeros_like(g);)
+GS_FROM_X(floor, return zeros_like(g);)
+GS_FROM_X(ceil, return zeros_like(g);)
+GS_FROM_X(round, return zeros_like(g);)
+GS_FROM_X(trunc, return zeros_like(g);)
+GS_FROM_Y(sqrt, return div(g, times(y, 2));)
+GS_FROM_Y(rsqrt, return times(mul(g, mul(y, square(y))), -0.5);)
+GS_FROM_Y(reciprocal, return neg(mul(g, square(y)));)
+GS_FROM_X(square, return times(mul(g, x), 2);)
+GS_FROM_Y(exp, return mul(g, y);)
+GS_FROM_Y(exp2, return times(mul(g, y), std::numbers::ln2);)
+GS_FROM_Y(expm1, return mul(g, plus(y, 1));)
+GS_FROM_X(log, return div(g, x);)
+GS_FROM_X(log1p, return div(g, plus(x, 1));)
+GS_FROM_X(log2, return div(g, times(x, std::numbers::ln2));)
+GS_FROM_X(log10, return div(g, times(x, std::numbers::ln10));)
+GS_FROM_X(sin, return mul(g, cos(x));)
+GS_FROM_X(cos, return neg(mul(g, sin(x)));)
+GS_FROM_Y(tan, return mul(g, plus(square(y), 1));)
+GS_FROM_X(asin, return mul(g, rsqrt(one_minus(square(x))));)
+GS_FROM_X(acos, return neg(mul(g, rsqrt(one_minus(square(x)))));)
+GS_FROM_X(atan, return div(g, plus(square(x), 1));)
+GS_FROM_X(sinh, return mul(g, cosh(x));)
+GS_FROM_X(cosh, return mul(g, sinh(x));)
+GS_FROM_X(erf, return mul(g, times(exp(neg(square(x))), 2 * std::numbers::inv_sqrtpi));)
+GS_FROM_Y(tanh, if (!recording()) return run_binary("tanh", kernels::binary_tanh_backward, g, y);
+          return mul(g, one_minus(square(y)));)
+GS_FROM_Y(sigmoid,
+          if (!recording()) return run_binary("sigmoid", kernels::binary_sigmoid_backward, g, y);
+          return mul(g, mul(y, one_minus(y)));)
+GS_FROM_Y(relu, if (!recording()) return run_binary("relu", kernels::binary_relu_backward, g, y);
+          return mul(g, factor(gt(y.detach(), Operand(0.0)), g));)
+GS_FROM_X(relu6, return mul(g, factor(logical_and(gt(x.detach(), Operand(0.0)),
+                                                  lt(x.detach(), Operand(6.0))),
+                                      g));)
+GS_FROM_X(silu, if (!recording()) return run_binary("silu", kernels::binary_silu_backward, g, x);
+          const Tensor s = sigmoid(x);
+          return mul(g, mul(s, plus(mul(x, one_minus(s)), 1)));)
+GS_FROM_X(hardsigmoid, return times(mul(g, factor(lt(abs(x.detach()), Operand(3.0)), g)), 1.0 / 6);)
+// Slope 0 below -3, 1 above 3, (2x + 3) / 6 between.
+GS_FROM_X(hardswish, const Tensor inside = times(plus(times(x, 2), 3), 1.0 / 6);
+          const Tensor outer = factor(gt(x.detach(), Operand(0.0)), g);
+          return mul(g, where(lt(abs(x.detach()), Operand(3.0)), inside, outer));)
+GS_FROM_X(log_sigmoid, return mul(g, sigmoid(neg(x)));)
+// x tanh(sp), sp = softplus(x):  tanh(sp) + x (1 - tanh(sp)^2) sigmoid(x)
+GS_FROM_X(mish, const Tensor th = tanh(softplus(x));
+          return mul(g, add(th, mul(mul(x, one_minus(square(th))), sigmoid(x))));)
+#undef GS_FROM_X
+#undef GS_FROM_Y
+
+Tensor softsign(const Tensor& x) {
+  check_defined("softsign", "input", x);
+  return div(x, plus(abs(x), 1));
+}
+
+Tensor selu(const Tensor& x) {  // Klambauer et al. 2017
+  constexpr double alpha = 1.6732632423543772848170429916717, scale = 1.0507009873554804934193349852946;
+  return times(elu(x, alpha), scale);
+}
+
+// ---- with parameters ----
+
+namespace {
+
+// Half and integer inputs go through float32; fn is the op itself on float32 or float64.
+template <class F> Tensor in_float(const char* op, const Tensor& x, F&& fn) {
+  check_defined(op, "input", x);
+  if (x.dtype() == DType::f32 || x.dtype() == DType::f64) return fn(x);
+  const Tensor y = fn(to_dtype(x, DType::f32));
+  return is_half(x.dtype()) ? to_dtype(y, x.dtype()) : y;
+}
+
+}  // namespace
+
+Tensor leaky_relu(const Tensor& input, double slope) {
+  return in_float("leaky_relu", input, [slope](const Tensor& x) {
+    Tensor y = run_unary("leaky_relu", kernels::unary_leaky_relu, x, {slope, 0});
+    if (!tracked(x)) return y;
+    return record("leaky_relu", y, {x}, [slope, x = save(x)](const Grads& g) {
+      const Tensor& v = x.unpack(g);
+      return grads(where(gt(v.detach(), Operand(0.0)), g[0], times(g[0], slope)));
+    });
+  });
+}
+
+Tensor elu(const Tensor& input, double alpha) {
+  return in_float("elu", input, [alpha](const Tensor& x) {
+    Tensor y = run_unary("elu", kernels::unary_elu, x, {alpha, 0});
+    if (!tracked(x)) return y;
+    return record("elu", y, {x}, [alpha, x = save(x)](const Grads& g) {
+      const Tensor& v = x.unpack(g);
+      const Tensor below = times(mul(g[0], exp(clamp(v, std::nullopt, 0.0))), alpha);
+      return grads(where(gt(v.detach(), Operand(0.0)), g[0], below));
+    });
+  });
+}
+
+Tensor gelu(const Tensor& input, const std::string& approximate) {
+  const bool tanh_form = approximate == "tanh";
+  GS_CHECK(tanh_form || approximate == "none",
+           "gelu: argument 'approximate' must be 'none' or 'tanh', got '{}'", approximate);
+  return in_float("gelu", input, [tanh_form](const Tensor& x) {
+    Tensor y = run_unary("gelu", tanh_form ? kernels::unary_gelu_tanh : kernels::unary_gelu, x);
+    if (!tracked(x)) return y;
+    return record("gelu", y, {x}, [tanh_form, x = save(x)](const Grads& g) {
+      const Tensor& v = x.unpack(g);
+      if (!recording())
+        return grads(run_binary("gelu",
+                                tanh_form ? kernels::binary_gelu_tanh_backward
+                                          : kernels::binary_gelu_backward,
+                                g[0], v));
+      if (!tanh_form) {  // Phi(x) + x phi(x)
+        const Tensor cdf = times(plus(erf(times(v, std::numbers::sqrt2 / 2)), 1), 0.5);
+        const Tensor pdf = times(exp(times(square(v), -0.5)),
+                                 std::numbers::inv_sqrtpi * std::numbers::sqrt2 / 2);
+        return grads(mul(g[0], add(cdf, mul(v, pdf))));
+      }
+      const double c = std::sqrt(2 / std::numbers::pi);
+      const Tensor th = tanh(times(add(v, times(mul(v, square(v)), 0.044715)), c));
+      const Tensor inner = times(plus(times(square(v), 3 * 0.044715), 1), c);
+      const Tensor slope = add(times(plus(th, 1), 0.5),
+                               times(mul(mul(v, one_minus(square(th))), inner), 0.5));
+      return grads(mul(g[0], slope));
+    });
+  });
+}
+
+Tensor softplus(const Tensor& input, double beta, double threshold) {
+  GS_CHECK(std::isfinite(beta) && beta > 0, "softplus: argument 'beta' must be positive, got {}",
+           beta);
+  GS_CHECK(!std::isnan(threshold), "softplus: argument 'threshold' must be a number, got nan");
+  return in_float("softplus", input, [=](const Tensor& x) {
+    Tensor y = run_unary("softplus", kernels::unary_softplus, x, {beta, threshold});
+    if (!tracked(x)) return y;
+    return record("softplus", y, {x}, [=, x = save(x)](const Grads& g) {
+      const Tensor scaled = times(x.unpack(g), beta);
+      return grads(where(gt(scaled.detach(), Operand(threshold)), g[0], mul(g[0], sigmoid(scaled))));
+    });
+  });
+}
+
+// ---- clipping ----
+
+namespace {
+
+// An absent bound, as a number that changes nothing.
+struct Bounds {
+  double low, high;
+};
+Bounds bounds(const char* op, const std::optional<double>& min, const std::optional<double>& max) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  GS_CHECK(min || max, "{}: at least one of min and max must be given", op);
+  GS_CHECK(!(min && std::isnan(*min)) && !(max && std::isnan(*max)), "{}: bounds must not be nan", op);
+  return {min.value_or(-inf), max.value_or(inf)};
+}
+
+Tensor clamp_plain(const Tensor& x, Bounds b) {
+  if (is_floating(x.dtype())) return run_unary("clamp", kernels::unary_clamp, x, {b.low, b.high});
+  Tensor y = x;
+  if (b.low > -9.3e18) y = maximum(y, Operand(std::int64_t(std::ceil(b.low))));
+  if (b.high < 9.3e18) y = minimum(y, Operand(std::int64_t(std::floor(b.high))));
+  return y;
+}
+
+}  // namespace
+
+Tensor clamp(const Tensor& x, const std::optional<double>& min, const std::optional<double>& max) {
+  const Bounds b = bounds("clamp", min, max);
+  check_defined("clamp", "input", x);
+  if (is_half(x.dtype())) return to_dtype(clamp(to_dtype(x, DType::f32), min, max), x.dtype());
+  Tensor y = clamp_plain(x, b);
+  if (!tracked(x)) return y;
+  return record("clamp", y, {x}, [b, x = save(x)](const Grads& g) {
+    const Tensor v = x.unpack(g).detach();
+    const Tensor inside = logical_and(ge(v, Operand(b.low)), le(v, Operand(b.high)));
+    return grads(mul(g[0], factor(inside, g[0])));
+  });
+}
+
+Tensor clamp_(const Tensor& x, const std::optional<double>& min, const std::optional<double>& max) {
+  check_writable("clamp_", x);
+  NoGradGuard guard;
+  return copy_(x, clamp(x, min, max));
+}
+
+Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
+  GS_CHECK(min_val <= max_val, "hardtanh: min_val {} must not be above max_val {}", min_val, max_val);
+  return in_float("hardtanh", x, [=](const Tensor& v) { return clamp(v, min_val, max_val); });
+}
+
+// ---- predicates ----
+
+namespace {
+Tensor predicate(const char* op, const UnaryKernel& kernel, const Tensor& x, bool of_integers) {
+  check_defined(op, "input", x);
+  check_cpu(op, x);
+  if (!is_floating(x.dtype())) return full(x.shape(), of_integers, DType::b8);
+  return run_predicate(op, kernel, is_half(x.dtype()) ? to_dtype(x.detach(), DType::f32) : x);
+}
+}  // namespace
+
+Tensor isnan(const Tensor& x) { return predicate("isnan", kernels::unary_isnan, x, false); }
+Tensor isinf(const Tensor& x) { return predicate("isinf", kernels::unary_isinf, x, false); }
+Tensor isfinite(const Tensor& x) { return predicate("isfinite", kernels::unary_isfinite, x, true); }
+Tensor logical_not(const Tensor& x) {
+  check_defined("logical_not", "input", x);
+  return eq(x.detach(), Operand(std::int64_t(0)));
+}
+Tensor bitwise_not(const Tensor& x) {
+  check_defined("bitwise_not", "input", x);
+  GS_CHECK_TYPE(!is_floating(x.dtype()), "bitwise_not: must be bool or integer, got {}", x.dtype());
+  if (x.dtype() == DType::b8) return logical_not(x);
+  return bitwise_xor(x, Operand(std::int64_t(x.dtype() == DType::u8 ? 255 : -1)));
+}
+
+}  // namespace gradsmith::ops
