@@ -3,6 +3,37 @@
 
 namespace gradsmith::ops {
 
+void run_binary_into(const BinaryKernel& kernel, const Tensor& out, const Tensor& a,
+                     const Tensor& b, kernels::Params params) {
+  NdView va = a.view(), vb = b.view();
+  Dims sa, sb;
+  const auto spread = [&out](NdView& view, const Tensor& t, Dims& strides) {
+    if (t.shape() == out.shape()) return;
+    strides = broadcast_strides(t.shape(), t.strides(), out.shape());
+    view.ndim = out.dim();
+    view.shape = out.shape().data();
+    view.strides = strides.data();
+  };
+  spread(va, a, sa);
+  spread(vb, b, sb);
+  kernels::binary(kernel, out.view(), va, vb, params);
+}
+
+Tensor run_binary(const char* op, const BinaryKernel& kernel, const Tensor& a, const Tensor& b,
+                  kernels::Params params) {
+  check_cpu(op, a);
+  Tensor out = empty(broadcast_shapes(op, a.shape(), b.shape()), a.dtype());
+  run_binary_into(kernel, out, a, b, params);
+  return out;
+}
+
+Tensor run_compare(const char* op, const BinaryKernel& kernel, const Tensor& a, const Tensor& b) {
+  check_cpu(op, a);
+  Tensor out = empty(broadcast_shapes(op, a.shape(), b.shape()), DType::b8);
+  run_binary_into(kernel, out, a, b);
+  return out;
+}
+
 namespace {
 
 struct Pair {
@@ -43,7 +74,7 @@ Tensor mask(const Tensor& condition, const Tensor& g) { return to_dtype(conditio
 }  // namespace
 
 Tensor add(const Operand& a, const Operand& b) {
-  return binary("add", kernels::binary_add, a, b, DType::b8,
+  return binary("add", kernels::add, a, b, DType::b8,
                 [](const Tensor& x, const Tensor& y, Tensor out) {
                   return record("add", out, {x, y},
                                 [](const Grads& g) { return grads(g[0], g[0]); });
@@ -51,7 +82,7 @@ Tensor add(const Operand& a, const Operand& b) {
 }
 
 Tensor sub(const Operand& a, const Operand& b) {
-  return binary("sub", kernels::binary_sub, a, b, DType::b8,
+  return binary("sub", kernels::sub, a, b, DType::b8,
                 [](const Tensor& x, const Tensor& y, Tensor out) {
                   return record("sub", out, {x, y}, [](const Grads& g) {
                     return grads(g[0], g.needs(1) ? neg(g[0]) : Tensor());
@@ -60,7 +91,7 @@ Tensor sub(const Operand& a, const Operand& b) {
 }
 
 Tensor mul(const Operand& a, const Operand& b) {
-  return binary("mul", kernels::binary_mul, a, b, DType::b8,
+  return binary("mul", kernels::mul, a, b, DType::b8,
                 [](const Tensor& x, const Tensor& y, Tensor out) {
                   return record("mul", out, {x, y},
                                 [x = save_for(y, x), y = save_for(x, y)](const Grads& g) {
@@ -71,7 +102,7 @@ Tensor mul(const Operand& a, const Operand& b) {
 }
 
 Tensor div(const Operand& a, const Operand& b) {
-  return binary("div", kernels::binary_div, a, b, DType::f32,
+  return binary("div", kernels::div, a, b, DType::f32,
                 [](const Tensor& x, const Tensor& y, Tensor out) {
                   return record("div", out, {x, y},
                                 [y = save(y), x = save_for(y, x)](const Grads& g) {
@@ -85,13 +116,13 @@ Tensor div(const Operand& a, const Operand& b) {
 }
 
 Tensor floor_divide(const Operand& a, const Operand& b) {
-  return binary("floor_divide", kernels::binary_floor_div, a.detach(), b, DType::b8,
+  return binary("floor_divide", kernels::floor_divide, a.detach(), b, DType::b8,
                 [](const Tensor&, const Tensor&, Tensor out) { return out; });
 }
 
 // a - b floor(a / b)
 Tensor remainder(const Operand& a, const Operand& b) {
-  return binary("remainder", kernels::binary_remainder, a, b, DType::b8,
+  return binary("remainder", kernels::remainder, a, b, DType::b8,
                 [](const Tensor& x, const Tensor& y, Tensor out) {
                   return record("remainder", out, {x, y},
                                 [x = save_for(y, x), y = save_for(y, y)](const Grads& g) {
@@ -104,7 +135,7 @@ Tensor remainder(const Operand& a, const Operand& b) {
 
 Tensor pow(const Operand& a, const Operand& b) {
   return binary(
-      "pow", kernels::binary_pow, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
+      "pow", kernels::pow, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
         return record("pow", out, {x, y}, [x = save(x), y = save(y), out = save_output(out)](
                                               const Grads& g) {
           const Tensor &base = x.unpack(g), &exponent = y.unpack(g);
@@ -142,14 +173,14 @@ Tensor extreme(const char* op, const BinaryKernel& kernel, const Operand& a, con
 }  // namespace
 
 Tensor maximum(const Operand& a, const Operand& b) {
-  return extreme("maximum", kernels::binary_maximum, a, b, &gt);
+  return extreme("maximum", kernels::maximum, a, b, &gt);
 }
 Tensor minimum(const Operand& a, const Operand& b) {
-  return extreme("minimum", kernels::binary_minimum, a, b, &lt);
+  return extreme("minimum", kernels::minimum, a, b, &lt);
 }
 
 Tensor atan2(const Operand& a, const Operand& b) {
-  return binary("atan2", kernels::binary_atan2, a, b, DType::f32,
+  return binary("atan2", kernels::atan2, a, b, DType::f32,
                 [](const Tensor& x, const Tensor& y, Tensor out) {
                   return record("atan2", out, {x, y}, [x = save(x), y = save(y)](const Grads& g) {
                     const Tensor &u = x.unpack(g), &v = y.unpack(g);
@@ -164,7 +195,7 @@ Tensor atan2(const Operand& a, const Operand& b) {
 
 namespace {
 
-Tensor compare(const char* op, const CompareKernel& kernel, const Operand& a, const Operand& b) {
+Tensor compare(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b) {
   auto [x, y] = promoted(op, a, b);
   if (is_half(x.dtype())) {
     x = to_dtype(x.detach(), DType::f32);
@@ -193,15 +224,15 @@ Tensor logical(const char* op, const BinaryKernel& kernel, const Operand& a, con
 }  // namespace
 
 #define GS_DEFINE(op) \
-  Tensor op(const Operand& a, const Operand& b) { return compare(#op, kernels::compare_##op, a, b); }
+  Tensor op(const Operand& a, const Operand& b) { return compare(#op, kernels::op, a, b); }
 GS_COMPARE_OPS(GS_DEFINE)
 #undef GS_DEFINE
 #define GS_DEFINE(op) \
   Tensor bitwise_##op(const Operand& a, const Operand& b) { \
-    return bitwise("bitwise_" #op, kernels::binary_bit_##op, a, b); \
+    return bitwise("bitwise_" #op, kernels::bitwise_##op, a, b); \
   } \
   Tensor logical_##op(const Operand& a, const Operand& b) { \
-    return logical("logical_" #op, kernels::binary_bit_##op, a, b); \
+    return logical("logical_" #op, kernels::bitwise_##op, a, b); \
   }
 GS_DEFINE(and)
 GS_DEFINE(or)
@@ -248,11 +279,6 @@ Tensor masked_fill(const Tensor& x, const Tensor& on, const Operand& value) {
 
 // ---- in place ----
 
-#define GS_DEFINE(op) \
-  Tensor op##_(const Tensor& x, const Operand& other) { \
-    check_writable(#op "_", x); \
-    return assign(#op "_", x, [&] { return op(x, other); }, kernels::binary_##op, other); \
-  }
 namespace {
 
 // Into x directly where no cast or broadcast of x is needed; else through a new tensor.
@@ -277,6 +303,12 @@ Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& 
 }
 
 }  // namespace
+
+#define GS_DEFINE(op) \
+  Tensor op##_(const Tensor& x, const Operand& other) { \
+    check_writable(#op "_", x); \
+    return assign(#op "_", x, [&] { return op(x, other); }, kernels::op, other); \
+  }
 GS_INPLACE_OPS(GS_DEFINE)
 #undef GS_DEFINE
 

@@ -3,6 +3,7 @@
 // exists it is used while nobody records the backward; the composition of ops beside it is its
 // derivative's source.
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "ops/elementwise.h"
@@ -52,14 +53,14 @@ bool recording() { return grad_enabled(); }
 // GS_FROM_X(op, rule in g and x), GS_FROM_Y(op, rule in g and y).
 #define GS_FROM_X(op, ...) \
   Tensor op(const Tensor& input) { \
-    return unary<false>(#op, kernels::unary_##op, input, \
+    return unary<false>(#op, kernels::op, input, \
                         [](const Tensor& g, [[maybe_unused]] const Tensor& x) -> Tensor { \
                           __VA_ARGS__ \
                         }); \
   }
 #define GS_FROM_Y(op, ...) \
   Tensor op(const Tensor& input) { \
-    return unary<true>(#op, kernels::unary_##op, input, \
+    return unary<true>(#op, kernels::op, input, \
                        [](const Tensor& g, [[maybe_unused]] const Tensor& y) -> Tensor { \
                          __VA_ARGS__ \
                        }); \
@@ -92,35 +93,38 @@ GS_FROM_X(atan, return div(g, plus(square(x), 1));)
 GS_FROM_X(sinh, return mul(g, cosh(x));)
 GS_FROM_X(cosh, return mul(g, sinh(x));)
 GS_FROM_X(erf, return mul(g, times(exp(neg(square(x))), 2 * std::numbers::inv_sqrtpi));)
-GS_FROM_Y(tanh, if (!recording()) return run_binary("tanh", kernels::binary_tanh_backward, g, y);
+GS_FROM_Y(tanh, if (!recording()) return run_binary("tanh", kernels::tanh_backward_y, g, y);
           return mul(g, one_minus(square(y)));)
 GS_FROM_Y(sigmoid,
-          if (!recording()) return run_binary("sigmoid", kernels::binary_sigmoid_backward, g, y);
+          if (!recording()) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
           return mul(g, mul(y, one_minus(y)));)
-GS_FROM_Y(relu, if (!recording()) return run_binary("relu", kernels::binary_relu_backward, g, y);
+GS_FROM_Y(relu, if (!recording()) return run_binary("relu", kernels::relu_backward_y, g, y);
           return mul(g, factor(gt(y.detach(), Operand(0.0)), g));)
-GS_FROM_X(relu6, return mul(g, factor(logical_and(gt(x.detach(), Operand(0.0)),
-                                                  lt(x.detach(), Operand(6.0))),
-                                      g));)
-GS_FROM_X(silu, if (!recording()) return run_binary("silu", kernels::binary_silu_backward, g, x);
+GS_FROM_X(silu, if (!recording()) return run_binary("silu", kernels::silu_backward_x, g, x);
           const Tensor s = sigmoid(x);
           return mul(g, mul(s, plus(mul(x, one_minus(s)), 1)));)
-GS_FROM_X(hardsigmoid, return times(mul(g, factor(lt(abs(x.detach()), Operand(3.0)), g)), 1.0 / 6);)
+GS_FROM_X(hardsigmoid,
+          if (!recording()) return run_binary("hardsigmoid", kernels::hardsigmoid_backward_x, g, x);
+          return times(mul(g, factor(lt(abs(x.detach()), Operand(3.0)), g)), 1.0 / 6);)
 // Slope 0 below -3, 1 above 3, (2x + 3) / 6 between.
-GS_FROM_X(hardswish, const Tensor inside = times(plus(times(x, 2), 3), 1.0 / 6);
+GS_FROM_X(hardswish,
+          if (!recording()) return run_binary("hardswish", kernels::hardswish_backward_x, g, x);
+          const Tensor inside = times(plus(times(x, 2), 3), 1.0 / 6);
           const Tensor outer = factor(gt(x.detach(), Operand(0.0)), g);
           return mul(g, where(lt(abs(x.detach()), Operand(3.0)), inside, outer));)
-GS_FROM_X(log_sigmoid, return mul(g, sigmoid(neg(x)));)
+GS_FROM_X(log_sigmoid,
+          if (!recording()) return run_binary("log_sigmoid", kernels::log_sigmoid_backward_x, g, x);
+          return mul(g, sigmoid(neg(x)));)
 // x tanh(sp), sp = softplus(x):  tanh(sp) + x (1 - tanh(sp)^2) sigmoid(x)
-GS_FROM_X(mish, const Tensor th = tanh(softplus(x));
+GS_FROM_X(mish,
+          if (!recording()) return run_binary("mish", kernels::mish_backward_x, g, x);
+          const Tensor th = tanh(softplus(x));
           return mul(g, add(th, mul(mul(x, one_minus(square(th))), sigmoid(x))));)
+GS_FROM_X(softsign, return div(g, square(plus(abs(x), 1)));)
 #undef GS_FROM_X
 #undef GS_FROM_Y
 
-Tensor softsign(const Tensor& x) {
-  check_defined("softsign", "input", x);
-  return div(x, plus(abs(x), 1));
-}
+Tensor relu6(const Tensor& x) { return hardtanh(x, 0, 6); }
 
 Tensor selu(const Tensor& x) {  // Klambauer et al. 2017
   constexpr double alpha = 1.6732632423543772848170429916717, scale = 1.0507009873554804934193349852946;
@@ -143,10 +147,12 @@ template <class F> Tensor in_float(const char* op, const Tensor& x, F&& fn) {
 
 Tensor leaky_relu(const Tensor& input, double slope) {
   return in_float("leaky_relu", input, [slope](const Tensor& x) {
-    Tensor y = run_unary("leaky_relu", kernels::unary_leaky_relu, x, {slope, 0});
+    Tensor y = run_unary("leaky_relu", kernels::leaky_relu, x, {slope, 0});
     if (!tracked(x)) return y;
     return record("leaky_relu", y, {x}, [slope, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
+      if (!recording())
+        return grads(run_binary("leaky_relu", kernels::leaky_relu_backward_x, g[0], v, {slope, 0}));
       return grads(where(gt(v.detach(), Operand(0.0)), g[0], times(g[0], slope)));
     });
   });
@@ -154,10 +160,12 @@ Tensor leaky_relu(const Tensor& input, double slope) {
 
 Tensor elu(const Tensor& input, double alpha) {
   return in_float("elu", input, [alpha](const Tensor& x) {
-    Tensor y = run_unary("elu", kernels::unary_elu, x, {alpha, 0});
+    Tensor y = run_unary("elu", kernels::elu, x, {alpha, 0});
     if (!tracked(x)) return y;
     return record("elu", y, {x}, [alpha, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
+      if (!recording())
+        return grads(run_binary("elu", kernels::elu_backward_x, g[0], v, {alpha, 0}));
       const Tensor below = times(mul(g[0], exp(clamp(v, std::nullopt, 0.0))), alpha);
       return grads(where(gt(v.detach(), Operand(0.0)), g[0], below));
     });
@@ -169,14 +177,14 @@ Tensor gelu(const Tensor& input, const std::string& approximate) {
   GS_CHECK(tanh_form || approximate == "none",
            "gelu: argument 'approximate' must be 'none' or 'tanh', got '{}'", approximate);
   return in_float("gelu", input, [tanh_form](const Tensor& x) {
-    Tensor y = run_unary("gelu", tanh_form ? kernels::unary_gelu_tanh : kernels::unary_gelu, x);
+    Tensor y = run_unary("gelu", tanh_form ? kernels::gelu_tanh : kernels::gelu, x);
     if (!tracked(x)) return y;
     return record("gelu", y, {x}, [tanh_form, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
       if (!recording())
         return grads(run_binary("gelu",
-                                tanh_form ? kernels::binary_gelu_tanh_backward
-                                          : kernels::binary_gelu_backward,
+                                tanh_form ? kernels::gelu_tanh_backward_x
+                                          : kernels::gelu_backward_x,
                                 g[0], v));
       if (!tanh_form) {  // Phi(x) + x phi(x)
         const Tensor cdf = times(plus(erf(times(v, std::numbers::sqrt2 / 2)), 1), 0.5);
@@ -199,10 +207,14 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
            beta);
   GS_CHECK(!std::isnan(threshold), "softplus: argument 'threshold' must be a number, got nan");
   return in_float("softplus", input, [=](const Tensor& x) {
-    Tensor y = run_unary("softplus", kernels::unary_softplus, x, {beta, threshold});
+    Tensor y = run_unary("softplus", kernels::softplus, x, {beta, threshold});
     if (!tracked(x)) return y;
     return record("softplus", y, {x}, [=, x = save(x)](const Grads& g) {
-      const Tensor scaled = times(x.unpack(g), beta);
+      const Tensor& v = x.unpack(g);
+      if (!recording())
+        return grads(
+            run_binary("softplus", kernels::softplus_backward_x, g[0], v, {beta, threshold}));
+      const Tensor scaled = times(v, beta);
       return grads(where(gt(scaled.detach(), Operand(threshold)), g[0], mul(g[0], sigmoid(scaled))));
     });
   });
@@ -224,7 +236,7 @@ Bounds bounds(const char* op, const std::optional<double>& min, const std::optio
 }
 
 Tensor clamp_plain(const Tensor& x, Bounds b) {
-  if (is_floating(x.dtype())) return run_unary("clamp", kernels::unary_clamp, x, {b.low, b.high});
+  if (is_floating(x.dtype())) return run_unary("clamp", kernels::clamp, x, {b.low, b.high});
   Tensor y = x;
   if (b.low > -9.3e18) y = maximum(y, Operand(std::int64_t(std::ceil(b.low))));
   if (b.high < 9.3e18) y = minimum(y, Operand(std::int64_t(std::floor(b.high))));
@@ -241,6 +253,8 @@ Tensor clamp(const Tensor& x, const std::optional<double>& min, const std::optio
   if (!tracked(x)) return y;
   return record("clamp", y, {x}, [b, x = save(x)](const Grads& g) {
     const Tensor v = x.unpack(g).detach();
+    if (!recording())
+      return grads(run_binary("clamp", kernels::clamp_backward_x, g[0], v, {b.low, b.high}));
     const Tensor inside = logical_and(ge(v, Operand(b.low)), le(v, Operand(b.high)));
     return grads(mul(g[0], factor(inside, g[0])));
   });
@@ -262,24 +276,23 @@ Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
 namespace {
 Tensor predicate(const char* op, const UnaryKernel& kernel, const Tensor& x, bool of_integers) {
   check_defined(op, "input", x);
-  check_cpu(op, x);
   if (!is_floating(x.dtype())) return full(x.shape(), of_integers, DType::b8);
   return run_predicate(op, kernel, is_half(x.dtype()) ? to_dtype(x.detach(), DType::f32) : x);
 }
 }  // namespace
 
-Tensor isnan(const Tensor& x) { return predicate("isnan", kernels::unary_isnan, x, false); }
-Tensor isinf(const Tensor& x) { return predicate("isinf", kernels::unary_isinf, x, false); }
-Tensor isfinite(const Tensor& x) { return predicate("isfinite", kernels::unary_isfinite, x, true); }
+Tensor isnan(const Tensor& x) { return predicate("isnan", kernels::isnan, x, false); }
+Tensor isinf(const Tensor& x) { return predicate("isinf", kernels::isinf, x, false); }
+Tensor isfinite(const Tensor& x) { return predicate("isfinite", kernels::isfinite, x, true); }
 Tensor logical_not(const Tensor& x) {
   check_defined("logical_not", "input", x);
-  return eq(x.detach(), Operand(std::int64_t(0)));
+  return run_predicate("logical_not", kernels::logical_not,
+                       is_half(x.dtype()) ? to_dtype(x.detach(), DType::f32) : x);
 }
 Tensor bitwise_not(const Tensor& x) {
   check_defined("bitwise_not", "input", x);
   GS_CHECK_TYPE(!is_floating(x.dtype()), "bitwise_not: must be bool or integer, got {}", x.dtype());
-  if (x.dtype() == DType::b8) return logical_not(x);
-  return bitwise_xor(x, Operand(std::int64_t(x.dtype() == DType::u8 ? 255 : -1)));
+  return run_unary("bitwise_not", kernels::bitwise_not, x);
 }
 
 }  // namespace gradsmith::ops

@@ -1,0 +1,72 @@
+"""Deep learning on hand-written SIMD and CUDA kernels, with PyTorch's habits.
+
+    import gradsmith as gs
+
+    x = gs.randn(32, 784)
+    model = gs.nn.Sequential(gs.nn.Linear(784, 128), gs.nn.ReLU(), gs.nn.Linear(128, 10))
+    loss = gs.nn.functional.cross_entropy(model(x), gs.randint(0, 10, (32,)))
+    loss.backward()
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import _core, _tensor
+from ._core import *  # noqa: F403
+from ._core import (  # named for type checkers; `*` brings the ops
+    Tensor,
+    __version__,
+    device,
+    dtype,
+    empty_cache,
+    from_dlpack,
+    from_numpy,
+    get_num_threads,
+    get_rng_state,
+    is_grad_enabled,
+    manual_seed,
+    set_num_threads,
+    set_rng_state,
+    tensor,
+)
+from ._tensor import empty_like as empty_like
+from ._tensor import full as full
+from ._tensor import full_like as full_like
+from ._tensor import max as max
+from ._tensor import min as min
+from ._tensor import ones_like as ones_like
+from ._tensor import rand_like as rand_like
+from ._tensor import randint as randint
+from ._tensor import randn_like as randn_like
+from ._tensor import zeros_like as zeros_like
+from .autograd import enable_grad, no_grad
+
+if TYPE_CHECKING:
+    from . import autograd, cuda, data, kernels, nn, optim, testing, train
+    from .serialization import load, save
+    from .train import Trainer
+
+bool = _core.bool
+double = _core.float64
+float = _core.float32
+long = _core.int64
+
+# Loaded on first use, so that `import gradsmith` stays quick.
+_MODULES = ("autograd", "cuda", "data", "kernels", "nn", "optim", "testing", "train")
+_LAZY = {"load": "serialization", "save": "serialization", "Trainer": "train"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _LAZY:
+        value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'gradsmith' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_LAZY})

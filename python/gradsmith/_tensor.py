@@ -1,0 +1,219 @@
+"""Tensor functions and methods whose arguments take several forms; set on the type at import."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from . import _core
+from ._core import Tensor
+
+_Shape = int | tuple[int, ...] | list[int]
+
+
+class Extreme(NamedTuple):
+    """What `max(dim=...)` and `min(dim=...)` return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _extreme(
+    input: Tensor,
+    dim: int | Tensor | None,
+    keepdim: bool,
+    pairwise: Any,
+    along: Any,
+    over_all: Any,
+) -> Tensor | Extreme:
+    if dim is None:
+        return over_all(input)  # type: ignore[no-any-return]
+    if isinstance(dim, Tensor):
+        return pairwise(input, dim)  # type: ignore[no-any-return]
+    return Extreme(*along(input, dim, keepdim))
+
+
+def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | Extreme:
+    """Maximum of all elements; along `dim` with its indices; or of two tensors, elementwise."""
+    return _extreme(input, dim, keepdim, _core.maximum, _core._max_dim, _core.amax)
+
+
+def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | Extreme:
+    """Minimum of all elements; along `dim` with its indices; or of two tensors, elementwise."""
+    return _extreme(input, dim, keepdim, _core.minimum, _core._min_dim, _core.amin)
+
+
+def full(
+    size: _Shape,
+    fill_value: float,
+    *,
+    dtype: Any = None,
+    device: Any = "cpu",
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return a tensor of one value; the dtype follows the value unless given."""
+    if dtype is None:
+        kinds = {bool: "bool", int: "int64"}
+        dtype = kinds.get(type(fill_value), "float32")
+    return _core.full(size, fill_value, dtype, device).requires_grad_(requires_grad)
+
+
+def _like(input: Tensor, make: Any, dtype: Any, device: Any, *args: Any) -> Tensor:
+    chosen = input.dtype if dtype is None else dtype
+    return make(*args, dtype=chosen, device=input.device if device is None else device)  # type: ignore[no-any-return]
+
+
+def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Zeros of the input's shape; its dtype and device unless given."""
+    return _like(input, _core.zeros, dtype, device, input.shape)
+
+
+def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Ones of the input's shape; its dtype and device unless given."""
+    return _like(input, _core.ones, dtype, device, input.shape)
+
+
+def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Uninitialised, of the input's shape; its dtype and device unless given."""
+    return _like(input, _core.empty, dtype, device, input.shape)
+
+
+def full_like(input: Tensor, fill_value: float, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """One value in the input's shape; its dtype and device unless given."""
+    return _like(input, _core.full, dtype, device, input.shape, fill_value)
+
+
+def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Uniform on [0, 1) in the input's shape; its dtype and device unless given."""
+    return _like(input, _core.rand, dtype, device, input.shape)
+
+
+def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Standard normal in the input's shape; its dtype and device unless given."""
+    return _like(input, _core.randn, dtype, device, input.shape)
+
+
+def randint(*args: Any, dtype: Any = "int64", device: Any = "cpu", **kwargs: Any) -> Tensor:
+    """Integers drawn uniformly: randint(high, size) or randint(low, high, size)."""
+    if len(args) + len(kwargs) == 2 and "low" not in kwargs:
+        args = (0, *args)
+    return _core.randint(*args, dtype=dtype, device=device, **kwargs)
+
+
+# ---- methods ----
+
+
+def _backward(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Add the gradient of this tensor to the `grad` of every leaf it was computed from.
+
+    Args:
+        gradient: of this tensor's shape; may be left out for one element, and is then 1.
+        retain_graph: keep what backward needs for another call; default: `create_graph`.
+        create_graph: record the backward, so that gradients of gradients can be had.
+
+    Raises:
+        RuntimeError: without a graph, or when it was used before and not retained.
+    """
+    grads = None if gradient is None else (gradient,)
+    _core.backward((self,), grads, retain_graph, create_graph)
+
+
+class RemovableHandle:
+    """Returned by `Tensor.register_hook`; `remove()` takes the hook away again."""
+
+    def __init__(self, owner: Tensor, key: int) -> None:
+        self._owner = owner
+        self._key = key
+
+    def remove(self) -> None:
+        """Remove the hook; a second call does nothing."""
+        _core.remove_hook(self._owner, self._key)
+
+
+def _register_hook(self: Tensor, hook: Any) -> RemovableHandle:
+    """Call `hook(grad)` when this tensor's gradient is complete; a returned tensor replaces it."""
+    return RemovableHandle(self, _core.add_hook(self, hook))
+
+
+def _tolist(self: Tensor) -> Any:
+    """Return the elements as nested Python lists (a number for rank 0)."""
+    source = self.detach()
+    return (source.float() if source.dtype is _core.bfloat16 else source).numpy().tolist()
+
+
+def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
+    array = self.numpy()
+    if dtype is not None and array.dtype != dtype:
+        if copy is False:
+            raise ValueError(f"__array__: {array.dtype} cannot be had as {dtype} without a copy")
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+def _reduce(self: Tensor) -> Any:
+    dtype = self.dtype.name
+    stored = self.detach().float() if dtype == "bfloat16" else self.detach()
+    return _rebuild, (type(self), stored.numpy(), dtype, self.requires_grad)
+
+
+def _rebuild(cls: type[Tensor], array: Any, dtype: str, requires_grad: bool) -> Tensor:
+    data = _core.tensor(array, dtype=dtype)
+    return Tensor._make_subclass(cls, data, requires_grad)
+
+
+def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    if not self.is_leaf:
+        raise RuntimeError("deepcopy: only leaf tensors can be copied; use detach() or clone()")
+    copied = Tensor._make_subclass(type(self), self.detach().clone(), self.requires_grad)
+    memo[id(self)] = copied
+    if self.grad is not None:
+        copied.grad = self.grad.detach().clone()
+    return copied
+
+
+def _view_as(self: Tensor, other: Tensor) -> Tensor:
+    """View in the shape of `other`."""
+    return self.view(other.shape)
+
+
+def _expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """Broadcast to the shape of `other`."""
+    return self.expand(other.shape)
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """Cast to the dtype of `other`."""
+    return self.to(other.dtype)
+
+
+def _cpu(self: Tensor) -> Tensor:
+    """Copy to the CPU unless it is there."""
+    return self.to("cpu")
+
+
+def _cuda(self: Tensor) -> Tensor:
+    """Copy to the first CUDA device unless it is there."""
+    return self.to("cuda")
+
+
+_METHODS = {
+    "backward": _backward,
+    "register_hook": _register_hook,
+    "tolist": _tolist,
+    "max": max,
+    "min": min,
+    "view_as": _view_as,
+    "expand_as": _expand_as,
+    "type_as": _type_as,
+    "cpu": _cpu,
+    "cuda": _cuda,
+    "__array__": _array,
+    "__reduce__": _reduce,
+    "__deepcopy__": _deepcopy,
+}
+for _name, _method in _METHODS.items():
+    setattr(Tensor, _name, _method)

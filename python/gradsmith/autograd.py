@@ -1,0 +1,230 @@
+"""The tape: gradients of any order, switching recording off, ops with rules in Python."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from . import _core
+from ._core import Tensor
+from .testing import gradcheck, gradgradcheck
+
+__all__ = [
+    "Function",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor, ...]:
+    """Return the gradients of `sum(outputs * grad_outputs)` with respect to `inputs`.
+
+    No `grad` attribute changes.
+
+    Args:
+        outputs: what is differentiated.
+        inputs: leaves or intermediate tensors that require grad.
+        grad_outputs: one per output, of its shape; None counts as 1 for a one-element output.
+        retain_graph: keep what backward needs for another call; default: `create_graph`.
+        create_graph: record the computation, so that the results can be differentiated again.
+        allow_unused: give None for inputs that the outputs do not depend on instead of raising.
+
+    Raises:
+        RuntimeError: without a graph, after it was used up, or for an unused input.
+    """
+    return _core.grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Add the gradients of `tensors` to the `grad` of the leaves; see `Tensor.backward`."""
+    _core.backward(tensors, grad_tensors, retain_graph, create_graph)
+
+
+class set_grad_enabled:
+    """Switch recording on or off, as a context manager or at once, for the current thread."""
+
+    def __init__(self, mode: bool) -> None:
+        self._mode = mode
+        self._before = [_core.is_grad_enabled()]
+        _core.set_grad_enabled(mode)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _core.set_grad_enabled(self._before.pop())
+
+
+class _Mode:
+    """A context manager and decorator that sets the recording mode inside."""
+
+    _mode = True
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(_core.is_grad_enabled())
+        _core.set_grad_enabled(self._mode)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _core.set_grad_enabled(self._before.pop())
+
+    def __call__(self, function: _F) -> _F:
+        mode = type(self)
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with mode():
+                return function(*args, **kwargs)
+
+        return cast(_F, wrapped)
+
+
+class no_grad(_Mode):
+    """Record nothing inside: `with no_grad():` or `@no_grad()`."""
+
+    _mode = False
+
+
+class enable_grad(_Mode):
+    """Record inside, also within `no_grad`."""
+
+    _mode = True
+
+
+class detect_anomaly:
+    """Raise a RuntimeError that names the op when it, or its backward, produces NaN."""
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(_core.is_anomaly_enabled())
+        _core.set_anomaly_enabled(True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _core.set_anomaly_enabled(self._before.pop())
+
+
+class FunctionContext:
+    """What `forward` leaves for `backward`: tensors by `save_for_backward`, the rest as attributes."""
+
+    needs_input_grad: tuple[bool, ...]
+
+    def __init__(self) -> None:
+        self._saved: tuple[tuple[Tensor, int], ...] = ()
+        self._outputs: dict[int, int] = {}
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keep inputs or outputs; changing one in place before backward is an error."""
+        self._saved = tuple((t, t._version) for t in tensors)
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        """The tensors given to `save_for_backward`."""
+        for tensor, version in self._saved:
+            if tensor._version != version:
+                raise RuntimeError(
+                    f"Function: a saved tensor of shape {tensor.shape} was changed in place"
+                )
+        return tuple(t for t, _ in self._saved)
+
+
+class Function:
+    """An op whose forward and backward are written in Python.
+
+        class Cube(gs.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                ctx.save_for_backward(x)
+                return x ** 3
+
+            @staticmethod
+            def backward(ctx, g):
+                (x,) = ctx.saved_tensors
+                return 3 * x * x * g
+
+        y = Cube.apply(x)
+
+    `backward` returns one gradient, or None, per argument of `forward`. Written with tensor ops on
+    saved *inputs*, it can itself be differentiated.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionContext, *args: Any) -> Any:
+        """Compute the result; nothing inside is recorded."""
+        raise TypeError("Function: forward must be defined by the subclass")
+
+    @staticmethod
+    def backward(ctx: FunctionContext, *grads: Tensor) -> Any:
+        """Return the gradients of the arguments of `forward`."""
+        raise TypeError("Function: backward must be defined by the subclass")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run `forward` and record `backward` where an argument requires grad."""
+        ctx = FunctionContext()
+        places = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
+        tensors = tuple(args[i] for i in places)
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
+        with no_grad():
+            result = cls.forward(ctx, *args)
+        single = isinstance(result, Tensor)
+        outputs = (result,) if single else tuple(result)
+        if not (_core.is_grad_enabled() and any(ctx.needs_input_grad)):
+            return result
+
+        def rule(*grads: Tensor) -> tuple[Tensor | None, ...]:
+            values = cls.backward(ctx, *grads)
+            values = values if isinstance(values, tuple) else (values,)
+            if len(values) != len(args):
+                raise RuntimeError(
+                    f"{cls.__name__}.backward returned {len(values)} values for {len(args)} arguments"
+                )
+            return tuple(values[i] for i in places)
+
+        recorded = _core.record_function(cls.__name__, outputs, tensors, rule)
+        # An output that was saved must be the recorded one, so that it can be differentiated.
+        swap = {id(old): new for old, new in zip(outputs, recorded, strict=True)}
+        ctx._saved = tuple((swap.get(id(t), t), v) for t, v in ctx._saved)
+        return recorded[0] if single else recorded
