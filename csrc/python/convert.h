@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <variant>
 #include <vector>
 
 #include "base/check.h"
@@ -98,6 +99,10 @@ template <class... Ts> PyObject* to_py(std::tuple<Ts...> values) {
   Py_ssize_t i = 0;
   std::apply([&](auto&... v) { (PyTuple_SET_ITEM(tuple, i++, to_py(std::move(v))), ...); }, values);
   return tuple;
+}
+
+template <class... Ts> PyObject* to_py(std::variant<Ts...> value) {
+  return std::visit([](auto& v) { return to_py(std::move(v)); }, value);
 }
 
 }  // namespace gradsmith::python

@@ -18,8 +18,33 @@ GS_API Tensor log_softmax(const Tensor& input, std::int64_t dim);
 // ---- losses; reduction is "mean", "sum" or "none" ----
 
 // ---- convolution; one int stands for both dimensions ----
+// padding may also be (top, bottom, left, right), for conv1d (left, right).
+GS_API Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                     const Dims& stride = {1}, const Dims& padding = {0},
+                     const Dims& dilation = {1}, std::int64_t groups = 1);
+GS_API Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                     const Dims& stride = {1}, const Dims& padding = {0},
+                     const Dims& dilation = {1}, std::int64_t groups = 1);
+GS_API Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                               const Dims& stride = {1}, const Dims& padding = {0},
+                               const Dims& output_padding = {0}, std::int64_t groups = 1,
+                               const Dims& dilation = {1});
 
-// ---- pooling ----
+// ---- pooling; an empty stride means kernel_size ----
+GS_API Tensor max_pool2d(const Tensor& input, const Dims& kernel_size, const Dims& stride = {},
+                         const Dims& padding = {0}, const Dims& dilation = {1},
+                         bool ceil_mode = false);
+GS_API std::tuple<Tensor, Tensor> max_pool2d_with_indices(
+    const Tensor& input, const Dims& kernel_size, const Dims& stride = {},
+    const Dims& padding = {0}, const Dims& dilation = {1}, bool ceil_mode = false);
+GS_API Tensor avg_pool2d(const Tensor& input, const Dims& kernel_size, const Dims& stride = {},
+                         const Dims& padding = {0}, bool ceil_mode = false,
+                         bool count_include_pad = true,
+                         const std::optional<std::int64_t>& divisor_override = {});
+GS_API Tensor adaptive_avg_pool2d(const Tensor& input, const Dims& output_size);
+GS_API Tensor adaptive_max_pool2d(const Tensor& input, const Dims& output_size);
+GS_API std::tuple<Tensor, Tensor> adaptive_max_pool2d_with_indices(const Tensor& input,
+                                                                   const Dims& output_size);
 
 // ---- normalisation ----
 
