@@ -24,6 +24,11 @@ MaybeIndices adaptive_max_pool2d_op(const Tensor& input, const Dims& output_size
   return adaptive_max_pool2d(input, output_size);
 }
 
+void bind_softmax(Binder& b) {
+  b.both<&softmax>("softmax", "input, dim", "exp(x) / sum(exp(x)) over one dim.");
+  b.both<&log_softmax>("log_softmax", "input, dim", "log(softmax(x)) over one dim.");
+}
+
 void bind_convolution(Binder& b) {
   b.function<&conv2d>(
       "conv2d", "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
@@ -57,6 +62,7 @@ void bind_pooling(Binder& b) {
 }  // namespace
 
 void bind_ops_nn(Binder& b) {
+  bind_softmax(b);
   bind_convolution(b);
   bind_pooling(b);
 }
