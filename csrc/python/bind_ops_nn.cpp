@@ -59,12 +59,36 @@ void bind_pooling(Binder& b) {
                                       "Maxima of windows that divide the plane into output_size.");
 }
 
+void bind_dropout_and_embedding(Binder& b) {
+  b.function<&dropout>("dropout", "input, p=0.5, training=True",
+                       "Zero each element with probability p, scale the others by 1 / (1 - p).");
+  b.function<&embedding>("embedding", "input, weight, padding_idx=None",
+                         "Rows of weight by int64 index; padding_idx gets no gradient.");
+}
+
+void bind_optimizers(Binder& b) {
+  b.function<&sgd_step_>("sgd_step_",
+                         "params, grads, momentum_buffers, lr, momentum, dampening, weight_decay, "
+                         "nesterov, maximize",
+                         "One step of SGD on lists of tensors, in place.");
+  b.function<&adam_step_>("adam_step_",
+                          "params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, step, lr, beta1, "
+                          "beta2, eps, weight_decay, amsgrad, decoupled, maximize",
+                          "One step of Adam, or AdamW (decoupled), on lists of tensors, in place.");
+  b.function<&clip_grad_norm_>("clip_grad_norm_", "grads, max_norm, norm_type=2.0",
+                               "Scale gradients in place to a joint norm; returns it.");
+  b.function<&clip_grad_value_>("clip_grad_value_", "grads, clip_value",
+                                "Clip every element of the gradients in place.");
+}
+
 }  // namespace
 
 void bind_ops_nn(Binder& b) {
   bind_softmax(b);
   bind_convolution(b);
   bind_pooling(b);
+  bind_dropout_and_embedding(b);
+  bind_optimizers(b);
 }
 
 }  // namespace gradsmith::python

@@ -49,9 +49,25 @@ GS_API std::tuple<Tensor, Tensor> adaptive_max_pool2d_with_indices(const Tensor&
 // ---- normalisation ----
 
 // ---- dropout, embedding ----
+GS_API Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
+GS_API Tensor embedding(const Tensor& input, const Tensor& weight,
+                        const std::optional<std::int64_t>& padding_idx = {});
 
 // ---- recurrent ----
 
-// ---- optimizer steps [no grad] ----
+// ---- optimizer steps [no grad], in place over lists of tensors; torch.optim's formulas ----
+// The first step of a momentum buffer of zeros takes dampening 0.
+GS_API void sgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                      const std::vector<Tensor>& momentum_buffers, double lr, double momentum,
+                      double dampening, double weight_decay, bool nesterov, bool maximize);
+GS_API void adam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                       const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_avg_sqs,
+                       const std::vector<Tensor>& max_exp_avg_sqs, std::int64_t step, double lr,
+                       double beta1, double beta2, double eps, double weight_decay, bool amsgrad,
+                       bool decoupled, bool maximize);
+// Scales all gradients by max_norm / norm where their joint norm is larger; returns the norm.
+GS_API Tensor clip_grad_norm_(const std::vector<Tensor>& grads, double max_norm,
+                              double norm_type = 2);
+GS_API void clip_grad_value_(const std::vector<Tensor>& grads, double clip_value);
 
 }  // namespace gradsmith::ops
