@@ -8,7 +8,7 @@
 
 namespace gradsmith {
 
-struct Storage {
+struct GS_API Storage {
   std::atomic<std::int32_t> refs{1};
   std::uint32_t version = 0;  // bumped by every write; saved tensors compare it
   Device device;

@@ -17,7 +17,7 @@ struct AutogradMeta {
   std::shared_ptr<Tensor> grad;  // shared with the accumulator or a retain_grad hook
 };
 
-struct TensorImpl {
+struct GS_API TensorImpl {
   std::atomic<std::int32_t> refs{1};
   DType dtype = DType::f32;
   bool contiguous = true;
@@ -38,8 +38,8 @@ struct TensorImpl {
 };
 
 // A new tensor over the same storage, off the tape.
-Tensor alias(const Tensor& x, const Dims& shape, const Dims& strides, std::int64_t offset_elements);
+GS_API Tensor alias(const Tensor& x, const Dims& shape, const Dims& strides, std::int64_t offset_elements);
 // Of a tensor that requires grad: where its gradient goes.
-Edge gradient_edge(const Tensor& x);
+GS_API Edge gradient_edge(const Tensor& x);
 
 }  // namespace gradsmith

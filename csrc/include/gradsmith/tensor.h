@@ -22,7 +22,7 @@ GS_API std::ostream& operator<<(std::ostream& out, Device device);  // cpu, cuda
 GS_API std::ostream& operator<<(std::ostream& out, DType dtype);
 GS_API Device parse_device(const std::string& text);
 
-struct TensorImpl;
+struct GS_API TensorImpl;
 
 class GS_API Tensor {
  public:
