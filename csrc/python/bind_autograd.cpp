@@ -1,4 +1,6 @@
 // Running the tape from Python, hooks, and ops whose rule is written in Python.
+#include <pybind11/stl.h>
+
 #include "core/autograd/record.h"
 #include "core/tensor_impl.h"
 #include "gradsmith/autograd.h"

@@ -1,4 +1,6 @@
 // Tensor methods that are not ops.
+#include <pybind11/stl.h>
+
 #include "core/tensor_impl.h"
 #include "gradsmith/ops.h"
 #include "python/bindings.h"
