@@ -6,10 +6,7 @@ shows each op's arguments.
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradsmith._core import (
-    Tensor,
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
     avg_pool2d,
@@ -34,7 +31,7 @@ from gradsmith._core import (
     leaky_relu,
     linear,
     log_softmax,
-    max_pool2d_with_indices,
+    max_pool2d,
     mish,
     mse_loss,
     nll_loss,
@@ -49,7 +46,6 @@ from gradsmith._core import (
     tanh,
 )
 from gradsmith._core import log_sigmoid as logsigmoid
-from gradsmith._core import max_pool2d as _max_pool2d
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -91,21 +87,3 @@ __all__ = [
     "softplus",
     "tanh",
 ]
-
-
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """Maximum over a sliding window; see `nn.MaxPool2d`.
-
-    Returns:
-        The maxima, or (maxima, indices) with `return_indices`.
-    """
-    pool = max_pool2d_with_indices if return_indices else _max_pool2d
-    return pool(input, kernel_size, () if stride is None else stride, padding, dilation, ceil_mode)

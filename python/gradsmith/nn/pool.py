@@ -45,9 +45,14 @@ class MaxPool2d(Module):
 
     def forward(self, input: Tensor) -> Any:
         """Apply the layer; a pair (values, indices) with `return_indices`."""
-        pool = _core.max_pool2d_with_indices if self.return_indices else _core.max_pool2d
-        return pool(
-            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        return _core.max_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
         )
 
     def extra_repr(self) -> str:
@@ -157,6 +162,4 @@ class AdaptiveMaxPool2d(_Adaptive):
 
     def forward(self, input: Tensor) -> Any:
         """Apply the layer; a pair (values, indices) with `return_indices`."""
-        if self.return_indices:
-            return _core.adaptive_max_pool2d_with_indices(input, self._target(input))
-        return _core.adaptive_max_pool2d(input, self._target(input))
+        return _core.adaptive_max_pool2d(input, self._target(input), self.return_indices)
