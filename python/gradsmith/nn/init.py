@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith._core import Tensor
 
 __all__ = [
