@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith import _core
 
 __all__ = ["info"]

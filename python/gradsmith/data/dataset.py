@@ -7,8 +7,9 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith._core import Tensor
 
 __all__ = [

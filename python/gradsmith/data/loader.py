@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith._core import Tensor
 
 from .dataset import gives_batches

@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 
 __all__ = [
     "BatchSampler",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith import nn
 from gradsmith._core import Tensor
 from gradsmith.data import TensorDataset

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from gradsmith.train import History
 
 __all__ = ["accuracy_table", "draw"]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
+
 from gradsmith._core import Tensor
 
 __all__ = [

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith._core import Tensor
 from gradsmith.data import DataLoader, TensorDataset
 from gradsmith.nn import Module

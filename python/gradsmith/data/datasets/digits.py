@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith.data.dataset import TensorDataset
 
 from .idx import read_idx
