@@ -138,9 +138,10 @@ std::exception_ptr& pending_error() {
 }
 
 // One row. Rows come in ascending order of target, so a later target's hole keeps what a lower one
-// put there; the reference never fills a hole.
+// put there; the reference never fills a hole. Inlined a thousand times it would take the compiler
+// half a minute.
 template <class Fn>
-void add_row(Kernel<Fn>& op, DType dtype, Target target, Fn* fn) {
+[[gnu::noinline]] void add_row(Kernel<Fn>& op, DType dtype, Target target, Fn* fn) {
   auto& row = op.fn[int(dtype)];
   row[int(target)] = fn;
   op.own[int(dtype)] = std::uint8_t(op.own[int(dtype)] | bit(target));
