@@ -11,6 +11,8 @@ from gradsmith._core import (
     adaptive_max_pool2d,
     avg_pool2d,
     batch_norm,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
     conv1d,
     conv2d,
     cross_entropy,
@@ -22,33 +24,28 @@ from gradsmith._core import (
     hardsigmoid,
     hardswish,
     hardtanh,
+    huber_loss,
+    kl_div,
+    l1_loss,
     layer_norm,
     leaky_relu,
     linear,
     log_softmax,
     max_pool2d,
     mish,
+    mse_loss,
     nll_loss,
     relu,
     relu6,
     rms_norm,
     sigmoid,
     silu,
+    smooth_l1_loss,
     softmax,
     softplus,
     tanh,
 )
 from gradsmith._core import log_sigmoid as logsigmoid
-
-from ._losses import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    smooth_l1_loss,
-)
 
 __all__ = [
     "adaptive_avg_pool2d",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from . import functional as F
 from ._args import choice, probability
 from .module import Module
 
@@ -45,7 +44,7 @@ class MSELoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return F.mse_loss(input, target, self.reduction)
+        return _core.mse_loss(input, target, self.reduction)
 
 
 class L1Loss(_Loss):
@@ -53,7 +52,7 @@ class L1Loss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return F.l1_loss(input, target, self.reduction)
+        return _core.l1_loss(input, target, self.reduction)
 
 
 class SmoothL1Loss(_Loss):
@@ -68,7 +67,7 @@ class SmoothL1Loss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return F.smooth_l1_loss(input, target, self.reduction, self.beta)
+        return _core.smooth_l1_loss(input, target, self.reduction, self.beta)
 
 
 class HuberLoss(_Loss):
@@ -83,7 +82,7 @@ class HuberLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return F.huber_loss(input, target, self.reduction, self.delta)
+        return _core.huber_loss(input, target, self.reduction, self.delta)
 
 
 class KLDivLoss(_Loss):
@@ -104,7 +103,7 @@ class KLDivLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return F.kl_div(input, target, self.reduction, self.log_target)
+        return _core.kl_div(input, target, self.reduction, self.log_target)
 
 
 class _Weighted(_Loss):
@@ -126,7 +125,7 @@ class BCELoss(_Weighted):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return F.binary_cross_entropy(input, target, self.weight, self.reduction)
+        return _core.binary_cross_entropy(input, target, self.weight, self.reduction)
 
 
 class BCEWithLogitsLoss(_Weighted):
@@ -152,7 +151,7 @@ class BCEWithLogitsLoss(_Weighted):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return F.binary_cross_entropy_with_logits(
+        return _core.binary_cross_entropy_with_logits(
             input, target, self.weight, self.reduction, self.pos_weight
         )
 
