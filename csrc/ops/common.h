@@ -1,6 +1,8 @@
 // Checks and small helpers that ops share.
 #pragma once
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
 #include "core/autograd/record.h"
@@ -79,8 +81,10 @@ inline Dims expand_pair(const char* op, const char* argument, const Dims& given,
   return pair;
 }
 
-// The gradient of output i, zeros where none arrived.
-Tensor grad_or_zeros(const Grads& g, std::size_t i);
+// Gradients of gradients of fused ops: differentiates `forward`, the same function written with
+// simple ops, at the same inputs. Undefined inputs and inputs without a gradient pass through.
+TensorList through_composite(const Grads& g, const std::vector<Tensor>& inputs,
+                             const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& forward);
 
 // bf16 and f16 are storage types: compute in float32 and round the result back.
 inline bool is_half(DType t) { return t == DType::bf16 || t == DType::f16; }

@@ -59,6 +59,50 @@ void bind_pooling(Binder& b) {
                                       "Maxima of windows that divide the plane into output_size.");
 }
 
+void bind_losses(Binder& b) {
+  b.function<&cross_entropy>("cross_entropy",
+                             "input, target, weight=None, ignore_index=-100, reduction='mean', "
+                             "label_smoothing=0.0",
+                             "Cross entropy of logits with classes (int64) or probabilities.");
+  b.function<&nll_loss>("nll_loss",
+                        "input, target, weight=None, ignore_index=-100, reduction='mean'",
+                        "Negative log likelihood of log-probabilities.");
+  b.function<&mse_loss>("mse_loss", "input, target, reduction='mean'", "Squared error.");
+  b.function<&l1_loss>("l1_loss", "input, target, reduction='mean'", "Absolute error.");
+  b.function<&smooth_l1_loss>("smooth_l1_loss", "input, target, reduction='mean', beta=1.0",
+                              "Squared below beta, absolute above.");
+  b.function<&huber_loss>("huber_loss", "input, target, reduction='mean', delta=1.0",
+                          "Squared below delta, linear above (Huber 1964).");
+  b.function<&binary_cross_entropy>("binary_cross_entropy",
+                                    "input, target, weight=None, reduction='mean'",
+                                    "Cross entropy of probabilities in [0, 1].");
+  b.function<&binary_cross_entropy_with_logits>(
+      "binary_cross_entropy_with_logits",
+      "input, target, weight=None, reduction='mean', pos_weight=None",
+      "Sigmoid and binary cross entropy in one, without overflow.");
+  b.function<&kl_div>("kl_div", "input, target, reduction='mean', log_target=False",
+                      "Kullback-Leibler divergence; input holds log-probabilities.");
+}
+
+void bind_norms(Binder& b) {
+  b.function<&layer_norm>("layer_norm",
+                          "input, normalized_shape, weight=None, bias=None, eps=1e-5",
+                          "Normalise over the last dims (Ba et al. 2016).");
+  b.function<&rms_norm>("rms_norm", "input, normalized_shape, weight=None, eps=None",
+                        "Divide by the root mean square over the last dims.");
+  b.function<&group_norm>("group_norm", "input, num_groups, weight=None, bias=None, eps=1e-5",
+                          "Normalise over groups of channels (Wu and He 2018).");
+  b.function<&batch_norm>("batch_norm",
+                          "input, running_mean=None, running_var=None, weight=None, bias=None, "
+                          "training=False, momentum=0.1, eps=1e-5",
+                          "Normalise each channel over the batch (Ioffe and Szegedy 2015).");
+}
+
+void bind_recurrent(Binder& b) {
+  b.function<&lstm_layer>("lstm_layer", "input, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False",
+                          "One direction of one LSTM layer over (T, N, I); returns (y, h, c).");
+}
+
 void bind_dropout_and_embedding(Binder& b) {
   b.function<&dropout>("dropout", "input, p=0.5, training=True",
                        "Zero each element with probability p, scale the others by 1 / (1 - p).");
@@ -87,6 +131,9 @@ void bind_ops_nn(Binder& b) {
   bind_softmax(b);
   bind_convolution(b);
   bind_pooling(b);
+  bind_losses(b);
+  bind_norms(b);
+  bind_recurrent(b);
   bind_dropout_and_embedding(b);
   bind_optimizers(b);
 }

@@ -16,6 +16,31 @@ GS_API Tensor softmax(const Tensor& input, std::int64_t dim);
 GS_API Tensor log_softmax(const Tensor& input, std::int64_t dim);
 
 // ---- losses; reduction is "mean", "sum" or "none" ----
+// target: int64 classes of the input's shape without its class dim (1, or 0 for a vector), or
+// probabilities of the input's shape. A mean is divided by the sum of the class weights that count.
+GS_API Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                            std::int64_t ignore_index = -100,
+                            const std::string& reduction = "mean", double label_smoothing = 0);
+GS_API Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                       std::int64_t ignore_index = -100, const std::string& reduction = "mean");
+GS_API Tensor mse_loss(const Tensor& input, const Tensor& target,
+                       const std::string& reduction = "mean");
+GS_API Tensor l1_loss(const Tensor& input, const Tensor& target,
+                      const std::string& reduction = "mean");
+GS_API Tensor smooth_l1_loss(const Tensor& input, const Tensor& target,
+                             const std::string& reduction = "mean", double beta = 1);
+GS_API Tensor huber_loss(const Tensor& input, const Tensor& target,
+                         const std::string& reduction = "mean", double delta = 1);
+GS_API Tensor binary_cross_entropy(const Tensor& input, const Tensor& target,
+                                   const Tensor& weight = {},
+                                   const std::string& reduction = "mean");
+GS_API Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target,
+                                               const Tensor& weight = {},
+                                               const std::string& reduction = "mean",
+                                               const Tensor& pos_weight = {});
+// Also reduction "batchmean". input holds logarithms; target too where log_target.
+GS_API Tensor kl_div(const Tensor& input, const Tensor& target,
+                     const std::string& reduction = "mean", bool log_target = false);
 
 // ---- convolution; one int stands for both dimensions ----
 // padding may also be (top, bottom, left, right), for conv1d (left, right).
@@ -46,7 +71,19 @@ GS_API Tensor adaptive_max_pool2d(const Tensor& input, const Dims& output_size);
 GS_API std::tuple<Tensor, Tensor> adaptive_max_pool2d_with_indices(const Tensor& input,
                                                                    const Dims& output_size);
 
-// ---- normalisation ----
+// ---- normalisation; weight and bias are optional ----
+GS_API Tensor layer_norm(const Tensor& input, const Dims& normalized_shape,
+                         const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
+// Without eps: the machine epsilon of the dtype.
+GS_API Tensor rms_norm(const Tensor& input, const Dims& normalized_shape,
+                       const Tensor& weight = {}, const std::optional<double>& eps = {});
+GS_API Tensor group_norm(const Tensor& input, std::int64_t num_groups, const Tensor& weight = {},
+                         const Tensor& bias = {}, double eps = 1e-5);
+// Training uses the batch's statistics and moves the running ones towards them, in place.
+GS_API Tensor batch_norm(const Tensor& input, const Tensor& running_mean,
+                         const Tensor& running_var, const Tensor& weight = {},
+                         const Tensor& bias = {}, bool training = false, double momentum = 0.1,
+                         double eps = 1e-5);
 
 // ---- dropout, embedding ----
 GS_API Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
@@ -54,6 +91,13 @@ GS_API Tensor embedding(const Tensor& input, const Tensor& weight,
                         const std::optional<std::int64_t>& padding_idx = {});
 
 // ---- recurrent ----
+// One direction of one layer: input (T, N, I), h0 and c0 (N, H), w_ih (4H, I), w_hh (4H, H), biases
+// (4H) or none. Returns the outputs (T, N, H) and the last h and c. `reverse` runs from the end.
+GS_API std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor& h0,
+                                                     const Tensor& c0, const Tensor& w_ih,
+                                                     const Tensor& w_hh, const Tensor& b_ih = {},
+                                                     const Tensor& b_hh = {},
+                                                     bool reverse = false);
 
 // ---- optimizer steps [no grad], in place over lists of tensors; torch.optim's formulas ----
 // The first step of a momentum buffer of zeros takes dampening 0.
