@@ -1,0 +1,99 @@
+"""Optimizer steps and gradient clipping: lists of tensors, written in place."""
+
+import gradsmith as gs
+import numpy as np
+
+from ._case import OpCase, S, uniform
+
+
+def _changed(name, lists):
+    """The op on copies; what it wrote into the first `lists` arguments."""
+
+    def fn(*args):
+        copies = [[t.clone() for t in a] if isinstance(a, list) else a for a in args]
+        result = getattr(gs._core, name)(*copies)
+        changed = [t for a in copies[:lists] for t in a]
+        return changed if result is None else [result, *changed]
+
+    return fn
+
+
+def _sgd(params, grads, buffers, lr, momentum, dampening, decay, nesterov, maximize):
+    out, kept = [], []
+    for i, (p, g) in enumerate(zip(params, grads, strict=True)):
+        g = (-g if maximize else g) + decay * p
+        if momentum:
+            b = momentum * buffers[i] + (1 - dampening) * g
+            kept.append(b)
+            g = g + momentum * b if nesterov else b
+        out.append(p - lr * g)
+    return [*out, *grads, *kept]
+
+
+def _sgd_samples(rng):
+    def make(momentum, *rest, buffers="zero"):
+        shapes = [(17,), (3, 4), (1,)]
+        first = [uniform(rng, *s) for s in shapes], [uniform(rng, *s) for s in shapes]
+        held = [uniform(rng, *s) if buffers == "old" else np.zeros(s) for s in shapes]
+        return S(*first, held if momentum else [], 0.1, momentum, *rest, layouts=False)
+
+    yield make(0.0, 0.0, 0.0, False, False)
+    yield make(0.0, 0.0, 0.2, False, True)
+    yield make(0.9, 0.0, 0.1, True, False)
+    yield make(0.9, 0.3, 0.1, False, False)
+    yield make(0.9, 0.3, 0.0, False, False, buffers="old")
+    yield S([np.zeros(0)], [np.zeros(0)], [], 0.1, 0.0, 0.0, 0.0, False, False, layouts=False)
+
+
+def _adam(params, grads, ms, vs, tops, step, lr, b1, b2, eps, decay, amsgrad, decoupled, maximize):
+    out = []
+    for i, p in enumerate(params):
+        g = -grads[i] if maximize else grads[i]
+        if decoupled:
+            p = p * (1 - lr * decay)
+        else:
+            g = g + decay * p
+        m = b1 * ms[i] + (1 - b1) * g
+        v = b2 * vs[i] + (1 - b2) * g * g
+        top = np.maximum(tops[i], v) if amsgrad else None
+        root = np.sqrt((top if amsgrad else v) / (1 - b2**step)) + eps
+        out.append((p - lr * m / (1 - b1**step) / root, m, v, top))
+    tails = [[o[k] for o in out] for k in range(4)]
+    return [*tails[0], *grads, *tails[1], *tails[2], *(tails[3] if amsgrad else [])]
+
+
+def _adam_samples(rng):
+    for step, decay, amsgrad, decoupled, maximize in (
+        (1, 0.0, False, False, False),
+        (3, 0.1, False, False, True),
+        (3, 0.1, False, True, False),
+        (2, 0.1, True, True, False),
+    ):
+        shapes = [(17,), (3, 4), (1,)]
+        lists = [[uniform(rng, *s) for s in shapes] for _ in range(2)]
+        moments = [[uniform(rng, *s, low=0.01) for s in shapes] for _ in range(3)]
+        yield S(*lists, *moments[:2], moments[2] if amsgrad else [], step, 0.01, 0.9, 0.999, 1e-8,
+                decay, amsgrad, decoupled, maximize, layouts=False)  # fmt: skip
+
+
+def _clip_norm(grads, max_norm, norm_type=2.0):
+    total = np.linalg.norm(np.concatenate([g.ravel() for g in grads]), norm_type)
+    return [total, *(g * min(1, max_norm / (total + 1e-6)) for g in grads)]
+
+
+def _clip_samples(rng, *bounds):
+    for bound in bounds:
+        yield S([uniform(rng, 17), uniform(rng, 3, 4)], *bound, layouts=False)
+
+
+STEPS = [
+    OpCase("sgd_step_", _sgd, _sgd_samples, fn=_changed("sgd_step_", 3), atol=1e-6, atol64=1e-14),
+    OpCase("adam_step_", _adam, _adam_samples, fn=_changed("adam_step_", 5), atol=1e-6,
+           atol64=1e-14, rtol=2e-6, rtol64=1e-12),
+    OpCase("clip_grad_norm_", _clip_norm, lambda rng: _clip_samples(
+        rng, (1.0,), (100.0,), (0.5, 1.0), (0.5, np.inf), (0.5, 3.0)),
+        fn=_changed("clip_grad_norm_", 1), rtol=3e-6, rtol64=1e-12),
+    OpCase("clip_grad_value_", lambda grads, v: [np.clip(g, -v, v) for g in grads],
+           lambda rng: _clip_samples(rng, (0.5,)), fn=_changed("clip_grad_value_", 1)),
+]  # fmt: skip
+CASES = [OpCase(**{**c.__dict__, "grad": False, "torch": None}) for c in STEPS]
