@@ -120,9 +120,13 @@ void bind_tensor(Binder& b) {
               py::module_::import("builtins")
                   .attr("staticmethod")(py::cpp_function([](py::handle cls, const Tensor& data,
                                                             bool requires_grad) {
+                    auto* wanted = reinterpret_cast<PyTypeObject*>(cls.ptr());
+                    GS_CHECK_TYPE(PyType_Check(cls.ptr()) && PyType_IsSubtype(wanted, tensor_type),
+                                  "_make_subclass: argument 'cls' must be a subclass of Tensor");
+                    GS_CHECK_TYPE(data.defined(), "_make_subclass: argument 'data' must be a Tensor");
                     Tensor t = data.detach();
                     if (requires_grad) t.set_requires_grad(true);
-                    return owned(wrap_as(reinterpret_cast<PyTypeObject*>(cls.ptr()), t));
+                    return owned(wrap_as(wanted, t));
                   })));
   // NumPy leaves `array + tensor` to us.
   py::setattr(type, "__array_priority__", py::int_(1000));
