@@ -1,5 +1,6 @@
 // gradsmith._core: everything that Python sees of libgradsmith.
 #include "gradsmith/version.h"
+#include "kernels/registry.h"
 #include "python/bindings.h"
 #include "python/def_op.h"
 
@@ -14,6 +15,7 @@ PYBIND11_MODULE(_core, m) {
       translate_exception();
     }
   });
+  gradsmith::kernels::ensure_target();  // a bad GRADSMITH_TARGET is an error of the import
   bind_types(m);
   make_tensor_type(m.ptr());
   Binder b(m.ptr());
@@ -22,4 +24,5 @@ PYBIND11_MODULE(_core, m) {
   bind_tensor(b);
   bind_autograd(m, b);
   bind_runtime(m);
+  bind_kernels(m);
 }

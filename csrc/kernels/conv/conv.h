@@ -129,14 +129,14 @@ GS_KERNEL(conv_bias_grad, void(const ConvBiasGrad& args));
 
 // ---- Drivers ------------------------------------------------------------------------------------
 #if !defined(GS_ISA)
-void conv2d_forward(DType dtype, const ConvShape& shape, void* y, const void* x, const void* w,
-                    const ConvEpilogue& epilogue = {});
+GS_API void conv2d_forward(DType dtype, const ConvShape& shape, void* y, const void* x,
+                           const void* w, const ConvEpilogue& epilogue = {});
 // The epilogue's bias is per input channel: together they are the transposed convolution.
-void conv2d_input_grad(DType dtype, const ConvShape& shape, void* dx, const void* dy, const void* w,
-                       const ConvEpilogue& epilogue = {});
-void conv2d_weight_grad(DType dtype, const ConvShape& shape, void* dw, const void* dy,
-                        const void* x);
-void conv2d_bias_grad(DType dtype, const ConvShape& shape, void* db, const void* dy);
+GS_API void conv2d_input_grad(DType dtype, const ConvShape& shape, void* dx, const void* dy,
+                              const void* w, const ConvEpilogue& epilogue = {});
+GS_API void conv2d_weight_grad(DType dtype, const ConvShape& shape, void* dw, const void* dy,
+                               const void* x);
+GS_API void conv2d_bias_grad(DType dtype, const ConvShape& shape, void* db, const void* dy);
 #endif
 
 }  // namespace gradsmith::kernels

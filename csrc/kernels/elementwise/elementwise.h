@@ -21,6 +21,10 @@
 #include "gradsmith/view.h"
 #include "kernels/kernel.h"
 
+#if !defined(GS_ISA)
+#include <string_view>
+#endif
+
 namespace gradsmith::kernels {
 
 // What an operation takes besides its operands, e.g. {negative_slope}, {min, max}, {beta,
@@ -130,6 +134,18 @@ GS_API void where(const NdView& y, const NdView& condition, const NdView& a, con
 GS_API void copy(const NdView& y, const NdView& x);
 GS_API void fill(const NdView& y, double value);
 GS_API void iota(const NdView& y, double start, double step);  // y has one dimension
+
+// Kernels by their names in the lists above; null where there is none.
+struct UnaryByName {
+  const Kernel<unary_kernel>* kernel = nullptr;
+  bool gives_bool = false;
+};
+struct BinaryByName {
+  const Kernel<binary_kernel>* kernel = nullptr;
+  bool gives_bool = false;
+};
+GS_API UnaryByName find_unary(std::string_view name);
+GS_API BinaryByName find_binary(std::string_view name);
 #endif
 
 }  // namespace gradsmith::kernels

@@ -119,10 +119,10 @@ void optimizer_step(DType dtype, const Step* tensors, std::int64_t tensor_count)
                leaf(part(step, dtype, start, count));
              });
 }
-template void optimizer_step(DType, const SgdStep*, std::int64_t);
-template void optimizer_step(DType, const AdamStep*, std::int64_t);
-template void optimizer_step(DType, const RmspropStep*, std::int64_t);
-template void optimizer_step(DType, const AdagradStep*, std::int64_t);
+template GS_API void optimizer_step(DType, const SgdStep*, std::int64_t);
+template GS_API void optimizer_step(DType, const AdamStep*, std::int64_t);
+template GS_API void optimizer_step(DType, const RmspropStep*, std::int64_t);
+template GS_API void optimizer_step(DType, const AdagradStep*, std::int64_t);
 
 double global_norm(DType dtype, const FlatArray* arrays, std::int64_t array_count) {
   return std::sqrt(reduce_pieces(sum_squares.pick(dtype), dtype, arrays, array_count,

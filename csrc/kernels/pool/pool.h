@@ -109,14 +109,14 @@ inline std::int64_t pool_output_size(std::int64_t in, std::int64_t kernel, std::
 
 // ---- Drivers: split the planes over the threads ---------------------------------------------
 #if !defined(GS_ISA)
-void max_pool2d(DType dtype, const MaxPool& args);
-void avg_pool2d(DType dtype, const AvgPool& args);
-void avg_pool2d_backward(DType dtype, const AvgPoolBackward& args);
-void adaptive_max_pool2d(DType dtype, const AdaptivePool& args);
-void adaptive_avg_pool2d(DType dtype, const AdaptivePool& args);
-void adaptive_avg_pool2d_backward(DType dtype, const AdaptivePoolBackward& args);
-void max_pool2d_backward(DType dtype, const PoolScatter& args);
-void max_pool2d_gather(DType dtype, const PoolGather& args);
+GS_API void max_pool2d(DType dtype, const MaxPool& args);
+GS_API void avg_pool2d(DType dtype, const AvgPool& args);
+GS_API void avg_pool2d_backward(DType dtype, const AvgPoolBackward& args);
+GS_API void adaptive_max_pool2d(DType dtype, const AdaptivePool& args);
+GS_API void adaptive_avg_pool2d(DType dtype, const AdaptivePool& args);
+GS_API void adaptive_avg_pool2d_backward(DType dtype, const AdaptivePoolBackward& args);
+GS_API void max_pool2d_backward(DType dtype, const PoolScatter& args);
+GS_API void max_pool2d_gather(DType dtype, const PoolGather& args);
 #endif
 
 }  // namespace gradsmith::kernels

@@ -127,7 +127,7 @@ enum class ReduceOp : std::uint8_t {
   std_dev,        // its square root
 };
 
-DType reduce_dtype(ReduceOp op, DType x);
+GS_API DType reduce_dtype(ReduceOp op, DType x);
 
 // Reduces the dimensions whose bits are set in `dims`. `out` is dense, in the order of the kept
 // dimensions of x, of type reduce_dtype. x: f32, f64, i64, i32, u8, b8 with any strides.
