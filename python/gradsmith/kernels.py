@@ -10,8 +10,9 @@
 Arrays may be NumPy arrays (anything with the buffer protocol), gradsmith tensors, or objects with
 `__dlpack__` such as torch tensors; they are used where they lie. `out` is filled and returned;
 without it the result is a new array, a NumPy array where the first argument is one and a gradsmith
-Tensor otherwise. Dtypes are never promoted. `out` must not overlap an input, except that elementwise
-kernels, softmax, layer norm, dropout and floating cumsum may write over exactly their input.
+Tensor otherwise. Dtypes are never promoted. `out` must not overlap an input, except that
+elementwise kernels, softmax, layer norm, dropout and floating cumsum may write over exactly their
+input.
 
 Every elementwise kernel is a function of its name here: `exp(x, out=None)`, `add(a, b, out=None)`.
 """
@@ -71,10 +72,12 @@ class use_target:
     """Switch to a target inside a `with` block; see `set_target`. It holds for all threads."""
 
     def __init__(self, name: str) -> None:
+        """Remember the target; nothing changes yet."""
         self._name = name
         self._before: str | None = None
 
     def __enter__(self) -> Self:
+        """Switch."""
         before = get_target()
         set_target(self._name)
         self._before = before
@@ -86,6 +89,7 @@ class use_target:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Switch back."""
         if self._before is not None:
             set_target(self._before)
 
@@ -400,25 +404,25 @@ def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0, out: Array = 
 
 # ---- the rest of the elementwise kernels and the reductions, from lists ----
 
-UNARY = (
-    "neg abs sign square relu bitwise_not sqrt rsqrt reciprocal exp exp2 expm1 log log1p log2 log10 "
-    "sin cos tan asin acos atan sinh cosh tanh sigmoid erf erfc floor ceil round trunc selu gelu "
-    "gelu_tanh silu log_sigmoid mish softsign hardsigmoid hardswish "
+UNARY = (  # noqa: SIM905
+    "neg abs sign square relu bitwise_not sqrt rsqrt reciprocal exp exp2 expm1 log log1p log2 "
+    "log10 sin cos tan asin acos atan sinh cosh tanh sigmoid erf erfc floor ceil round trunc selu "
+    "gelu gelu_tanh silu log_sigmoid mish softsign hardsigmoid hardswish "
     "isnan isinf isfinite logical_not"
 ).split()
-BINARY = (
+BINARY = (  # noqa: SIM905
     "add sub mul maximum minimum floor_divide remainder fmod pow div atan2 bitwise_and bitwise_or "
     "bitwise_xor eq ne lt le gt ge"
 ).split()
 # Gradients: of the incoming gradient and the forward's input (x) or output (y). p and q are the
 # forward's parameters in its order.
-GRADIENTS = (
+GRADIENTS = (  # noqa: SIM905
     "relu_backward_y sigmoid_backward_y tanh_backward_y leaky_relu_backward_x elu_backward_x "
     "selu_backward_x gelu_backward_x gelu_tanh_backward_x silu_backward_x softplus_backward_x "
     "log_sigmoid_backward_x mish_backward_x clamp_backward_x hardsigmoid_backward_x "
     "hardswish_backward_x"
 ).split()
-REDUCTIONS = "sum mean prod max min any all count_nonzero sumsq norm1 norm2".split()
+REDUCTIONS = "sum mean prod max min any all count_nonzero sumsq norm1 norm2".split()  # noqa: SIM905
 
 
 def _unary(name: str) -> Callable[..., Array]:

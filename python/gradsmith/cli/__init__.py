@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .bench_options import add_bench_arguments
+
 __all__ = ["missing_packages", "run"]
 
 
@@ -62,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     bench = commands.add_parser("bench", help="measure kernels against this machine's limits")
-    bench.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to gs_bench")
+    add_bench_arguments(bench)
     return parser
 
 
@@ -113,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
         if options.command == "bench":
             from .bench import bench
 
-            return bench(options.arguments)
+            return bench(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -1,27 +1,247 @@
-"""`gradsmith bench`: hands over to gs_bench, which measures every registered kernel."""
+"""`gradsmith bench`: measures kernels against what this machine can do at most.
+
+First the limits: floating point operations per second from registers, and bytes per second of a
+copy inside the L2 cache and in memory. Then every case: warm-up, rounds of at least 20 ms, the
+median round, its spread, and the share of the limit that binds the case.
+"""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import argparse
+import fnmatch
+import importlib
+import json
+import platform
+import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import gradsmith
+import numpy as np
 
-__all__ = ["bench"]
+import gradsmith as gs
+from gradsmith import kernels
+
+from .bench_cases import CASES, Prepared, read_shapes
+
+__all__ = ["Limits", "Timing", "bench", "measure", "measure_limits"]
+
+_SHAPES = Path(__file__).parent / "bench_shapes"
+_ROUND_NS = 20_000_000
+_CACHE_BYTES = 256 * 1024  # a copy of this size stays in any L2 cache
+_MEMORY_BYTES = 256 * 1024 * 1024
+
+Clock = Callable[[], int]
 
 
-def bench(arguments: Sequence[str]) -> int:
-    """Run gs_bench with `arguments`; returns its exit code, 1 where it is not installed."""
-    inside = [Path(root) / "bin" / "gs_bench" for root in gradsmith.__path__]
-    program = next((str(path) for path in inside if path.is_file()), shutil.which("gs_bench"))
-    if program is None:
-        print(
-            "gradsmith: this installation has no gs_bench; build it with "
-            "pip install . -C cmake.define.GRADSMITH_BENCH=ON",
-            file=sys.stderr,
-        )
+@dataclass
+class Timing:
+    """Nanoseconds a call: the best round, the median, and the middle half's width over it."""
+
+    best: float
+    median: float
+    spread: float
+    calls: int
+    rounds: int
+
+
+@dataclass
+class Limits:
+    """What the machine does at most with these threads: operations and bytes per nanosecond."""
+
+    flops: float
+    cache: float
+    memory: float
+
+    def of(self, case: Prepared, threads: int) -> tuple[float, str]:
+        """Return the fewest nanoseconds that a case can take, and what binds it."""
+        in_cache = case.bytes <= _CACHE_BYTES * threads
+        by_bytes = case.bytes / (self.cache if in_cache else self.memory)
+        by_flops = case.flops / self.flops
+        if by_flops >= by_bytes:
+            return by_flops, "FMA"
+        return by_bytes, "cache" if in_cache else "memory"
+
+
+def measure(runs: list[Callable[[], object]], rounds: int, clock: Clock) -> list[Timing]:
+    """Time several functions in turn, round by round, so that noise meets all of them."""
+    calls = []
+    for run in runs:
+        run()
+        begin = clock()
+        run()
+        once = max(clock() - begin, 1)
+        calls.append(max(1, min(1_000_000, _ROUND_NS // once)))
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds):
+        for run, count, found in zip(runs, calls, times, strict=True):
+            begin = clock()
+            for _ in range(count):
+                run()
+            found.append((clock() - begin) / count)
+    timings = []
+    for count, found in zip(calls, times, strict=True):
+        median = statistics.median(found)
+        low, high = np.percentile(found, [25, 75])
+        timings.append(Timing(min(found), median, float(high - low) / median, count, rounds))
+    return timings
+
+
+def measure_limits(dtype: str, threads: int, clock: Clock) -> Limits:
+    """Measure them; the best of a few rounds each."""
+    loops = 2_000_000
+    kind = getattr(gs, dtype)
+    best = 0.0
+    for _ in range(7):
+        begin = clock()
+        operations = kernels._kernels.peak_fma(kind, loops, threads)
+        best = max(best, operations / (clock() - begin))
+
+    def copy_speed(bytes_each: int) -> float:
+        x = np.ones(bytes_each // 8, np.float32)  # half read, half written
+        y = np.empty_like(x)
+        ours = measure([lambda: kernels.copy(x, y)], 5, clock)[0]
+        return 2 * x.nbytes / ours.best
+
+    # One thread's cache, times the threads: a copy this small is not worth splitting.
+    return Limits(best, copy_speed(_CACHE_BYTES) * threads, copy_speed(_MEMORY_BYTES))
+
+
+def _describe(threads: int, options: argparse.Namespace) -> dict[str, Any]:
+    from .info import _cpu_name
+
+    return {
+        "gradsmith": gs.__version__,
+        "cpu": _cpu_name(),
+        "target": kernels.get_target(),
+        "threads": threads,
+        "dtype": options.dtype,
+        "clock": options.clock,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _shape_file(name: str) -> Path:
+    packaged = _SHAPES / f"{name}.txt"
+    path = packaged if packaged.is_file() else Path(name)
+    if not path.is_file():
+        raise ValueError(f"--shapes: no file '{name}', and the package has {_packaged()}")
+    return path
+
+
+def _packaged() -> str:
+    return ", ".join(sorted(path.stem for path in _SHAPES.glob("*.txt") if path.stem != "README"))
+
+
+def _list() -> None:
+    print(f"shape files: {_packaged()}")
+    families: dict[str, list[str]] = {}
+    for name, case in CASES.items():
+        sizes = " ".join(f"{k}={'N' if v is None else v}" for k, v in case.sizes.items())
+        families.setdefault(f"{case.family:12} {sizes}", []).append(name)
+    for title, names in families.items():
+        print(f"{title}\n    {' '.join(names)}")
+
+
+def _others(case: Prepared, libraries: list[str]) -> dict[str, Callable[[], object]]:
+    runs: dict[str, Callable[[], object]] = {}
+    if "numpy" in libraries and case.numpy:
+        runs["numpy"] = case.numpy
+    if "torch" in libraries and case.torch:
+        runs["torch"] = case.torch(importlib.import_module("torch"))
+    return runs
+
+
+def _measure_case(
+    name: str, sizes: dict[str, int], limits: Limits, threads: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    clock = time.thread_time_ns if options.clock == "cpu" else time.perf_counter_ns
+    case = CASES[name].prepare(sizes, options.dtype)
+    others = _others(case, options.against)
+    timings = measure([case.run, *others.values()], options.rounds, clock)
+    ours = timings[0]
+    least, bound = limits.of(case, threads)
+    return {
+        "kernel": name,
+        "sizes": sizes,
+        **{f"{key}_ns" if key in ("best", "median") else key: v for key, v in asdict(ours).items()},
+        "gflops": case.flops / ours.median,
+        "gbytes_per_s": case.bytes / ours.median,
+        "share_of_limit": least / ours.median,
+        "bound": bound,
+        "against": {
+            other: {"median_ns": timing.median, "ratio": timing.median / ours.median}
+            for other, timing in zip(others, timings[1:], strict=True)
+        },
+    }
+
+
+def _row(result: dict[str, Any]) -> str:
+    shape = " ".join(f"{key}={value}" for key, value in result["sizes"].items())
+    if result["bound"] == "FMA":
+        speed = f"{result['gflops']:9.1f} GFLOP/s"
+    else:
+        speed = f"{result['gbytes_per_s']:9.1f} GB/s   "
+    text = (
+        f"{result['kernel']:19} {shape:42} {result['median_ns'] / 1e3:11.1f} us "
+        f"{100 * result['spread']:3.0f}% {speed} {100 * result['share_of_limit']:4.0f}% "
+        f"of {result['bound']:6}"
+    )
+    for name, other in result["against"].items():
+        text += f"  {name} x{other['ratio']:.2f}"
+    return text.rstrip()
+
+
+def _run(options: argparse.Namespace) -> int:
+    clock = time.thread_time_ns if options.clock == "cpu" else time.perf_counter_ns
+    threads = gs.get_num_threads()
+    cases = read_shapes(_shape_file(options.shapes))
+    if options.kernels:
+        cases = [
+            case for case in cases if any(fnmatch.fnmatch(case[0], p) for p in options.kernels)
+        ]
+        if not cases:
+            raise ValueError(f"'{options.shapes}' has no shape for {' '.join(options.kernels)}")
+    if "torch" in options.against:
+        importlib.import_module("torch").set_num_threads(threads)
+    machine = _describe(threads, options)
+    print(f"{machine['cpu']}, target {machine['target']}, {threads} thread(s), {options.dtype}")
+    limits = measure_limits(options.dtype, threads, clock)
+    print(
+        f"limits: {limits.flops:.1f} GFLOP/s, copies {limits.cache:.1f} GB/s in cache, "
+        f"{limits.memory:.1f} GB/s in memory"
+    )
+    heading = f"{'kernel':19} {'shape':42} {'median':>14} +-   {'speed':>17}  of limit"
+    print(f"\n{heading}" + ("  time of others over ours" if options.against else ""))
+    results = []
+    for name, sizes in cases:
+        results.append(_measure_case(name, sizes, limits, threads, options))
+        print(_row(results[-1]), flush=True)
+    if options.json:
+        report = {"machine": machine, "limits": asdict(limits), "results": results}
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Run the command; returns its exit code."""
+    if options.list:
+        _list()
+        return 0
+    before = gs.get_num_threads()
+    try:
+        if options.clock == "cpu" and options.threads != 1:
+            raise ValueError("--clock cpu sees one thread only; add --threads 1")
+        gs.set_num_threads(options.threads or before)
+        with kernels.use_target(options.target or kernels.get_target()), gs.no_grad():
+            return _run(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"gradsmith bench: {error}", file=sys.stderr)
         return 1
-    return subprocess.run([program, *arguments], check=False).returncode
+    finally:
+        gs.set_num_threads(before)
