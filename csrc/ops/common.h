@@ -70,14 +70,22 @@ inline Tensor written(const Tensor& x) {
   return x;
 }
 
+// Strides, paddings, ... are at most this, so that products of two of them fit in 64 bits.
+inline constexpr std::int64_t kMaxWindow = 0x7fffffff;
+inline void check_window(const char* op, const char* argument, const Dims& values,
+                         std::int64_t least) {
+  for (auto v : values)
+    GS_CHECK(v >= least && v <= kMaxWindow, "{}: argument '{}' must be in [{}, {}], got {}", op,
+             argument, least, kMaxWindow, values);
+}
+
 // An int or a pair for (height, width); `least` is the smallest allowed value.
 inline Dims expand_pair(const char* op, const char* argument, const Dims& given,
                         std::int64_t least) {
   GS_CHECK(given.size() == 1 || given.size() == 2, "{}: argument '{}' must be an int or a pair, got {}",
            op, argument, given);
   const Dims pair = given.size() == 2 ? given : Dims{given[0], given[0]};
-  for (auto v : pair)
-    GS_CHECK(v >= least, "{}: argument '{}' must be at least {}, got {}", op, argument, least, given);
+  check_window(op, argument, pair, least);
   return pair;
 }
 

@@ -25,8 +25,7 @@ Dims expand_padding(const char* op, const Dims& given) {
     const Dims p = expand_pair(op, "padding", given, 0);
     return {p[0], p[0], p[1], p[1]};
   }
-  for (auto v : given)
-    GS_CHECK(v >= 0, "{}: argument 'padding' must be at least 0, got {}", op, given);
+  check_window(op, "padding", given, 0);
   return given;
 }
 

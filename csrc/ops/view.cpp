@@ -288,6 +288,8 @@ std::vector<Tensor> split(const Tensor& x, const Dims& split_size, std::int64_t 
   }
   std::int64_t from = 0;
   for (auto size : split_size) {
+    GS_CHECK(size >= 0 && size <= n - from,
+             "split: sizes {} do not add up to {}, the size of dim {}", split_size, n, at);
     parts.push_back(narrow(x, at, from, size));
     from += size;
   }

@@ -100,8 +100,13 @@ template <Unary Op> PyObject* unary_slot(PyObject* a) {
   return guarded([&] { return wrap(Op(tensor_of(a))); }, static_cast<PyObject*>(nullptr));
 }
 
-bool is_operand(PyObject* o) { return is_tensor(o) || is_number(o); }
-Operand operand(PyObject* o) { return is_tensor(o) ? Operand(tensor_of(o)) : operand_from_number(o); }
+// NumPy arrays count as constant tensors over the same memory.
+bool is_array(PyObject* o) { return PyObject_CheckBuffer(o) && !PyBytes_Check(o); }
+bool is_operand(PyObject* o) { return is_tensor(o) || is_number(o) || is_array(o); }
+Operand operand(PyObject* o) {
+  if (is_tensor(o)) return tensor_of(o);
+  return is_number(o) ? operand_from_number(o) : Operand(from_any_array(o, "operand"));
+}
 
 template <Binary Op> PyObject* binary_slot(PyObject* a, PyObject* b) {
   if (!is_operand(a) || !is_operand(b)) Py_RETURN_NOTIMPLEMENTED;

@@ -29,9 +29,8 @@ def check(
         raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
     inside = (low < value if open_low else low <= value) and value < high
     if not inside or not math.isfinite(value):
-        end = ")" if math.isfinite(high) else ", finite)"
-        bounds = f"{'(' if open_low else '['}{low}, {high if math.isfinite(high) else 'inf'}{end}"
-        raise ValueError(f"{owner}: {name} must lie in {bounds}, got {value}")
+        bounds = f"{'(' if open_low else '['}{low}, {high})"
+        raise ValueError(f"{owner}: {name} must be finite and lie in {bounds}, got {value}")
     return value
 
 
