@@ -62,37 +62,19 @@ def backward(
     _core.backward(tensors, grad_tensors, retain_graph, create_graph)
 
 
-class set_grad_enabled:
-    """Switch recording on or off, as a context manager or at once, for the current thread."""
+class _Switch:
+    """A context manager that sets one of the modes inside and puts it back afterwards."""
 
-    def __init__(self, mode: bool) -> None:
-        self._mode = mode
-        self._before = [_core.is_grad_enabled()]
-        _core.set_grad_enabled(mode)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _core.set_grad_enabled(self._before.pop())
-
-
-class _Mode:
-    """A context manager and decorator that sets the recording mode inside."""
-
+    _get = staticmethod(_core.is_grad_enabled)
+    _set = staticmethod(_core.set_grad_enabled)
     _mode = True
 
     def __init__(self) -> None:
         self._before: list[bool] = []
 
     def __enter__(self) -> Self:
-        self._before.append(_core.is_grad_enabled())
-        _core.set_grad_enabled(self._mode)
+        self._before.append(self._get())
+        self._set(self._mode)
         return self
 
     def __exit__(
@@ -101,49 +83,45 @@ class _Mode:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _core.set_grad_enabled(self._before.pop())
+        self._set(self._before.pop())
 
     def __call__(self, function: _F) -> _F:
-        mode = type(self)
-
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with mode():
+            with self:
                 return function(*args, **kwargs)
 
         return cast(_F, wrapped)
 
 
-class no_grad(_Mode):
+class no_grad(_Switch):
     """Record nothing inside: `with no_grad():` or `@no_grad()`."""
 
     _mode = False
 
 
-class enable_grad(_Mode):
+class enable_grad(_Switch):
     """Record inside, also within `no_grad`."""
 
-    _mode = True
 
+class set_grad_enabled(_Switch):
+    """Switch recording on or off for the current thread, at once; as a context, until its end."""
 
-class detect_anomaly:
-    """Raise a RuntimeError that names the op when it, or its backward, produces NaN."""
-
-    def __init__(self) -> None:
-        self._before: list[bool] = []
+    def __init__(self, mode: bool) -> None:
+        self._mode = mode
+        self._before = [self._get()]
+        self._set(mode)
 
     def __enter__(self) -> Self:
-        self._before.append(_core.is_anomaly_enabled())
-        _core.set_anomaly_enabled(True)
+        self._set(self._mode)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _core.set_anomaly_enabled(self._before.pop())
+
+class detect_anomaly(_Switch):
+    """Raise a RuntimeError that names the op when it, or its backward, produces NaN."""
+
+    _get = staticmethod(_core.is_anomaly_enabled)
+    _set = staticmethod(_core.set_anomaly_enabled)
 
 
 class FunctionContext:
