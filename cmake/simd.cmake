@@ -1,17 +1,21 @@
 # One object library per ISA over the same *.simd.cpp. The rules that keep this safe are in
-# csrc/kernels/README.md; tests/test_build_guards.py checks the objects for weak symbols.
+# csrc/kernels/README.md; cmake/check_isa_objects.py checks the objects for weak symbols.
+# Which targets exist is known to registry.cpp alone: another choice recompiles that file only.
 function(gs_add_isa isa)
   add_library(gs_simd_${isa} OBJECT ${GS_SIMD_SOURCES})
   target_link_libraries(gs_simd_${isa} PRIVATE gs_flags)
   target_compile_definitions(gs_simd_${isa} PRIVATE GS_ISA=${isa} GS_ISA_IS_${isa})
   if(isa IN_LIST GRADSMITH_EMULATE_ISAS)
     target_compile_definitions(gs_simd_${isa} PRIVATE GS_EMULATED)
-    target_compile_definitions(gradsmith PRIVATE GS_EMULATED_${isa})
+    # Emulated intrinsics are thousands of inline functions: full optimisation takes minutes a file.
+    target_compile_options(gs_simd_${isa} PRIVATE -O1)
+    set_property(SOURCE csrc/kernels/registry.cpp APPEND PROPERTY
+                 COMPILE_DEFINITIONS GS_EMULATED_${isa})
   else()
     target_compile_options(gs_simd_${isa} PRIVATE ${ARGN})
   endif()
   target_sources(gradsmith PRIVATE $<TARGET_OBJECTS:gs_simd_${isa}>)
-  target_compile_definitions(gradsmith PRIVATE GS_HAVE_${isa})
+  set_property(SOURCE csrc/kernels/registry.cpp APPEND PROPERTY COMPILE_DEFINITIONS GS_HAVE_${isa})
 endfunction()
 
 if(GRADSMITH_ISAS STREQUAL AUTO)
