@@ -139,12 +139,14 @@ void set(PyObject* target, const char* name, PyObject* value) {
 }  // namespace
 
 void Binder::add_function(const OpSpec& spec, _PyCFunctionFastWithKeywords fn) {
+  described_.push_back({&spec, types_, false});
   pybind11::str module_name("gradsmith");
   set(module_, spec.name.c_str(),
       PyCFunction_NewEx(make_def(spec, fn), nullptr, module_name.ptr()));
 }
 
 void Binder::add_method(const OpSpec& spec, _PyCFunctionFastWithKeywords fn) {
+  described_.push_back({&spec, types_, true});
   // A method's text signature names self; `input` is what the function form calls it.
   PyMethodDef* def = make_def(spec, fn);
   set(reinterpret_cast<PyObject*>(tensor_type), spec.name.c_str(),

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "python/convert.h"
+#include "python/type_names.h"
 
 namespace gradsmith::python {
 
@@ -122,16 +123,33 @@ class Binder {
   }
   void alias_method(const char* name, const char* existing);
 
+  // What this binder has bound, for tools/make_stubs.py.
+  struct Described {
+    const OpSpec* spec;
+    std::vector<std::string> (*types)();  // of the parameters, then of the result
+    bool method;
+  };
+  const std::vector<Described>& described() const { return described_; }
+
  private:
   template <auto Fn> void prepare(const char* name, const char* signature, const char* doc) {
     detail::Bound<Fn>::spec.parse(name, signature, doc);
     check_count(detail::Bound<Fn>::spec, count(Fn));
+    types_ = types(Fn);
   }
   template <class R, class... A> static std::size_t count(R (*)(A...)) { return sizeof...(A); }
+  template <class R, class... A> static auto types(R (*)(A...)) {
+    return +[] {
+      return std::vector<std::string>{parameter_type<std::decay_t<A>>()...,
+                                      result_type<std::decay_t<R>>()};
+    };
+  }
   static void check_count(const OpSpec& spec, std::size_t parameters);
   void add_function(const OpSpec& spec, _PyCFunctionFastWithKeywords fn);
   void add_method(const OpSpec& spec, _PyCFunctionFastWithKeywords fn);
   PyObject* module_;
+  std::vector<std::string> (*types_)() = nullptr;  // of what is being bound
+  std::vector<Described> described_;
 };
 
 }  // namespace gradsmith::python

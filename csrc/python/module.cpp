@@ -1,4 +1,6 @@
 // gradsmith._core: everything that Python sees of libgradsmith.
+#include <pybind11/stl.h>
+
 #include "gradsmith/version.h"
 #include "kernels/registry.h"
 #include "python/bindings.h"
@@ -25,4 +27,12 @@ PYBIND11_MODULE(_core, m) {
   bind_autograd(m, b);
   bind_runtime(m);
   bind_kernels(m);
+  // (name, is a method, signature, types of parameters and result, doc) of every op.
+  m.def("_describe_ops", [described = b.described()] {
+    pybind11::list ops;
+    for (const auto& op : described)
+      ops.append(pybind11::make_tuple(op.spec->name, op.method, op.spec->signature, op.types(),
+                                      op.spec->doc));
+    return ops;
+  });
 }
