@@ -1,6 +1,8 @@
 // The engine: works off nodes from the youngest to the oldest. A node's consumers are always
 // younger than it, so its gradient is complete when its turn comes.
-#include <queue>
+#include <algorithm>
+#include <functional>
+#include <map>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -39,12 +41,14 @@ class Engine {
   void accumulate(AccumulateGrad& leaf, Tensor gradient);
   bool only_captures() const { return !captures_.empty(); }
 
-  struct Older {
-    bool operator()(const Node* a, const Node* b) const { return a->sequence < b->sequence; }
+  struct Younger {
+    bool operator()(const Ref<Node>& a, const Ref<Node>& b) const {
+      return a->sequence != b->sequence ? a->sequence > b->sequence
+                                        : std::less<Node*>()(b.get(), a.get());
+    }
   };
   const BackwardOptions options_;
-  std::priority_queue<Node*, std::vector<Node*>, Older> ready_;
-  std::unordered_map<Node*, std::pair<Ref<Node>, TensorList>> waiting_;
+  std::map<Ref<Node>, TensorList, Younger> waiting_;  // gradients that have arrived so far
   std::unordered_map<Node*, std::vector<Capture>> captures_;
   std::unordered_set<Node*> needed_;  // with captures: the nodes on a path to one
   std::vector<Tensor> captured_;
@@ -61,13 +65,9 @@ Tensor fit(Tensor gradient, const OutputInfo& info, const char* op) {
 }
 
 void Engine::add(const Edge& edge, Tensor gradient) {
-  auto [it, fresh] = waiting_.try_emplace(edge.node.get());
-  auto& [ref, list] = it->second;
-  if (fresh) {
-    ref = edge.node;
-    list.resize(edge.node->outputs.size());
-    ready_.push(edge.node.get());
-  }
+  const auto [it, fresh] = waiting_.try_emplace(edge.node);
+  TensorList& list = it->second;
+  if (fresh) list.resize(edge.node->outputs.size());
   Tensor& slot = list[std::size_t(edge.output_index)];
   slot = slot.defined() ? ops::add(slot, gradient) : std::move(gradient);
 }
@@ -83,7 +83,7 @@ void Engine::find_needed() {
     return true;
   };
   for (const auto& root : waiting_) {
-    enter(root.first);
+    enter(root.first.get());
     while (!stack.empty()) {
       Node* node = stack.back().first;
       if (stack.back().second < node->edges.size()) {
@@ -136,22 +136,20 @@ void Engine::run_node(Node& node, TensorList gradients) {
     if (leaf && !only_captures()) accumulate(*leaf, std::move(gradients[0]));
     return;
   }
-  std::vector<bool> wanted(node.edges.size());
-  bool any = false;
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    Node* to = node.edges[i].node.get();
-    wanted[i] = to && (!only_captures() || needed_.contains(to));
-    any |= wanted[i];
+  std::vector<bool> wanted;  // empty: every input that has an edge
+  if (only_captures()) {
+    for (const Edge& edge : node.edges)
+      wanted.push_back(edge.node && needed_.contains(edge.node.get()));
+    if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) return;
   }
-  if (!any) return;
-  TensorList results = node.apply(Grads(node, gradients, &wanted));
+  TensorList results = node.apply(Grads(node, gradients, wanted.empty() ? nullptr : &wanted));
   GS_CHECK_STATE(results.size() == node.edges.size(),
                  "backward of {}: the rule returned {} gradients for {} inputs", node.name,
                  results.size(), node.edges.size());
   if (!options_.retain_graph && !options_.create_graph) node.drop_saved();
   for (std::size_t i = 0; i < results.size(); ++i) {
-    if (!wanted[i] || !results[i].defined()) continue;
     const Edge& edge = node.edges[i];
+    if (!edge.node || !results[i].defined() || (!wanted.empty() && !wanted[i])) continue;
     const OutputInfo& info = edge.node->outputs[std::size_t(edge.output_index)];
     add(edge, fit(std::move(results[i]), info, node.name));
   }
@@ -161,12 +159,11 @@ std::vector<Tensor> Engine::run(std::size_t slots) {
   GradModeGuard guard(options_.create_graph);
   captured_.resize(slots);
   if (only_captures()) find_needed();
-  while (!ready_.empty()) {
-    Node* node = ready_.top();
-    ready_.pop();
-    auto entry = waiting_.extract(node);
-    if (only_captures() && !needed_.contains(node)) continue;
-    run_node(*node, std::move(entry.mapped().second));
+  while (!waiting_.empty()) {
+    auto entry = waiting_.extract(waiting_.begin());
+    Node& node = *entry.key();
+    if (only_captures() && !needed_.contains(&node)) continue;
+    run_node(node, std::move(entry.mapped()));
   }
   return std::move(captured_);
 }

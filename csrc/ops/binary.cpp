@@ -36,33 +36,46 @@ Tensor run_compare(const char* op, const BinaryKernel& kernel, const Tensor& a, 
 
 namespace {
 
-struct Pair {
-  Tensor a, b;
-};
-
-// Both operands in the dtype that the op computes in.
-Pair promoted(const char* op, const Operand& a, const Operand& b, DType least = DType::b8) {
+// The dtype that an op of two operands computes in.
+DType common_dtype(const char* op, const Operand& a, const Operand& b, DType least = DType::b8) {
   check_defined(op, "input", a);
   check_defined(op, "other", b);
   check_same_device(op, a, b);
-  DType t = result_type(a, b);
-  if (least == DType::f32 && !is_floating(t)) t = DType::f32;
+  const DType t = result_type(a, b);
+  return least == DType::f32 && !is_floating(t) ? DType::f32 : t;
+}
+
+struct Pair {
+  Tensor a, b;
+};
+Pair promoted(const char* op, const Operand& a, const Operand& b, DType least = DType::b8) {
+  const DType t = common_dtype(op, a, b, least);
   return {to_dtype(a, t), to_dtype(b, t)};
+}
+
+// Operands of the dtype to compute in.
+template <class Record>
+Tensor compute(const char* op, const BinaryKernel& kernel, const Tensor& x, const Tensor& y,
+               Record& on_tape) {
+  GS_CHECK_TYPE(kernel.has(x.dtype()), "{}: is not defined for {}", op, x.dtype());
+  Tensor out = run_binary(op, kernel, x, y);
+  return tracked(x, y) ? on_tape(x, y, std::move(out)) : out;
 }
 
 // A number is weak in promotion only once: a result is an ordinary tensor.
 template <class Record>
 Tensor binary(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b,
               DType least, Record&& on_tape) {
-  const auto [x, y] = promoted(op, a, b, least);
-  if (is_half(x.dtype())) {
-    const Tensor wide = binary(op, kernel, to_dtype(x, DType::f32), to_dtype(y, DType::f32), least,
-                               std::forward<Record>(on_tape));
-    return to_dtype(wide, x.dtype());
+  const DType t = common_dtype(op, a, b, least);
+  if (is_half(t)) {
+    const Tensor wide =
+        compute(op, kernel, to_dtype(a, DType::f32), to_dtype(b, DType::f32), on_tape);
+    return to_dtype(wide, t);
   }
-  GS_CHECK_TYPE(kernel.has(x.dtype()), "{}: is not defined for {}", op, x.dtype());
-  Tensor out = run_binary(op, kernel, x, y);
-  return tracked(x, y) ? on_tape(x, y, out) : out;
+  // Most operands need no cast, and counting references costs as much as adding two numbers.
+  if (a.dtype() == t && b.dtype() == t) [[likely]]
+    return compute(op, kernel, a, b, on_tape);
+  return compute(op, kernel, to_dtype(a, t), to_dtype(b, t), on_tape);
 }
 
 // Saved only where the other side wants a gradient.

@@ -108,18 +108,38 @@ Operand operand(PyObject* o) {
   return is_number(o) ? operand_from_number(o) : Operand(from_any_array(o, "operand"));
 }
 
+// An operand for the length of a call. A tensor is borrowed from the argument, which outlives the
+// call: counting references would cost a good part of a small op.
+class Argument {
+ public:
+  explicit Argument(PyObject* o) : borrowed_(is_tensor(o)) {
+    new (&value_) Operand(borrowed_ ? Operand(Tensor::adopt(tensor_of(o).impl())) : operand(o));
+  }
+  ~Argument() {
+    if (!borrowed_) value_.~Operand();
+  }
+  Argument(const Argument&) = delete;
+  const Operand& operator*() const { return value_; }
+
+ private:
+  union {
+    Operand value_;
+  };
+  const bool borrowed_;
+};
+
 template <Binary Op> PyObject* binary_slot(PyObject* a, PyObject* b) {
   if (!is_operand(a) || !is_operand(b)) Py_RETURN_NOTIMPLEMENTED;
   return guarded(
       [&] {
-        const Operand x = operand(a), y = operand(b);
-        std::optional<Tensor> out;
+        const Argument x(a), y(b);
+        if ((*x).numel() + (*y).numel() <= kReleaseGilElements) return wrap(Op(*x, *y));
+        Tensor out;
         {
-          const bool large = x.numel() + y.numel() > kReleaseGilElements;
-          GilRelease gil(large);
-          out.emplace(Op(x, y));
+          GilRelease gil(true);
+          out = Op(*x, *y);
         }
-        return wrap(std::move(*out));
+        return wrap(std::move(out));
       },
       static_cast<PyObject*>(nullptr));
 }

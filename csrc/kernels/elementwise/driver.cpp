@@ -112,7 +112,25 @@ struct Loops {
   std::int64_t step(int operand) const { return strides[operand][ndim - 1]; }
 };
 
+// Elements of a run that dense views of one shape make together; -1 where they do not, or where it
+// is worth sharing. Small tensors are spared the loop nest.
+template <class... Views>
+std::int64_t short_dense_run(const NdView& y, const Views&... inputs) {
+  std::int64_t n = 1;
+  for (int d = y.ndim - 1; d >= 0; --d) {
+    const std::int64_t stride = n;
+    n *= y.shape[d];
+    const auto steps = [&](const NdView& v) { return v.strides[d] == stride; };
+    if (y.shape[d] != 1 && !(steps(y) && (steps(inputs) && ...))) return -1;
+  }
+  return n <= kGrain ? n : -1;
+}
+
 void map(unary_kernel* kernel, const NdView& y, const NdView& x, Params params) {
+  if (const std::int64_t n = short_dense_run(y, x); n >= 0) {
+    if (n > 0) kernel({n, y.data, x.data, 1, 1, params});
+    return;
+  }
   const Loops<2> loops({&y, &x});
   loops.run([&](std::int64_t n, char* const* p) {
     kernel({n, p[0], p[1], loops.step(0), loops.step(1), params});
@@ -186,6 +204,10 @@ void unary(const Kernel<unary_kernel>& op, const NdView& y, const NdView& x, Par
 void binary(const Kernel<binary_kernel>& op, const NdView& y, const NdView& a, const NdView& b,
             Params params) {
   const auto kernel = op.pick(a.dtype);
+  if (const std::int64_t n = short_dense_run(y, a, b); n >= 0) {
+    if (n > 0) kernel({n, y.data, a.data, b.data, 1, 1, 1, params});
+    return;
+  }
   const Loops<3> loops({&y, &a, &b});
   loops.run([&](std::int64_t n, char* const* p) {
     kernel({n, p[0], p[1], p[2], loops.step(0), loops.step(1), loops.step(2), params});
