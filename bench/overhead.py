@@ -68,7 +68,6 @@ def compare(rounds: int) -> list[dict[str, Any]]:
         libraries["torch"] = torch
     except ImportError:
         pass
-    gs.set_num_threads(1)
     table = {name: cases(lib) for name, lib in libraries.items()}
     rows = []
     for name in table["gradsmith"]:
@@ -90,6 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    gs.set_num_threads(1)
     rows = compare(options.rounds)
     print(f"{'ns a call':20}{'gradsmith':>10}{'torch':>8}{'ratio':>7}{'goal':>7}")
     for row in rows:

@@ -31,7 +31,7 @@ __all__ = ["Limits", "Timing", "bench", "measure", "measure_limits"]
 
 _SHAPES = Path(__file__).parent / "bench_shapes"
 _ROUND_NS = 20_000_000
-_CACHE_BYTES = 256 * 1024  # a copy of this size stays in any L2 cache
+_CACHE_BYTES = 256 * 1024  # a copy of this size stays in an L2 cache
 _MEMORY_BYTES = 256 * 1024 * 1024
 
 Clock = Callable[[], int]
@@ -58,7 +58,7 @@ class Limits:
 
     def of(self, case: Prepared, threads: int) -> tuple[float, str]:
         """Return the fewest nanoseconds that a case can take, and what binds it."""
-        in_cache = case.bytes <= _CACHE_BYTES * threads
+        in_cache = case.bytes <= 2 * _CACHE_BYTES * threads
         by_bytes = case.bytes / (self.cache if in_cache else self.memory)
         by_flops = case.flops / self.flops
         if by_flops >= by_bytes:
@@ -90,24 +90,32 @@ def measure(runs: list[Callable[[], object]], rounds: int, clock: Clock) -> list
     return timings
 
 
+def _peak(dtype: str, threads: int) -> tuple[Callable[[], object], int]:
+    """Return a call that does nothing but fused multiply-adds, and how many operations they are."""
+    kind, rounds = getattr(gs, dtype), 100_000
+
+    def run() -> int:
+        return kernels._kernels.peak_fma(kind, rounds, threads)
+
+    return run, run()
+
+
 def measure_limits(dtype: str, threads: int, clock: Clock) -> Limits:
     """Measure them; the best of a few rounds each."""
-    loops = 2_000_000
-    kind = getattr(gs, dtype)
-    best = 0.0
-    for _ in range(7):
-        begin = clock()
-        operations = kernels._kernels.peak_fma(kind, loops, threads)
-        best = max(best, operations / (clock() - begin))
+    peak, operations = _peak(dtype, threads)
+    flops = operations / measure([peak], 7, clock)[0].best
 
     def copy_speed(bytes_each: int) -> float:
-        x = np.ones(bytes_each // 8, np.float32)  # half read, half written
-        y = np.empty_like(x)
+        # Half is read, half written. The gap keeps the two from lying 16 bytes apart modulo 4096,
+        # which AMD's Zen 3 takes for a dependency: a copy is 15 times slower then, NumPy's too.
+        count, gap = bytes_each // 8, 512
+        room = np.ones(2 * count + gap, np.float32)
+        x, y = room[:count], room[count + gap :]
         ours = measure([lambda: kernels.copy(x, y)], 5, clock)[0]
         return 2 * x.nbytes / ours.best
 
     # One thread's cache, times the threads: a copy this small is not worth splitting.
-    return Limits(best, copy_speed(_CACHE_BYTES) * threads, copy_speed(_MEMORY_BYTES))
+    return Limits(flops, copy_speed(_CACHE_BYTES) * threads, copy_speed(_MEMORY_BYTES))
 
 
 def _describe(threads: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -163,9 +171,15 @@ def _measure_case(
     clock = time.thread_time_ns if options.clock == "cpu" else time.perf_counter_ns
     case = CASES[name].prepare(sizes, options.dtype)
     others = _others(case, options.against)
-    timings = measure([case.run, *others.values()], options.rounds, clock)
-    ours = timings[0]
     least, bound = limits.of(case, threads)
+    runs = [case.run, *others.values()]
+    if bound == "FMA":  # its limit is measured in turn with it: clock rates and neighbours change
+        peak, operations = _peak(options.dtype, threads)
+        runs.append(peak)
+    timings = measure(runs, options.rounds, clock)
+    ours = timings[0]
+    if bound == "FMA":
+        least = case.flops * timings.pop().median / operations
     return {
         "kernel": name,
         "sizes": sizes,
