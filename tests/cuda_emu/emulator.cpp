@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -218,6 +219,40 @@ void run_block(std::mt19937& rng) {
   }
 }
 
+// ---- Memory ----
+
+#if defined(GS_CUDA_GUARDED)
+// Device memory lies in one range of addresses that is out of bounds, except while the device
+// works: a program that touches it from the host crashes. Addresses are used once.
+constexpr std::size_t kRange = std::size_t(64) << 30, kPage = 4096;
+struct {
+  char* base = nullptr;
+  std::size_t used = 0;
+} range;
+
+struct DeviceAtWork {
+  DeviceAtWork() { mprotect(range.base, range.used, PROT_READ | PROT_WRITE); }
+  ~DeviceAtWork() { mprotect(range.base, range.used, PROT_NONE); }
+};
+void* take(std::size_t bytes) {
+  if (!range.base) {
+    void* p = mmap(nullptr, kRange, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) die("no room for device memory");
+    range.base = static_cast<char*>(p);
+  }
+  const std::size_t rounded = (bytes + kPage - 1) / kPage * kPage;
+  if (rounded > kRange - range.used) return nullptr;
+  return range.base + std::exchange(range.used, range.used + rounded);
+}
+void give_back(void*) {}
+#else
+struct DeviceAtWork {
+  DeviceAtWork() {}
+};
+void* take(std::size_t bytes) { return std::malloc(bytes); }
+void give_back(void* p) { std::free(p); }
+#endif
+
 }  // namespace
 
 Options& options() {
@@ -238,6 +273,7 @@ int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<voi
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
       grid.y > 65535 || grid.z == 0 || grid.z > 65535 || shared_bytes > 232448)
     return cudaErrorInvalidConfiguration;
+  const DeviceAtWork at_work;
   std::mt19937 rng(options().seed);
   machine.launch = {grid, block, {}};
   machine.body = &body;
@@ -290,17 +326,19 @@ void exchange(std::uint32_t mask, const void* mine, void* theirs, std::size_t by
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   constexpr std::size_t kMemory = std::size_t(8) << 30;
-  *p = bytes <= kMemory ? std::malloc(bytes) : nullptr;
+  *p = bytes <= kMemory ? cuda_emu::take(bytes) : nullptr;
   if (!*p) return cudaErrorMemoryAllocation;
+  const cuda_emu::DeviceAtWork at_work;
   std::memset(*p, 0xff, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
-  std::free(p);
+  cuda_emu::give_back(p);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t bytes, cudaMemcpyKind,
                             cudaStream_t) {
+  const cuda_emu::DeviceAtWork at_work;
   std::memmove(dst, src, bytes);
   return cudaSuccess;
 }

@@ -87,7 +87,7 @@ double unary_reference(UnaryOp op, double x, double a, double b) {
     case UnaryOp::abs:
       return std::abs(x);
     case UnaryOp::sign:
-      return x > 0 ? 1 : x < 0 ? -1 : x;
+      return x > 0 ? 1 : x < 0 ? -1 : 0;
     case UnaryOp::square:
       return x * x;
     case UnaryOp::relu:

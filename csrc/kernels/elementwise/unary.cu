@@ -29,7 +29,7 @@ __device__ T apply_floating(UnaryOp op, T x, T a, T b) {
     case UnaryOp::abs:
       return ::fabs(x);
     case UnaryOp::sign:
-      return x > 0 ? T(1) : x < 0 ? T(-1) : x == 0 ? T(0) : x;
+      return x > 0 ? T(1) : x < 0 ? T(-1) : T(0);
     case UnaryOp::square:
       return x * x;
     case UnaryOp::relu:
