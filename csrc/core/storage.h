@@ -15,7 +15,7 @@ struct GS_API Storage {
   bool read_only = false;
   void* data = nullptr;
   std::size_t bytes = 0;
-  void (*release_fn)(void* owner) = nullptr;  // null: memory is ours, in the same block
+  void (*release_fn)(void* owner) = nullptr;  // null: memory is ours; the CPU's is in this block
   void* owner = nullptr;
 
   static Ref<Storage> create(std::size_t bytes, Device device);

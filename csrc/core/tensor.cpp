@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "core/shape.h"
 #include "core/tensor_impl.h"
+#include "runtime/cuda.h"
 #include "runtime/memory.h"
 
 namespace gradsmith {
@@ -17,8 +18,10 @@ static_assert(sizeof(Storage) <= kHeader && kHeader % kAlignment == 0);
 }  // namespace
 
 Ref<Storage> Storage::create(std::size_t bytes, Device device) {
-  GS_CHECK_KIND(device, device.type == DeviceType::cpu,
-                "device {}: memory of this device cannot be allocated in this build", device);
+  if (device.type == DeviceType::cuda) {
+    void* data = cuda::allocate(device.index, bytes);  // throws where there is no such device
+    return wrap(data, bytes, device, nullptr, nullptr);
+  }
   GS_CHECK_KIND(memory, bytes <= SIZE_MAX - kHeader, "{} bytes cannot be allocated", bytes);
   auto* block = static_cast<char*>(allocate(kHeader + bytes));
   auto* s = new (block) Storage;
@@ -40,8 +43,13 @@ Ref<Storage> Storage::wrap(void* data, std::size_t bytes, Device device,
 }
 
 void Storage::destroy() {
-  const std::size_t block = kHeader + (release_fn ? 0 : bytes);
-  if (release_fn) release_fn(owner);
+  const bool on_cuda = device.type == DeviceType::cuda;
+  const std::size_t block = kHeader + (release_fn || on_cuda ? 0 : bytes);
+  if (release_fn) {
+    release_fn(owner);
+  } else if (on_cuda) {
+    cuda::deallocate(device.index, data, bytes);
+  }
   this->~Storage();
   deallocate(this, block);
 }

@@ -54,11 +54,12 @@ class Engine {
   std::vector<Tensor> captured_;
 };
 
-// Rules may return a gradient in a broadcast shape or another floating dtype; here, in one place,
-// it gets those of the tensor that it belongs to.
+// Rules may return a gradient in a broadcast shape, another floating dtype, or (of a number on the
+// CPU) on another device; here, in one place, it gets those of the tensor that it belongs to.
 Tensor fit(Tensor gradient, const OutputInfo& info, const char* op) {
   if (!(gradient.shape() == info.shape)) gradient = ops::sum_to_size(gradient, info.shape);
   if (gradient.dtype() != info.dtype) gradient = ops::to_dtype(gradient, info.dtype);
+  if (!(gradient.device() == info.device)) gradient = ops::to_device(gradient, info.device);
   if (anomaly_enabled()) [[unlikely]]
     detail::check_anomaly(format("the backward of {}", op).c_str(), gradient);
   return gradient;
@@ -105,6 +106,8 @@ void Engine::run_hooks(Node& node, TensorList& gradients) {
     if (!changed.defined()) continue;
     GS_CHECK(changed.shape() == g.shape(), "hook: returned shape {}, the gradient has {}",
              changed.shape(), g.shape());
+    GS_CHECK(changed.device() == g.device(), "hook: returned a tensor on {}, the gradient is on {}",
+             changed.device(), g.device());
     g = std::move(changed);
   }
 }
@@ -189,6 +192,8 @@ void seed_all(Engine& engine, const std::vector<Tensor>& outputs,
              y.shape());
     GS_CHECK_TYPE(g.dtype() == y.dtype(), "backward: gradient has dtype {}, the output {}",
                   g.dtype(), y.dtype());
+      GS_CHECK(g.device() == y.device(), "backward: gradient is on {}, the output on {}",
+               g.device(), y.device());
     engine.seed(y, std::move(g));
   }
 }

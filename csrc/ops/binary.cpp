@@ -3,34 +3,18 @@
 
 namespace gradsmith::ops {
 
-void run_binary_into(const BinaryKernel& kernel, const Tensor& out, const Tensor& a,
-                     const Tensor& b, kernels::Params params) {
-  NdView va = a.view(), vb = b.view();
-  Dims sa, sb;
-  const auto spread = [&out](NdView& view, const Tensor& t, Dims& strides) {
-    if (t.shape() == out.shape()) return;
-    strides = broadcast_strides(t.shape(), t.strides(), out.shape());
-    view.ndim = out.dim();
-    view.shape = out.shape().data();
-    view.strides = strides.data();
-  };
-  spread(va, a, sa);
-  spread(vb, b, sb);
-  kernels::binary(kernel, out.view(), va, vb, params);
-}
-
 Tensor run_binary(const char* op, const BinaryKernel& kernel, const Tensor& a, const Tensor& b,
                   kernels::Params params) {
-  check_cpu(op, a);
-  Tensor out = empty(broadcast_shapes(op, a.shape(), b.shape()), a.dtype());
-  run_binary_into(kernel, out, a, b, params);
+  Tensor out =
+      empty(broadcast_shapes(op, a.shape(), b.shape()), a.dtype(), common_device(op, a, b));
+  dispatch::binary(op, kernel, out, a, b, params);
   return out;
 }
 
 Tensor run_compare(const char* op, const BinaryKernel& kernel, const Tensor& a, const Tensor& b) {
-  check_cpu(op, a);
-  Tensor out = empty(broadcast_shapes(op, a.shape(), b.shape()), DType::b8);
-  run_binary_into(kernel, out, a, b);
+  Tensor out =
+      empty(broadcast_shapes(op, a.shape(), b.shape()), DType::b8, common_device(op, a, b));
+  dispatch::binary(op, kernel, out, a, b, {});
   return out;
 }
 
@@ -40,7 +24,7 @@ namespace {
 DType common_dtype(const char* op, const Operand& a, const Operand& b, DType least = DType::b8) {
   check_defined(op, "input", a);
   check_defined(op, "other", b);
-  check_same_device(op, a, b);
+  common_device(op, a, b);
   const DType t = result_type(a, b);
   return least == DType::f32 && !is_floating(t) ? DType::f32 : t;
 }
@@ -230,7 +214,6 @@ Tensor bitwise(const char* op, const BinaryKernel& kernel, const Operand& a, con
 Tensor logical(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b) {
   check_defined(op, "input", a);
   check_defined(op, "other", b);
-  check_same_device(op, a, b);
   return run_binary(op, kernel, truth(a), truth(b));
 }
 
@@ -259,8 +242,7 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
   GS_CHECK_TYPE(condition.dtype() == DType::b8, "where: argument 'condition' must be bool, got {}",
                 condition.dtype());
   const auto [x, y] = promoted("where", a, b);
-  check_same_device("where", condition, x);
-  check_cpu("where", x);
+  check_cpu("where", condition, x, y);
   const Dims shape = broadcast_shapes("where", condition.shape(),
                                       broadcast_shapes("where", x.shape(), y.shape()));
   const Tensor c = broadcast_to(condition, shape);
@@ -299,8 +281,8 @@ template <class F>
 Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& kernel,
               const Operand& other) {
   check_defined(op, "other", other);
-  check_same_device(op, x, other);
-  check_cpu(op, x);
+  GS_CHECK(common_device(op, x, other) == x.device(), "{}: a result on {} cannot be stored on {}",
+           op, other.device(), x.device());
   GS_CHECK_STATE(!tracked(other),
                  "{}: the other operand requires grad, but an in-place op is not recorded", op);
   const DType t = result_type(x, other);
@@ -311,7 +293,7 @@ Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& 
   NoGradGuard guard;
   const bool shared = other.impl()->storage.get() == x.impl()->storage.get() && !other.is(x);
   if (t != x.dtype() || !kernel.has(t) || shared) return copy_(x, compute());
-  run_binary_into(kernel, x, x, to_dtype(other, t));
+  dispatch::binary(op, kernel, x, x, to_dtype(other, t), {});
   return written(x);
 }
 

@@ -20,18 +20,20 @@ inline void check_float(const char* op, const char* argument, const Tensor& x) {
   GS_CHECK_TYPE(x.dtype() == DType::f32 || x.dtype() == DType::f64,
                 "{}: argument '{}' must be float32 or float64, got {}", op, argument, x.dtype());
 }
-inline void check_same_dtype(const char* op, const char* name_a, const Tensor& a,
-                             const char* name_b, const Tensor& b) {
-  GS_CHECK_TYPE(a.dtype() == b.dtype(), "{}: '{}' is {} but '{}' is {}; the dtypes must agree", op,
-                name_a, a.dtype(), name_b, b.dtype());
-}
 inline void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
   GS_CHECK(a.device() == b.device(), "{}: tensors are on different devices, {} and {}", op,
            a.device(), b.device());
 }
-// Kernels without a CUDA row say so here, before they touch memory.
-inline void check_cpu(const char* op, const Tensor& x) {
-  GS_CHECK_KIND(device, x.device().type == DeviceType::cpu,
+// And on the same device.
+inline void check_same_dtype(const char* op, const char* name_a, const Tensor& a,
+                             const char* name_b, const Tensor& b) {
+  check_same_device(op, a, b);
+  GS_CHECK_TYPE(a.dtype() == b.dtype(), "{}: '{}' is {} but '{}' is {}; the dtypes must agree", op,
+                name_a, a.dtype(), name_b, b.dtype());
+}
+// Ops without a CUDA kernel say so here, before they touch memory: with every tensor that they read.
+template <class... Ts> void check_cpu(const char* op, const Ts&... inputs) {
+  GS_CHECK_KIND(device, ((inputs.device().type == DeviceType::cpu) && ...),
                 "{}: there is no CUDA kernel for this op yet; move the tensor with .to('cpu')", op);
 }
 inline void check_rank(const char* op, const char* argument, const Tensor& x, int rank) {

@@ -121,7 +121,6 @@ void check_conv(const char* op, const Tensor& input, const Tensor& weight, int r
            "{}: argument 'input' must have rank {} or, without a batch, {}; got shape {}", op, rank,
            rank - 1, input.shape());
   check_same_dtype(op, "input", input, "weight", weight);
-  check_same_device(op, input, weight);
   check_float(op, "input", input);
   check_cpu(op, input);
 }

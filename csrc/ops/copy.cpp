@@ -1,14 +1,12 @@
 // Copies, casts and moves.
-#include "kernels/elementwise/elementwise.h"
-#include "ops/common.h"
+#include "ops/dispatch.h"
 
 namespace gradsmith::ops {
 
 Tensor clone(const Tensor& x) {
   check_defined("clone", "input", x);
-  check_cpu("clone", x);
   Tensor y = empty_like(x);
-  kernels::copy(y.view(), x.view());
+  dispatch::copy(y, x);
   if (!tracked(x)) return y;
   return record("clone", y, {x}, [](const Grads& g) { return grads(g[0]); });
 }
@@ -21,9 +19,8 @@ Tensor contiguous(const Tensor& x) {
 Tensor to_dtype(const Tensor& x, DType dtype) {
   check_defined("to", "input", x);
   if (x.dtype() == dtype) return x;
-  check_cpu("to", x);
   Tensor y = empty(x.shape(), dtype, x.device());
-  kernels::copy(y.view(), x.view());
+  dispatch::copy(y, x);
   if (!tracked(x) || !is_floating(dtype)) return y;
   return record("to", y, {x}, [from = x.dtype()](const Grads& g) {
     return grads(to_dtype(g[0], from));
@@ -33,18 +30,21 @@ Tensor to_dtype(const Tensor& x, DType dtype) {
 Tensor to_device(const Tensor& x, Device device) {
   check_defined("to", "input", x);
   if (x.device() == device) return x;
-  // empty() says why memory of that device cannot be had.
-  Tensor y = empty(x.shape(), x.dtype(), device);
-  return copy_(y, x);
+  Tensor y = empty(x.shape(), x.dtype(), device);  // says why the device cannot be had
+  dispatch::transfer(y, contiguous(x.detach()));
+  if (!tracked(x)) return y;
+  return record("to", y, {x}, [from = x.device()](const Grads& g) {
+    return grads(to_device(g[0], from));
+  });
 }
 
 Tensor copy_(const Tensor& x, const Operand& source) {
   check_writable("copy_", x);
-  check_cpu("copy_", x);
+  check_defined("copy_", "source", source);
   GS_CHECK_STATE(!tracked(source),
                  "copy_: the source requires grad, but an in-place copy is not recorded");
-  const Tensor spread = broadcast_to(source, x.shape());
-  kernels::copy(x.view(), spread.view());
+  const Tensor here = to_device(source, x.device());
+  dispatch::copy(x, broadcast_to(here, x.shape()));
   return written(x);
 }
 

@@ -1,9 +1,8 @@
 // Tensors from nothing: constants, sequences, random numbers.
 #include <cmath>
 
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/rng/rng.h"
-#include "ops/common.h"
+#include "ops/dispatch.h"
 #include "runtime/philox.h"
 
 namespace gradsmith::ops {
@@ -29,13 +28,13 @@ template <class T> T from_double(double v) {
 }
 
 // A contiguous place to fill: x itself, or a scratch tensor that is copied into x afterwards.
+// Random numbers are drawn on the CPU for every device.
 template <class Fill> Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
   check_writable(op, x);
-  check_cpu(op, x);
   const bool compute = x.dtype() == DType::f32 || x.dtype() == DType::f64;
   GS_CHECK_TYPE(is_floating(x.dtype()), "{}: must be a floating point tensor, got {}", op,
                 x.dtype());
-  if (compute && x.is_contiguous()) {
+  if (compute && x.is_contiguous() && on_cpu(x)) {
     fill(x);
     return written(x);
   }
@@ -52,7 +51,7 @@ void check_finite(const char* op, const char* argument, double v) {
 
 Tensor full(const Dims& shape, double value, DType dtype, Device device) {
   Tensor x = empty(shape, dtype, device);
-  kernels::fill(x.view(), value);
+  dispatch::fill(x, value);
   return x;
 }
 Tensor zeros(const Dims& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
@@ -103,8 +102,7 @@ Tensor eye(std::int64_t n, std::optional<std::int64_t> m, DType dtype, Device de
 
 Tensor fill_(const Tensor& x, double value) {
   check_writable("fill_", x);
-  check_cpu("fill_", x);
-  kernels::fill(x.view(), value);
+  dispatch::fill(x, value);
   return written(x);
 }
 Tensor zero_(const Tensor& x) { return fill_(x, 0); }
@@ -133,7 +131,6 @@ Tensor normal_(const Tensor& x, double mean, double std) {
 
 Tensor bernoulli_(const Tensor& x, double p) {
   check_writable("bernoulli_", x);
-  check_cpu("bernoulli_", x);
   GS_CHECK(p >= 0 && p <= 1, "bernoulli_: argument 'p' must be in [0, 1], got {}", p);
   Tensor mask = empty(x.shape(), DType::b8);
   const PhiloxState s = reserve_random(kernels::random_blocks(x.numel(), 1));

@@ -48,6 +48,7 @@ std::int64_t class_dim(const Tensor& input) { return input.dim() == 1 ? 0 : 1; }
 void check_classes(const char* op, const Tensor& input, const Tensor& target,
                    std::int64_t ignore_index) {
   check_class_index(op, "target", target);
+  check_same_device(op, input, target);
   GS_CHECK(input.dim() >= 1, "{}: argument 'input' must have shape (C) or (N, C, ...), got {}", op,
            input.shape());
   Dims wanted = input.shape();

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels/gemm/gemm.h"
-#include "ops/common.h"
+#include "ops/dispatch.h"
 
 namespace gradsmith::ops {
 
@@ -12,8 +12,6 @@ void check_factors(const char* op, const Tensor& a, const Tensor& b) {
   check_defined(op, "input", a);
   check_defined(op, "other", b);
   check_same_dtype(op, "input", a, "other", b);
-  check_same_device(op, a, b);
-  check_cpu(op, a);
   check_float(op, "input", a);
 }
 
@@ -30,7 +28,7 @@ Tensor multiply(const Tensor& a, const Tensor& b) {
   const int d = a.dim();
   Dims shape = a.shape();
   shape[d - 1] = b.shape()[d - 1];
-  Tensor y = empty(shape, a.dtype());
+  Tensor y = empty(shape, a.dtype(), a.device());
   kernels::Gemm p;
   p.m = shape[d - 2];
   p.n = shape[d - 1];
@@ -39,7 +37,7 @@ Tensor multiply(const Tensor& a, const Tensor& b) {
   p.b = factor(b);
   p.c = {.data = y.data(), .rs = p.n, .cs = 1, .batch = p.m * p.n};
   p.batch = d == 3 ? shape[0] : 1;
-  kernels::gemm(a.dtype(), p);
+  dispatch::gemm("matmul", y, p);
   if (!tracked(a, b)) return y;
   return record("matmul", y, {a, b}, [a = save(a), b = save(b)](const Grads& g) {
     return grads(g.needs(0) ? multiply(g[0], transpose(b.unpack(g), -2, -1)) : Tensor(),
@@ -136,6 +134,12 @@ Tensor apply_activation(kernels::Activation a, const Tensor& x) {
   }
 }
 
+// On CUDA, which has no reductions yet, as the product with a row of ones.
+Tensor column_sums(const Tensor& x) {
+  if (on_cpu(x)) return sum(x, Dims{0});
+  return reshape(multiply(ones({1, x.size(0)}, x.dtype(), x.device()), x), {x.size(1)});
+}
+
 // The gradient before the activation, from the one after it and the result.
 Tensor through_activation(kernels::Activation a, const Tensor& g, const Tensor& y) {
   switch (a) {
@@ -173,7 +177,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   shape[input.dim() - 1] = o;
   Dims flat_shape{k > 0 ? input.numel() / k : shape.product() / std::max<std::int64_t>(o, 1), k};
   const Tensor rows = reshape(input.detach(), flat_shape);
-  Tensor y = empty(shape, input.dtype());
+  Tensor y = empty(shape, input.dtype(), input.device());
   kernels::Gemm p;
   p.m = rows.size(0);
   p.n = o;
@@ -183,7 +187,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   p.c = {.data = y.data(), .rs = o, .cs = 1};
   if (bias.defined()) p.epilogue.bias = {.data = bias.data(), .rs = 0, .cs = bias.strides()[0]};
   p.epilogue.activation = act.kernel;
-  kernels::gemm(input.dtype(), p);
+  dispatch::gemm("linear", y, p);
   if (!taped) return y;
   return record("linear", y, {input, weight, bias},
                 [=, a = act.kernel, x = save(input), w = save(weight),
@@ -196,7 +200,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
                   return grads(
                       grad.needs(0) ? reshape(multiply(g2, w.unpack(grad)), v.shape()) : Tensor(),
                       grad.needs(1) ? multiply(t(g2), reshape(v, flat_shape)) : Tensor(),
-                      grad.needs(2) ? sum(g2, Dims{0}) : Tensor());
+                      grad.needs(2) ? column_sums(g2) : Tensor());
                 });
 }
 

@@ -37,6 +37,7 @@ void check_alike(const char* op, const char* name, const Tensor& x, const Tensor
            name, x.shape(), param.shape());
   GS_CHECK_TYPE(x.dtype() == param.dtype(), "{}: a tensor of '{}' is {}, its parameter {}", op,
                 name, x.dtype(), param.dtype());
+  check_same_device(op, x, param);
 }
 void check_count(const char* op, const char* name, std::size_t got, std::size_t wanted) {
   GS_CHECK(got == wanted, "{}: '{}' has {} tensors for {} parameters", op, name, got, wanted);

@@ -1,7 +1,7 @@
 // Elementwise ops of one input. Each is a kernel and a rule; a rule is given the gradient and
 // either the input or the output, whichever is cheaper to work from. Where a fused backward kernel
 // exists it is used while nobody records the backward; the composition of ops beside it is its
-// derivative's source.
+// derivative's source, and the way on CUDA.
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -46,7 +46,8 @@ Tensor plus(const Tensor& a, double b) { return add(a, Operand(b)); }
 Tensor one_minus(const Tensor& a) { return sub(Operand(1.0), a); }
 // 1 where the condition holds, as a factor for g.
 Tensor factor(const Tensor& condition, const Tensor& g) { return to_dtype(condition, g.dtype()); }
-bool recording() { return grad_enabled(); }
+// Whether a fused backward kernel can take the place of recorded ops; CUDA has none.
+bool fused(const Tensor& g) { return !grad_enabled() && on_cpu(g); }
 
 }  // namespace
 
@@ -93,31 +94,31 @@ GS_FROM_X(atan, return div(g, plus(square(x), 1));)
 GS_FROM_X(sinh, return mul(g, cosh(x));)
 GS_FROM_X(cosh, return mul(g, sinh(x));)
 GS_FROM_X(erf, return mul(g, times(exp(neg(square(x))), 2 * std::numbers::inv_sqrtpi));)
-GS_FROM_Y(tanh, if (!recording()) return run_binary("tanh", kernels::tanh_backward_y, g, y);
+GS_FROM_Y(tanh, if (fused(g)) return run_binary("tanh", kernels::tanh_backward_y, g, y);
           return mul(g, one_minus(square(y)));)
 GS_FROM_Y(sigmoid,
-          if (!recording()) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
+          if (fused(g)) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
           return mul(g, mul(y, one_minus(y)));)
-GS_FROM_Y(relu, if (!recording()) return run_binary("relu", kernels::relu_backward_y, g, y);
+GS_FROM_Y(relu, if (fused(g)) return run_binary("relu", kernels::relu_backward_y, g, y);
           return mul(g, factor(gt(y.detach(), Operand(0.0)), g));)
-GS_FROM_X(silu, if (!recording()) return run_binary("silu", kernels::silu_backward_x, g, x);
+GS_FROM_X(silu, if (fused(g)) return run_binary("silu", kernels::silu_backward_x, g, x);
           const Tensor s = sigmoid(x);
           return mul(g, mul(s, plus(mul(x, one_minus(s)), 1)));)
 GS_FROM_X(hardsigmoid,
-          if (!recording()) return run_binary("hardsigmoid", kernels::hardsigmoid_backward_x, g, x);
+          if (fused(g)) return run_binary("hardsigmoid", kernels::hardsigmoid_backward_x, g, x);
           return times(mul(g, factor(lt(abs(x.detach()), Operand(3.0)), g)), 1.0 / 6);)
 // Slope 0 below -3, 1 above 3, (2x + 3) / 6 between.
 GS_FROM_X(hardswish,
-          if (!recording()) return run_binary("hardswish", kernels::hardswish_backward_x, g, x);
+          if (fused(g)) return run_binary("hardswish", kernels::hardswish_backward_x, g, x);
           const Tensor inside = times(plus(times(x, 2), 3), 1.0 / 6);
           const Tensor outer = factor(gt(x.detach(), Operand(0.0)), g);
           return mul(g, where(lt(abs(x.detach()), Operand(3.0)), inside, outer));)
 GS_FROM_X(log_sigmoid,
-          if (!recording()) return run_binary("log_sigmoid", kernels::log_sigmoid_backward_x, g, x);
+          if (fused(g)) return run_binary("log_sigmoid", kernels::log_sigmoid_backward_x, g, x);
           return mul(g, sigmoid(neg(x)));)
 // x tanh(sp), sp = softplus(x):  tanh(sp) + x (1 - tanh(sp)^2) sigmoid(x)
 GS_FROM_X(mish,
-          if (!recording()) return run_binary("mish", kernels::mish_backward_x, g, x);
+          if (fused(g)) return run_binary("mish", kernels::mish_backward_x, g, x);
           const Tensor th = tanh(softplus(x));
           return mul(g, add(th, mul(mul(x, one_minus(square(th))), sigmoid(x))));)
 GS_FROM_X(softsign, return div(g, square(plus(abs(x), 1)));)
@@ -151,7 +152,7 @@ Tensor leaky_relu(const Tensor& input, double slope) {
     if (!tracked(x)) return y;
     return record("leaky_relu", y, {x}, [slope, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (!recording())
+      if (fused(g[0]))
         return grads(run_binary("leaky_relu", kernels::leaky_relu_backward_x, g[0], v, {slope, 0}));
       return grads(where(gt(v.detach(), Operand(0.0)), g[0], times(g[0], slope)));
     });
@@ -164,7 +165,7 @@ Tensor elu(const Tensor& input, double alpha) {
     if (!tracked(x)) return y;
     return record("elu", y, {x}, [alpha, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (!recording())
+      if (fused(g[0]))
         return grads(run_binary("elu", kernels::elu_backward_x, g[0], v, {alpha, 0}));
       const Tensor below = times(mul(g[0], exp(clamp(v, std::nullopt, 0.0))), alpha);
       return grads(where(gt(v.detach(), Operand(0.0)), g[0], below));
@@ -181,7 +182,7 @@ Tensor gelu(const Tensor& input, const std::string& approximate) {
     if (!tracked(x)) return y;
     return record("gelu", y, {x}, [tanh_form, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (!recording())
+      if (fused(g[0]))
         return grads(run_binary("gelu",
                                 tanh_form ? kernels::gelu_tanh_backward_x
                                           : kernels::gelu_backward_x,
@@ -211,7 +212,7 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
     if (!tracked(x)) return y;
     return record("softplus", y, {x}, [=, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (!recording())
+      if (fused(g[0]))
         return grads(
             run_binary("softplus", kernels::softplus_backward_x, g[0], v, {beta, threshold}));
       const Tensor scaled = times(v, beta);
@@ -253,7 +254,7 @@ Tensor clamp(const Tensor& x, const std::optional<double>& min, const std::optio
   if (!tracked(x)) return y;
   return record("clamp", y, {x}, [b, x = save(x)](const Grads& g) {
     const Tensor v = x.unpack(g).detach();
-    if (!recording())
+    if (fused(g[0]))
       return grads(run_binary("clamp", kernels::clamp_backward_x, g[0], v, {b.low, b.high}));
     const Tensor inside = logical_and(ge(v, Operand(b.low)), le(v, Operand(b.high)));
     return grads(mul(g[0], factor(inside, g[0])));
@@ -276,7 +277,7 @@ Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
 namespace {
 Tensor predicate(const char* op, const UnaryKernel& kernel, const Tensor& x, bool of_integers) {
   check_defined(op, "input", x);
-  if (!is_floating(x.dtype())) return full(x.shape(), of_integers, DType::b8);
+  if (!is_floating(x.dtype())) return full(x.shape(), of_integers, DType::b8, x.device());
   return run_predicate(op, kernel, is_half(x.dtype()) ? to_dtype(x.detach(), DType::f32) : x);
 }
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "core/autograd/record.h"
+#include "gradsmith/ops.h"
 #include "runtime/memory.h"
 
 namespace gradsmith {
@@ -85,6 +86,7 @@ void Tensor::set_grad(Tensor g) const {
     GS_CHECK(g.shape() == shape(), "grad: shape {} differs from the tensor's {}", g.shape(), shape());
     GS_CHECK_TYPE(g.dtype() == dtype(), "grad: dtype {} differs from the tensor's {}", g.dtype(),
                   dtype());
+    GS_CHECK(g.device() == device(), "grad: is on {}, the tensor on {}", g.device(), device());
   }
   if (!g.defined() && !impl_->meta) return;
   auto& meta = impl_->require_meta();
@@ -129,6 +131,8 @@ void set_history(const Tensor& out, Node* node) {
 
 void check_anomaly(const char* op, const Tensor& out) {
   if (!out.defined() || !is_floating(out.dtype()) || !out.is_contiguous()) return;
+  if (out.device().type != DeviceType::cpu)
+    return check_anomaly(op, ops::to_device(out.detach(), {}));
   const auto scan = [&]<class T>(const T* p) {
     for (std::int64_t i = 0; i < out.numel(); ++i)
       if (std::isnan(double(p[i])))

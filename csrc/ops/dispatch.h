@@ -1,0 +1,42 @@
+// The one place where ops choose between the kernels of the CPU and those of CUDA: by the device of
+// the output. Ops name a CPU kernel; where CUDA has none of that name and dtype, an error says so.
+// Ops that call a kernel family directly are CPU only and begin with check_cpu().
+#pragma once
+#include "kernels/elementwise/elementwise.h"
+#include "ops/common.h"
+
+namespace gradsmith::kernels {
+struct Gemm;
+}
+
+namespace gradsmith::ops {
+
+inline bool on_cpu(const Tensor& x) { return x.device().type == DeviceType::cpu; }
+
+// Where an op on both runs. Beside a CUDA tensor, a CPU tensor of rank 0 counts as a number.
+Device device_beside_number(const char* op, const Tensor& a, const Tensor& b);
+inline Device common_device(const char* op, const Tensor& a, const Tensor& b) {
+  const Device device = a.device();
+  return device == b.device() ? device : device_beside_number(op, a, b);
+}
+
+namespace dispatch {
+
+using UnaryKernel = kernels::Kernel<kernels::unary_kernel>;
+using BinaryKernel = kernels::Kernel<kernels::binary_kernel>;
+
+// x has out's shape; a and b broadcast to it, and either may be a number as above.
+void unary(const char* op, const UnaryKernel& kernel, const Tensor& out, const Tensor& x,
+           kernels::Params params);
+void binary(const char* op, const BinaryKernel& kernel, const Tensor& out, const Tensor& a,
+            const Tensor& b, kernels::Params params);
+// Any strides and dtypes, one shape and device.
+void copy(const Tensor& out, const Tensor& x);
+void fill(const Tensor& out, double value);
+// Between devices: contiguous, of one shape and dtype.
+void transfer(const Tensor& out, const Tensor& x);
+// problem.c is in out's memory.
+void gemm(const char* op, const Tensor& out, const kernels::Gemm& problem);
+
+}  // namespace dispatch
+}  // namespace gradsmith::ops
