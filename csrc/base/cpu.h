@@ -21,7 +21,7 @@ enum class CpuFeature : std::uint8_t {
 #undef GS_ENUM
 };
 
-struct CpuInfo {
+struct GS_API CpuInfo {
   std::string brand;           // as the CPU reports it, "unknown" where it does not
   std::uint32_t feature_bits;  // bit per CpuFeature
   // Sizes as the operating system reports them; 0 where it does not say.

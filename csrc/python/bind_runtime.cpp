@@ -55,6 +55,21 @@ void bind_runtime(py::module_& m) {
     for (auto t : kernels::supported_targets()) names.push_back(kernels::name(t));
     return names;
   });
+  m.def("cpu_info", [] {
+    const CpuInfo& c = cpu_info();
+    py::dict d;
+    d["brand"] = c.brand;
+    d["features"] = c.feature_names();
+    d["physical_cores"] = c.physical_cores;
+    d["logical_cpus"] = c.logical_cpus;
+    d["usable_cpus"] = usable_cpus();
+    d["l1d_bytes"] = c.l1d_bytes;
+    d["l2_bytes"] = c.l2_bytes;
+    d["l3_bytes"] = c.l3_bytes;
+    d["l2_shared_by"] = c.l2_shared_by;
+    d["l3_shared_by"] = c.l3_shared_by;
+    return d;
+  });
   m.def("list_kernels", [] {
     py::list rows;
     for (const auto& k : kernels::list_kernels()) {

@@ -13,5 +13,6 @@ void bind_tensor(Binder& b);              // methods that are not ops: numpy, it
 void bind_autograd(pybind11::module_& m, Binder& b);
 void bind_kernels(pybind11::module_& m);  // raw kernels on arrays
 void bind_runtime(pybind11::module_& m);  // threads, memory, random state, targets, info
+void bind_cuda(pybind11::module_& m);     // what gradsmith.cuda shows
 
 }  // namespace gradsmith::python

@@ -6,6 +6,7 @@
 #include "core/tensor_impl.h"
 #include "gradsmith/ops.h"
 #include "python/convert.h"
+#include "runtime/cuda.h"
 
 namespace py = pybind11;
 
@@ -98,6 +99,8 @@ template <class Managed> Tensor import_capsule(PyObject* capsule, const char* na
 PyObject* to_dlpack(const Tensor& x, bool versioned) {
   GS_CHECK_STATE(!x.requires_grad(),
                  "__dlpack__: the tensor requires grad; use detach() before sharing it");
+  // The consumer may work on any stream.
+  if (x.device().type == DeviceType::cuda) cuda::synchronize(x.device().index);
   const bool read_only = x.impl()->storage->read_only;
   if (versioned) {
     auto* managed = make_export<DLManagedTensorVersioned>(x);

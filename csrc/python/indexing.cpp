@@ -95,7 +95,8 @@ Parsed parse(const Tensor& x, PyObject* index) {
     } else if (is_array_like(o)) {
       Tensor t = to_index(o);
       if (t.dim() == 0 && t.dtype() == DType::i64) {
-        p.view = ops::select(p.view, at, *t.data_as<std::int64_t>());
+        const Tensor here = ops::to_device(t, {});
+        p.view = ops::select(p.view, at, *here.data_as<std::int64_t>());
       } else {
         advanced(std::move(t));
       }

@@ -122,8 +122,8 @@ void delete_tensor(PyObject* capsule) {
 PyObject* to_numpy(const Tensor& x) {
   GS_CHECK_TYPE(x.dtype() != DType::bf16,
                 "numpy: NumPy has no bfloat16; convert with .to(gradsmith.float32) first");
-  GS_CHECK(x.device().type == DeviceType::cpu,
-           "numpy: the tensor is on {}; copy it with .to('cpu') first", x.device());
+  GS_CHECK_TYPE(x.device().type == DeviceType::cpu,
+                "numpy: the tensor is on {}; copy it with .to('cpu') first", x.device());
   GS_CHECK_STATE(!x.requires_grad(), "numpy: the tensor requires grad; use detach().numpy()");
   static PyObject* factory = nullptr;
   if (!factory)

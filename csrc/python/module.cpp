@@ -27,6 +27,7 @@ PYBIND11_MODULE(_core, m) {
   bind_autograd(m, b);
   bind_runtime(m);
   bind_kernels(m);
+  bind_cuda(m);
   // (name, is a method, signature, types of parameters and result, doc) of every op.
   m.def("_describe_ops", [described = b.described()] {
     pybind11::list ops;

@@ -9,7 +9,8 @@ namespace gradsmith::python {
 
 PyObject* item(const Tensor& x) {
   GS_CHECK(x.numel() == 1, "item: a tensor of shape {} has not exactly one element", x.shape());
-  const void* p = x.data();
+  const Tensor here = ops::to_device(x, {});
+  const void* p = here.data();
   switch (x.dtype()) {
     case DType::f32: return PyFloat_FromDouble(*static_cast<const float*>(p));
     case DType::f64: return PyFloat_FromDouble(*static_cast<const double*>(p));

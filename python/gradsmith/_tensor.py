@@ -141,7 +141,7 @@ def _register_hook(self: Tensor, hook: Any) -> RemovableHandle:
 
 def _tolist(self: Tensor) -> Any:
     """Return the elements as nested Python lists (a number for rank 0)."""
-    source = self.detach()
+    source = self.detach().to("cpu")
     return (source.float() if source.dtype is _core.bfloat16 else source).numpy().tolist()
 
 
@@ -156,12 +156,16 @@ def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
 
 def _reduce(self: Tensor) -> Any:
     dtype = self.dtype.name
-    stored = self.detach().float() if dtype == "bfloat16" else self.detach()
-    return _rebuild, (type(self), stored.numpy(), dtype, self.requires_grad)
+    stored = self.detach().to("cpu")
+    if dtype == "bfloat16":
+        stored = stored.float()
+    return _rebuild, (type(self), stored.numpy(), dtype, self.requires_grad, str(self.device))
 
 
-def _rebuild(cls: type[Tensor], array: Any, dtype: str, requires_grad: bool) -> Tensor:
-    data = _core.tensor(array, dtype=dtype)
+def _rebuild(
+    cls: type[Tensor], array: Any, dtype: str, requires_grad: bool, device: str = "cpu"
+) -> Tensor:
+    data = _core.tensor(array, dtype=dtype, device=device)
     return Tensor._make_subclass(cls, data, requires_grad)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-from collections.abc import Iterable
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,84 +13,60 @@ from gradsmith import _core
 
 __all__ = ["info"]
 
-# CPU features that some kernel could use.
-_FEATURES = (
-    "sse4_2",
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512bw",
-    "avx512dq",
-    "avx512vl",
-    "avx512_bf16",
-    "avx512_vnni",
-    "amx_tile",
-    "amx_bf16",
-    "asimd",
-    "asimdhp",
-    "sve",
-    "sve2",
-    "bf16",
-)
-
 
 def info() -> str:
     """Return the text, one fact per line."""
+    cpu = _core.cpu_info()
     facts = [
         ("gradsmith", gs.__version__),
         ("Python", f"{platform.python_version()} ({platform.system()} {platform.machine()})"),
         ("NumPy", np.__version__),
-        ("CPU", _cpu_name()),
-        ("CPU features", " ".join(_cpu_features()) or "unknown"),
-        ("target", f"{_core.get_target()} (available: {' '.join(_core.supported_targets())})"),
-        ("threads", f"{gs.get_num_threads()} of {os.cpu_count()} processors"),
-        ("caches", ", ".join(_caches()) or "unknown"),
-        ("CUDA", _cuda()),
+        ("CPU", _cpu(cpu)),
+        ("CPU features", " ".join(cpu["features"]) or "none known"),
+        ("target", f"{_core.get_target()} (supported: {' '.join(_core.supported_targets())})"),
+        ("threads", f"{gs.get_num_threads()} (usable CPUs: {cpu['usable_cpus']})"),
+        ("caches", _caches(cpu)),
+        *(("CUDA", text) for text in _cuda()),
     ]
     settings = {k: v for k, v in sorted(os.environ.items()) if k.startswith("GRADSMITH_")}
-    facts.extend((name, value) for name, value in settings.items())
+    facts.extend(settings.items())
     width = max(len(name) for name, _ in facts)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in facts)
 
 
-def _cpuinfo(names: Iterable[str]) -> str:
-    """Return the first value of one of these fields of /proc/cpuinfo, or ""."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
-    found = re.search(rf"^(?:{'|'.join(names)})\s*:\s*(.*)$", text, re.MULTILINE)
-    return found[1] if found else ""
+def _cpu(cpu: dict[str, Any]) -> str:
+    return f"{cpu['brand']} ({cpu['physical_cores']} cores, {cpu['logical_cpus']} logical)"
 
 
-def _cpu_name() -> str:
-    return _cpuinfo(["model name", "Model", "Hardware"]) or platform.processor() or "unknown"
+def _caches(cpu: dict[str, Any]) -> str:
+    levels = [("L1d", "l1d_bytes", 1)]
+    levels += [(f"L{n}", f"l{n}_bytes", cpu[f"l{n}_shared_by"]) for n in (2, 3)]
+    found = [
+        f"{name} {_size(cpu[key])}" + (f" for {shared} CPUs" if shared > 1 else "")
+        for name, key, shared in levels
+        if cpu[key]
+    ]
+    return ", ".join(found) or "unknown"
 
 
-def _cpu_features() -> list[str]:
-    present = set(_cpuinfo(["flags", "Features"]).split())
-    return [feature for feature in _FEATURES if feature in present]
+def _size(count: int) -> str:
+    """Write a number of bytes in the largest unit that divides it into at least 1."""
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= scale:
+            whole = count % scale == 0
+            return f"{count // scale} {unit}" if whole else f"{count / scale:.1f} {unit}"
+    return f"{count} B"
 
 
-def _caches() -> list[str]:
-    """Describe the caches of the first processor, smallest first."""
-    found = []
-    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        try:
-            level, kind, size = (
-                (folder / name).read_text().strip() for name in ("level", "type", "size")
-            )
-        except OSError:
-            continue
-        if kind != "Instruction":
-            found.append(f"L{level} {size}")
-    return found
-
-
-def _cuda() -> str:
+def _cuda() -> list[str]:
+    """Describe every device, or say why there is none."""
     if not gs.cuda.is_available():
-        return "no device"
-    count = gs.cuda.device_count()
-    return f"{count} device{'s' if count != 1 else ''}"
+        return [f"no device: {gs.cuda.reason()}"]
+    lines = []
+    for i in range(gs.cuda.device_count()):
+        major, minor = gs.cuda.get_device_capability(i)
+        memory = _size(gs.cuda.total_memory(i))
+        lines.append(
+            f"cuda:{i} {gs.cuda.get_device_name(i)} (capability {major}.{minor}, {memory})"
+        )
+    return lines
