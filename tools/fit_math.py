@@ -17,8 +17,10 @@ def remez(f, weight, degree, a, b):
     points = [(a + b) / 2 + (b - a) / 2 * mp.cos(mp.pi * k / (n - 1)) for k in range(n)][::-1]
     grid = [(a + b) / 2 - (b - a) / 2 * mp.cos(mp.pi * k / 400) for k in range(401)]
     for _ in range(12):
-        rows = [[x**k for k in range(degree + 1)] + [(-1) ** i / weight(x)]
-                for i, x in enumerate(points)]
+        rows = [
+            [x**k for k in range(degree + 1)] + [(-1) ** i / weight(x)]
+            for i, x in enumerate(points)
+        ]
         solution = mp.lu_solve(mp.matrix(rows), mp.matrix([f(x) for x in points]))
         c = list(solution)[: degree + 1]
         errors = [weight(x) * (f(x) - mp.polyval(c[::-1], x)) for x in grid]
@@ -46,14 +48,17 @@ def rational(f, top, bottom, points):
         rows, right = [], []
         for z, v, q, w in zip(points, values, q_at, lawson, strict=True):
             s = mp.sqrt(w) / (q * v)
-            rows.append([s * z**k for k in range(top + 1)]
-                        + [-s * v * z**k for k in range(1, bottom + 1)])
+            rows.append(
+                [s * z**k for k in range(top + 1)] + [-s * v * z**k for k in range(1, bottom + 1)]
+            )
             right.append(s * v)
         solution = list(mp.qr_solve(mp.matrix(rows), mp.matrix(right))[0])
         p, q = solution[: top + 1], [mp.mpf(1), *solution[top + 1 :]]
         q_at = [mp.polyval(q[::-1], z) for z in points]
-        errors = [abs(mp.polyval(p[::-1], z) / qz / v - 1)
-                  for z, v, qz in zip(points, values, q_at, strict=True)]
+        errors = [
+            abs(mp.polyval(p[::-1], z) / qz / v - 1)
+            for z, v, qz in zip(points, values, q_at, strict=True)
+        ]
         if best is None or max(errors) < best[2]:
             best = (p, q, max(errors))
         if step > 3:
@@ -95,28 +100,42 @@ def main():
         def exp2nd(r):
             return mp.mpf(1) / 2 + r / 6 if abs(r) < 1e-20 else (mp.expm1(r) - r) / r**2
 
-        show("exp", dtype, *remez(exp2nd, lambda r: abs(r) + mp.mpf("1e-3"), size["exp"], -half, half))
+        show(
+            "exp",
+            dtype,
+            *remez(exp2nd, lambda r: abs(r) + mp.mpf("1e-3"), size["exp"], -half, half),
+        )
 
         def atanh3(z):  # log((1+s)/(1-s)) = 2s + s*R, R = z*(L1 + L2 z + ...), z = s*s
             s = mp.sqrt(z)
             return mp.mpf(2) / 3 if z < 1e-20 else (2 * mp.atanh(s) / s - 2) / z
 
         top = (3 - 2 * mp.sqrt(2)) ** 2
-        show("log", dtype, *remez(atanh3, lambda z: z + mp.mpf("1e-4"), size["log"], mp.mpf(0), top))
+        show(
+            "log", dtype, *remez(atanh3, lambda z: z + mp.mpf("1e-4"), size["log"], mp.mpf(0), top)
+        )
 
         def erf1(t):
             x = mp.sqrt(t)
             return 2 / mp.sqrt(mp.pi) - 1 if t < 1e-30 else mp.erf(x) / x - 1
 
-        show("erf", dtype, *remez(erf1, lambda t: 1 / (erf1(t) + 1), size["erf"], mp.mpf(0), mp.mpf(1)))
+        show(
+            "erf",
+            dtype,
+            *remez(erf1, lambda t: 1 / (erf1(t) + 1), size["erf"], mp.mpf(0), mp.mpf(1)),
+        )
 
         if dtype == "float":
+
             def tanh3(t):
                 x = mp.sqrt(t)
                 return -mp.mpf(1) / 3 if t < 1e-20 else (mp.tanh(x) / x - 1) / t
 
-            show("tanh", dtype,
-                 *remez(tanh3, lambda t: t + mp.mpf("1e-3"), 4, mp.mpf(0), mp.mpf("0.3026")))
+            show(
+                "tanh",
+                dtype,
+                *remez(tanh3, lambda t: t + mp.mpf("1e-3"), 4, mp.mpf(0), mp.mpf("0.3026")),
+            )
 
         def sin3(t):
             x = mp.sqrt(t)
@@ -127,8 +146,16 @@ def main():
             return mp.mpf(1) / 24 if t < 1e-15 else (mp.cos(x) - 1 + t / 2) / t**2
 
         quarter = (mp.pi / 4) ** 2 * mp.mpf("1.001")
-        show("sin", dtype, *remez(sin3, lambda t: t + mp.mpf("1e-3"), size["sin"] - 1, mp.mpf(0), quarter))
-        show("cos", dtype, *remez(cos4, lambda t: t**2 + mp.mpf("1e-3"), size["cos"] - 1, mp.mpf(0), quarter))
+        show(
+            "sin",
+            dtype,
+            *remez(sin3, lambda t: t + mp.mpf("1e-3"), size["sin"] - 1, mp.mpf(0), quarter),
+        )
+        show(
+            "cos",
+            dtype,
+            *remez(cos4, lambda t: t**2 + mp.mpf("1e-3"), size["cos"] - 1, mp.mpf(0), quarter),
+        )
         above, below, z_max = size["mills"]
         points = [z_max * (mp.mpf(k) / 160) ** 3 for k in range(161)]
         p, q, error = rational(mills, above, below, points)
