@@ -1,11 +1,11 @@
 """Deep learning on hand-written SIMD and CUDA kernels, with PyTorch's habits.
 
-    import gradsmith as gs
+import gradsmith as gs
 
-    x = gs.randn(32, 784)
-    model = gs.nn.Sequential(gs.nn.Linear(784, 128), gs.nn.ReLU(), gs.nn.Linear(128, 10))
-    loss = gs.nn.functional.cross_entropy(model(x), gs.randint(0, 10, (32,)))
-    loss.backward()
+x = gs.randn(32, 784)
+model = gs.nn.Sequential(gs.nn.Linear(784, 128), gs.nn.ReLU(), gs.nn.Linear(128, 10))
+loss = gs.nn.functional.cross_entropy(model(x), gs.randint(0, 10, (32,)))
+loss.backward()
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from . import _core, _tensor
 from ._core import *  # noqa: F403
 from ._core import (  # named for type checkers; `*` brings the ops
     Tensor,
-    __version__,
     device,
     dtype,
     empty_cache,
@@ -31,8 +30,11 @@ from ._core import (  # named for type checkers; `*` brings the ops
     set_rng_state,
     tensor,
 )
+from ._core import (
+    __version__ as __version__,
+)
 from ._tensor import empty_like as empty_like
-from ._tensor import full as full
+from ._tensor import full as full  # type: ignore[assignment]
 from ._tensor import full_like as full_like
 from ._tensor import max as max
 from ._tensor import min as min
@@ -41,12 +43,14 @@ from ._tensor import rand_like as rand_like
 from ._tensor import randint as randint
 from ._tensor import randn_like as randn_like
 from ._tensor import zeros_like as zeros_like
-from .autograd import enable_grad, no_grad
+from .autograd import enable_grad as enable_grad
+from .autograd import no_grad as no_grad
 
 if TYPE_CHECKING:
     from . import autograd, cuda, data, kernels, nn, optim, testing, train
-    from .serialization import load, save
-    from .train import Trainer
+    from .serialization import load as load
+    from .serialization import save as save
+    from .train import Trainer as Trainer
 
 bool = _core.bool
 double = _core.float64

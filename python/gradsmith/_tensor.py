@@ -26,9 +26,9 @@ def _extreme(
     over_all: Any,
 ) -> Tensor | Extreme:
     if dim is None:
-        return over_all(input)  # type: ignore[no-any-return]
+        return over_all(input)
     if isinstance(dim, Tensor):
-        return pairwise(input, dim)  # type: ignore[no-any-return]
+        return pairwise(input, dim)
     return Extreme(*along(input, dim, keepdim))
 
 
@@ -59,7 +59,7 @@ def full(
 
 def _like(input: Tensor, make: Any, dtype: Any, device: Any, *args: Any) -> Tensor:
     chosen = input.dtype if dtype is None else dtype
-    return make(*args, dtype=chosen, device=input.device if device is None else device)  # type: ignore[no-any-return]
+    return make(*args, dtype=chosen, device=input.device if device is None else device)
 
 
 def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -96,7 +96,8 @@ def randint(*args: Any, dtype: Any = "int64", device: Any = "cpu", **kwargs: Any
     """Integers drawn uniformly: randint(high, size) or randint(low, high, size)."""
     if len(args) + len(kwargs) == 2 and "low" not in kwargs:
         args = (0, *args)
-    return _core.randint(*args, dtype=dtype, device=device, **kwargs)
+    make: Any = _core.randint
+    return make(*args, dtype=dtype, device=device, **kwargs)
 
 
 # ---- methods ----

@@ -125,7 +125,7 @@ class detect_anomaly(_Switch):
 
 
 class FunctionContext:
-    """What `forward` leaves for `backward`: tensors by `save_for_backward`, the rest as attributes."""
+    """What `forward` leaves for `backward`: saved tensors; the rest as attributes."""
 
     needs_input_grad: tuple[bool, ...]
 
@@ -197,7 +197,8 @@ class Function:
             values = values if isinstance(values, tuple) else (values,)
             if len(values) != len(args):
                 raise RuntimeError(
-                    f"{cls.__name__}.backward returned {len(values)} values for {len(args)} arguments"
+                    f"{cls.__name__}.backward returned {len(values)} values "
+                    f"for {len(args)} arguments"
                 )
             return tuple(values[i] for i in places)
 

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from . import _core
-from ._core import _kernels  # type: ignore[attr-defined]
+from ._core import _kernels
 
 Array = Any  # a NumPy array, a Tensor or whatever has __dlpack__
 Axis = int | tuple[int, ...] | None

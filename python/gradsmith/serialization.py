@@ -13,8 +13,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import gradsmith as gs
 import numpy as np
+
+import gradsmith as gs
 from gradsmith._core import Tensor
 
 from ._safetensors import BF16, METADATA, Stored, read_file, write_file

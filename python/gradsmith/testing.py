@@ -18,7 +18,9 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _float_outputs(fn: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
-    return [y for y in _as_tuple(fn(*inputs)) if isinstance(y, Tensor) and y.dtype.is_floating_point]
+    return [
+        y for y in _as_tuple(fn(*inputs)) if isinstance(y, Tensor) and y.dtype.is_floating_point
+    ]
 
 
 def _set_element(x: Tensor, i: int, value: float) -> None:
@@ -88,7 +90,9 @@ def _analytic(
             True,
         )
         for row, x, g in zip(rows, variables, grads, strict=True):
-            row.append(np.zeros(x.numel()) if g is None else g.contiguous().numpy().reshape(-1).copy())
+            row.append(
+                np.zeros(x.numel()) if g is None else g.contiguous().numpy().reshape(-1).copy()
+            )
     return [
         np.array(row).reshape(output.numel(), x.numel())
         for row, x in zip(rows, variables, strict=True)
@@ -162,7 +166,7 @@ def gradgradcheck(
 
 
 def assert_close(actual: Any, expected: Any, rtol: float = 1e-6, atol: float = 0.0) -> None:
-    """Raise an AssertionError unless shapes agree and |actual - expected| <= atol + rtol |expected|.
+    """Raise an AssertionError unless shapes agree, |actual - expected| <= atol + rtol*|expected|.
 
     The message names the worst element, both values and the distance in units in the last place of
     the actual dtype. NaNs agree with NaNs, infinities with equal infinities.
@@ -186,6 +190,7 @@ def assert_close(actual: Any, expected: Any, rtol: float = 1e-6, atol: float = 0
     where = tuple(int(i) for i in worst)
     raise AssertionError(
         f"{int((excess > 0).sum())} of {a.size} elements differ; worst at {where}: "
-        f"{a[worst]!r} is not {e[worst]!r} (error {error[worst]:.3g}, {error[worst] / ulp:.1f} ulp, "
+        f"{a[worst]!r} is not {e[worst]!r} "
+        f"(error {error[worst]:.3g}, {error[worst] / ulp:.1f} ulp, "
         f"allowed {atol + rtol * abs(float(e[worst])):.3g})"
     )

@@ -95,7 +95,7 @@ def _peak(dtype: str, threads: int) -> tuple[Callable[[], object], int]:
     kind, rounds = getattr(gs, dtype), 100_000
 
     def run() -> int:
-        return kernels._kernels.peak_fma(kind, rounds, threads)
+        return int(gs._core._kernels.peak_fma(kind, rounds, threads))
 
     return run, run()
 

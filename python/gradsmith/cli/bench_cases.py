@@ -93,7 +93,7 @@ _CONV: dict[str, int | None] = {
 def _conv(s: Sizes, dtype: Any, name: str) -> Prepared:
     x = _normal(dtype, s["n"], s["c"], s["h"], s["w"])
     w = _normal(dtype, s["o"], s["c"] // s["groups"], s["k"], s["k"])
-    options = {"stride": s["stride"], "padding": s["pad"], "groups": s["groups"]}
+    options: dict[str, Any] = {"stride": s["stride"], "padding": s["pad"], "groups": s["groups"]}
     y = kernels.conv2d(x, w, **options)
     dx, dw = np.empty_like(x), np.empty_like(w)
     runs: dict[str, Run] = {

@@ -104,7 +104,7 @@ class RowLSTM(nn.Module):
         """Map images (N, 1, H, W) to scores (N, classes)."""
         _, (hidden, _) = self.lstm(images.squeeze(1))
         both = gs.cat([hidden[0], hidden[1]], 1)
-        return self.head(self.dropout(both))  # type: ignore[no-any-return]
+        return self.head(self.dropout(both))
 
 
 def _load_mnist(train: bool, folder: Path | None) -> TensorDataset:
