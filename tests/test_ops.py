@@ -59,3 +59,8 @@ def _flat(value):
     if isinstance(value, list | tuple):
         return [a for v in value for a in _flat(v)]
     return [value] if isinstance(value, np.ndarray) else []
+
+
+def test_norm_does_not_overflow_on_the_way():
+    x = gs.tensor([1e30, 1e30, 1e-30])
+    assert gs.norm(x).item() == pytest.approx(2**0.5 * 1e30)

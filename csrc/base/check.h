@@ -37,7 +37,8 @@ void format_rest(std::ostringstream& out, std::string_view text, const T& first,
 }  // namespace detail
 
 // Replaces each {} with the next argument (anything with operator<<).
-template <class... Args> std::string format(std::string_view text, const Args&... args) {
+template <class... Args>
+std::string format(std::string_view text, const Args&... args) {
   std::ostringstream out;
   out << std::boolalpha;
   detail::format_rest(out, text, args...);
@@ -52,9 +53,9 @@ template <class... Args>
 
 }  // namespace gradsmith
 
-#define GS_CHECK_KIND(kind, cond, ...) \
-  do { \
-    if (!(cond)) [[unlikely]] \
+#define GS_CHECK_KIND(kind, cond, ...)                              \
+  do {                                                              \
+    if (!(cond)) [[unlikely]]                                       \
       ::gradsmith::fail(::gradsmith::ErrorKind::kind, __VA_ARGS__); \
   } while (0)
 #define GS_CHECK(cond, ...) GS_CHECK_KIND(value, cond, __VA_ARGS__)        // ValueError

@@ -9,11 +9,13 @@
 namespace gradsmith {
 
 // Instruction sets that both the CPU and the operating system support (register state included).
+// clang-format off
 #define GS_CPU_FEATURES(X)                                                                    \
   X(sse42)                                                                                    \
   X(avx) X(f16c) X(fma) X(avx2) X(avx512f) X(avx512bw) X(avx512dq) X(avx512vl) X(avx512_vnni) \
       X(avx512_bf16) X(avx512_fp16) X(amx_tile) X(amx_bf16) X(amx_int8) X(neon) X(neon_fp16)  \
           X(neon_dotprod) X(neon_bf16) X(sve) X(sve2)
+// clang-format on
 
 enum class CpuFeature : std::uint8_t {
 #define GS_ENUM(feature) feature,

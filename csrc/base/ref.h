@@ -4,7 +4,8 @@
 
 namespace gradsmith {
 
-template <class T> class Ref {
+template <class T>
+class Ref {
  public:
   Ref() = default;
   Ref(std::nullptr_t) {}
@@ -18,7 +19,8 @@ template <class T> class Ref {
   }
   Ref(const Ref& other) : Ref(other.p_) {}
   Ref(Ref&& other) noexcept : p_(std::exchange(other.p_, nullptr)) {}
-  template <class U> Ref(const Ref<U>& other) : Ref(other.get()) {}
+  template <class U>
+  Ref(const Ref<U>& other) : Ref(other.get()) {}
   Ref& operator=(Ref other) noexcept {
     std::swap(p_, other.p_);
     return *this;

@@ -8,7 +8,8 @@
 
 namespace gradsmith {
 
-template <class T, std::size_t N> class SmallVec {
+template <class T, std::size_t N>
+class SmallVec {
  public:
   SmallVec() = default;
   explicit SmallVec(std::size_t n) { resize(n); }

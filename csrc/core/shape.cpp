@@ -5,9 +5,7 @@
 
 namespace gradsmith {
 
-void Dims::too_long() {
-  fail(ErrorKind::value, "a tensor has at most {} dimensions", kMaxDims);
-}
+void Dims::too_long() { fail(ErrorKind::value, "a tensor has at most {} dimensions", kMaxDims); }
 
 std::ostream& operator<<(std::ostream& out, const Dims& dims) {
   out << '(';
@@ -73,8 +71,8 @@ Dims broadcast_strides(const Dims& shape, const Dims& strides, const Dims& to) {
 
 int check_dim(const char* op, std::int64_t dim, int rank) {
   const int limit = rank > 0 ? rank : 1;
-  GS_CHECK_INDEX(dim >= -limit && dim < limit, "{}: dim {} is out of range [{}, {}] for rank {}", op,
-                 dim, -limit, limit - 1, rank);
+  GS_CHECK_INDEX(dim >= -limit && dim < limit, "{}: dim {} is out of range [{}, {}] for rank {}",
+                 op, dim, -limit, limit - 1, rank);
   return int(dim < 0 ? dim + limit : dim);
 }
 
@@ -152,7 +150,9 @@ DType result_type(const Tensor& a, const Tensor& b) {
   if (ta == tb) return ta;
   // Priority: tensors with dimensions, then 0-d tensors, then numbers; a weaker one only counts
   // when its kind is higher.
-  const auto rank = [](const Tensor& t) { return t.impl()->wrapped_number ? 0 : t.dim() > 0 ? 2 : 1; };
+  const auto rank = [](const Tensor& t) {
+    return t.impl()->wrapped_number ? 0 : t.dim() > 0 ? 2 : 1;
+  };
   const int ra = rank(a), rb = rank(b);
   if (ra == rb) return promote(ta, tb);
   const DType strong = ra > rb ? ta : tb, weak = ra > rb ? tb : ta;

@@ -19,8 +19,8 @@ struct GS_API Storage {
   void* owner = nullptr;
 
   static Ref<Storage> create(std::size_t bytes, Device device);
-  static Ref<Storage> wrap(void* data, std::size_t bytes, Device device,
-                           void (*release_fn)(void*), void* owner);
+  static Ref<Storage> wrap(void* data, std::size_t bytes, Device device, void (*release_fn)(void*),
+                           void* owner);
   void add_ref() { refs.fetch_add(1, std::memory_order_relaxed); }
   void release() {
     if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();

@@ -31,8 +31,8 @@ Ref<Storage> Storage::create(std::size_t bytes, Device device) {
   return Ref<Storage>::adopt(s);
 }
 
-Ref<Storage> Storage::wrap(void* data, std::size_t bytes, Device device,
-                           void (*release_fn)(void*), void* owner) {
+Ref<Storage> Storage::wrap(void* data, std::size_t bytes, Device device, void (*release_fn)(void*),
+                           void* owner) {
   auto* s = new (allocate(kHeader)) Storage;
   s->data = data;
   s->bytes = bytes;
@@ -97,7 +97,8 @@ Tensor make(Ref<Storage> storage, void* data, const Dims& shape, const Dims& str
   impl->contiguous = is_contiguous(shape, strides);
   return Tensor::adopt(impl);
 }
-template <class T> Tensor number(T value, DType dtype) {
+template <class T>
+Tensor number(T value, DType dtype) {
   Tensor t = empty({}, dtype);
   *t.data_as<T>() = value;
   t.impl()->wrapped_number = true;

@@ -10,7 +10,7 @@ namespace gradsmith {
 
 // Present only on tensors that take part in autograd.
 struct AutogradMeta {
-  bool requires_grad = false;    // of a leaf
+  bool requires_grad = false;  // of a leaf
   std::int32_t output_index = 0;
   Ref<Node> grad_fn;             // node that computed this tensor; null for a leaf
   Ref<Node> accumulator;         // of a leaf: the node that adds into grad
@@ -38,7 +38,8 @@ struct GS_API TensorImpl {
 };
 
 // A new tensor over the same storage, off the tape.
-GS_API Tensor alias(const Tensor& x, const Dims& shape, const Dims& strides, std::int64_t offset_elements);
+GS_API Tensor alias(const Tensor& x, const Dims& shape, const Dims& strides,
+                    std::int64_t offset_elements);
 // Of a tensor that requires grad: where its gradient goes.
 GS_API Edge gradient_edge(const Tensor& x);
 

@@ -17,7 +17,7 @@
 #define GS_KERNEL(op, ...) using op##_fn = __VA_ARGS__
 #else
 #include "kernels/registry.h"
-#define GS_KERNEL(op, ...) \
+#define GS_KERNEL(op, ...)     \
   using op##_fn = __VA_ARGS__; \
-  inline constinit Kernel<op##_fn> op{#op}
+  inline constinit Kernel<op##_fn> op { #op }
 #endif

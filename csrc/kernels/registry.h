@@ -26,9 +26,9 @@ extern GS_API std::atomic<std::uint8_t> active_target;  // set at load, changed 
 inline Target active_target() {
   return Target(detail::active_target.load(std::memory_order_relaxed));
 }
-GS_API bool target_supported(Target target);      // compiled in, and this CPU has it
-GS_API bool target_emulated(Target target);       // compiled through SIMDe: right, but slow
-GS_API std::vector<Target> supported_targets();   // best first, reference last
+GS_API bool target_supported(Target target);     // compiled in, and this CPU has it
+GS_API bool target_emulated(Target target);      // compiled through SIMDe: right, but slow
+GS_API std::vector<Target> supported_targets();  // best first, reference last
 // Process-wide; "auto" for the best. Throws Error(value) for a name that is unknown, not compiled
 // in, or not supported by this CPU.
 GS_API void set_target(const std::string& name);
@@ -38,15 +38,17 @@ GS_API void ensure_target();
 
 // The dispatch table of one op. Filled at load by registry.cpp, constant from then on. There is one
 // per op inside libgradsmith and it is not exported: whoever is outside calls drivers and ops.
-template <class Fn> struct Kernel {
+template <class Fn>
+struct Kernel {
   const char* name;
-  Fn* fn[kDTypes][kTargets] = {};       // holes are filled with the next best target's row
-  std::uint8_t own[kDTypes] = {};       // bit t: target t has a row of its own
+  Fn* fn[kDTypes][kTargets] = {};  // holes are filled with the next best target's row
+  std::uint8_t own[kDTypes] = {};  // bit t: target t has a row of its own
 
   constexpr explicit Kernel(const char* op) : name(op) {}
   Fn* pick(DType dtype) const {
     Fn* f = fn[int(dtype)][int(active_target())];
-    if (!f) [[unlikely]] detail::throw_no_kernel(name, dtype);
+    if (!f) [[unlikely]]
+      detail::throw_no_kernel(name, dtype);
     return f;
   }
   bool has(DType dtype) const { return fn[int(dtype)][int(Target::reference)] != nullptr; }

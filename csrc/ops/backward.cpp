@@ -192,8 +192,8 @@ void seed_all(Engine& engine, const std::vector<Tensor>& outputs,
              y.shape());
     GS_CHECK_TYPE(g.dtype() == y.dtype(), "backward: gradient has dtype {}, the output {}",
                   g.dtype(), y.dtype());
-      GS_CHECK(g.device() == y.device(), "backward: gradient is on {}, the output on {}",
-               g.device(), y.device());
+    GS_CHECK(g.device() == y.device(), "backward: gradient is on {}, the output on {}", g.device(),
+             y.device());
     engine.seed(y, std::move(g));
   }
 }

@@ -37,11 +37,21 @@ Pair promoted(const char* op, const Operand& a, const Operand& b, DType least = 
   return {to_dtype(a, t), to_dtype(b, t)};
 }
 
+// Bools add and multiply as truth values.
+Tensor of_bools(const char* op, const BinaryKernel& kernel, const Tensor& x, const Tensor& y) {
+  const bool as_or = &kernel == &kernels::add || &kernel == &kernels::maximum;
+  const bool as_and = &kernel == &kernels::mul || &kernel == &kernels::minimum;
+  GS_CHECK_TYPE(x.dtype() == DType::b8 && (as_or || as_and), "{}: is not defined for {}", op,
+                x.dtype());
+  return run_binary(op, as_or ? kernels::bitwise_or : kernels::bitwise_and, x, y);
+}
+
 // Operands of the dtype to compute in.
 template <class Record>
 Tensor compute(const char* op, const BinaryKernel& kernel, const Tensor& x, const Tensor& y,
                Record& on_tape) {
-  GS_CHECK_TYPE(kernel.has(x.dtype()), "{}: is not defined for {}", op, x.dtype());
+  if (!kernel.has(x.dtype())) [[unlikely]]
+    return of_bools(op, kernel, x, y);
   Tensor out = run_binary(op, kernel, x, y);
   return tracked(x, y) ? on_tape(x, y, std::move(out)) : out;
 }
@@ -71,11 +81,10 @@ Tensor mask(const Tensor& condition, const Tensor& g) { return to_dtype(conditio
 }  // namespace
 
 Tensor add(const Operand& a, const Operand& b) {
-  return binary("add", kernels::add, a, b, DType::b8,
-                [](const Tensor& x, const Tensor& y, Tensor out) {
-                  return record("add", out, {x, y},
-                                [](const Grads& g) { return grads(g[0], g[0]); });
-                });
+  return binary(
+      "add", kernels::add, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
+        return record("add", out, {x, y}, [](const Grads& g) { return grads(g[0], g[0]); });
+      });
 }
 
 Tensor sub(const Operand& a, const Operand& b) {
@@ -88,28 +97,24 @@ Tensor sub(const Operand& a, const Operand& b) {
 }
 
 Tensor mul(const Operand& a, const Operand& b) {
-  return binary("mul", kernels::mul, a, b, DType::b8,
-                [](const Tensor& x, const Tensor& y, Tensor out) {
-                  return record("mul", out, {x, y},
-                                [x = save_for(y, x), y = save_for(x, y)](const Grads& g) {
-                                  return grads(g.needs(0) ? mul(g[0], y.unpack(g)) : Tensor(),
-                                               g.needs(1) ? mul(g[0], x.unpack(g)) : Tensor());
-                                });
-                });
+  return binary(
+      "mul", kernels::mul, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
+        return record("mul", out, {x, y}, [x = save_for(y, x), y = save_for(x, y)](const Grads& g) {
+          return grads(g.needs(0) ? mul(g[0], y.unpack(g)) : Tensor(),
+                       g.needs(1) ? mul(g[0], x.unpack(g)) : Tensor());
+        });
+      });
 }
 
 Tensor div(const Operand& a, const Operand& b) {
-  return binary("div", kernels::div, a, b, DType::f32,
-                [](const Tensor& x, const Tensor& y, Tensor out) {
-                  return record("div", out, {x, y},
-                                [y = save(y), x = save_for(y, x)](const Grads& g) {
-                                  const Tensor& d = y.unpack(g);
-                                  const Tensor gx = div(g[0], d);
-                                  return grads(gx, g.needs(1)
-                                                       ? neg(mul(gx, div(x.unpack(g), d)))
-                                                       : Tensor());
-                                });
-                });
+  return binary(
+      "div", kernels::div, a, b, DType::f32, [](const Tensor& x, const Tensor& y, Tensor out) {
+        return record("div", out, {x, y}, [y = save(y), x = save_for(y, x)](const Grads& g) {
+          const Tensor& d = y.unpack(g);
+          const Tensor gx = div(g[0], d);
+          return grads(gx, g.needs(1) ? neg(mul(gx, div(x.unpack(g), d))) : Tensor());
+        });
+      });
 }
 
 Tensor floor_divide(const Operand& a, const Operand& b) {
@@ -133,22 +138,22 @@ Tensor remainder(const Operand& a, const Operand& b) {
 Tensor pow(const Operand& a, const Operand& b) {
   return binary(
       "pow", kernels::pow, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
-        return record("pow", out, {x, y}, [x = save(x), y = save(y), out = save_output(out)](
-                                              const Grads& g) {
-          const Tensor &base = x.unpack(g), &exponent = y.unpack(g);
-          Tensor gx, gy;
-          if (g.needs(0)) {  // b a^(b-1), which is 0 for b = 0 even at a = 0
-            const Tensor slope = mul(exponent, pow(base, sub(exponent, Operand(1.0))));
-            gx = mul(g[0], where(eq(exponent.detach(), Operand(0.0)), Operand(0.0), slope));
-          }
-          if (g.needs(1)) {  // a^b log a, which is 0 for a = 0 and b >= 0
-            const Tensor still = logical_and(eq(base.detach(), Operand(0.0)),
-                                             ge(exponent.detach(), Operand(0.0)));
-            const Tensor safe = where(still, Operand(1.0), base);
-            gy = mul(g[0], where(still, Operand(0.0), mul(out.unpack(g), log(safe))));
-          }
-          return grads(gx, gy);
-        });
+        return record(
+            "pow", out, {x, y}, [x = save(x), y = save(y), out = save_output(out)](const Grads& g) {
+              const Tensor &base = x.unpack(g), &exponent = y.unpack(g);
+              Tensor gx, gy;
+              if (g.needs(0)) {  // b a^(b-1), which is 0 for b = 0 even at a = 0
+                const Tensor slope = mul(exponent, pow(base, sub(exponent, Operand(1.0))));
+                gx = mul(g[0], where(eq(exponent.detach(), Operand(0.0)), Operand(0.0), slope));
+              }
+              if (g.needs(1)) {  // a^b log a, which is 0 for a = 0 and b >= 0
+                const Tensor still = logical_and(eq(base.detach(), Operand(0.0)),
+                                                 ge(exponent.detach(), Operand(0.0)));
+                const Tensor safe = where(still, Operand(1.0), base);
+                gy = mul(g[0], where(still, Operand(0.0), mul(out.unpack(g), log(safe))));
+              }
+              return grads(gx, gy);
+            });
       });
 }
 
@@ -223,11 +228,11 @@ Tensor logical(const char* op, const BinaryKernel& kernel, const Operand& a, con
   Tensor op(const Operand& a, const Operand& b) { return compare(#op, kernels::op, a, b); }
 GS_COMPARE_OPS(GS_DEFINE)
 #undef GS_DEFINE
-#define GS_DEFINE(op) \
-  Tensor bitwise_##op(const Operand& a, const Operand& b) { \
+#define GS_DEFINE(op)                                            \
+  Tensor bitwise_##op(const Operand& a, const Operand& b) {      \
     return bitwise("bitwise_" #op, kernels::bitwise_##op, a, b); \
-  } \
-  Tensor logical_##op(const Operand& a, const Operand& b) { \
+  }                                                              \
+  Tensor logical_##op(const Operand& a, const Operand& b) {      \
     return logical("logical_" #op, kernels::bitwise_##op, a, b); \
   }
 GS_DEFINE(and)
@@ -243,8 +248,8 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
                 condition.dtype());
   const auto [x, y] = promoted("where", a, b);
   check_cpu("where", condition, x, y);
-  const Dims shape = broadcast_shapes("where", condition.shape(),
-                                      broadcast_shapes("where", x.shape(), y.shape()));
+  const Dims shape =
+      broadcast_shapes("where", condition.shape(), broadcast_shapes("where", x.shape(), y.shape()));
   const Tensor c = broadcast_to(condition, shape);
   Tensor out = empty(shape, x.dtype());
   kernels::where(out.view(), c.view(), broadcast_to(x.detach(), shape).view(),
@@ -286,8 +291,8 @@ Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& 
   GS_CHECK_STATE(!tracked(other),
                  "{}: the other operand requires grad, but an in-place op is not recorded", op);
   const DType t = result_type(x, other);
-  GS_CHECK_TYPE(is_floating(x.dtype()) || !is_floating(t), "{}: a result of {} cannot be stored in {}",
-                op, t, x.dtype());
+  GS_CHECK_TYPE(is_floating(x.dtype()) || !is_floating(t),
+                "{}: a result of {} cannot be stored in {}", op, t, x.dtype());
   GS_CHECK(broadcast_shapes(op, x.shape(), other.shape()) == x.shape(),
            "{}: other of shape {} does not broadcast to {}", op, other.shape(), x.shape());
   NoGradGuard guard;
@@ -299,9 +304,9 @@ Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& 
 
 }  // namespace
 
-#define GS_DEFINE(op) \
-  Tensor op##_(const Tensor& x, const Operand& other) { \
-    check_writable(#op "_", x); \
+#define GS_DEFINE(op)                                                            \
+  Tensor op##_(const Tensor& x, const Operand& other) {                          \
+    check_writable(#op "_", x);                                                  \
     return assign(#op "_", x, [&] { return op(x, other); }, kernels::op, other); \
   }
 GS_INPLACE_OPS(GS_DEFINE)

@@ -31,8 +31,10 @@ inline void check_same_dtype(const char* op, const char* name_a, const Tensor& a
   GS_CHECK_TYPE(a.dtype() == b.dtype(), "{}: '{}' is {} but '{}' is {}; the dtypes must agree", op,
                 name_a, a.dtype(), name_b, b.dtype());
 }
-// Ops without a CUDA kernel say so here, before they touch memory: with every tensor that they read.
-template <class... Ts> void check_cpu(const char* op, const Ts&... inputs) {
+// Ops without a CUDA kernel say so here, before they touch memory: with every tensor that they
+// read.
+template <class... Ts>
+void check_cpu(const char* op, const Ts&... inputs) {
   GS_CHECK_KIND(device, ((inputs.device().type == DeviceType::cpu) && ...),
                 "{}: there is no CUDA kernel for this op yet; move the tensor with .to('cpu')", op);
 }
@@ -65,7 +67,8 @@ inline void check_writable(const char* op, const Tensor& x) {
   GS_CHECK(!x.impl()->storage->read_only, "{}: the memory is read-only", op);
   for (int d = 0; d < x.dim(); ++d)
     GS_CHECK(x.strides()[d] != 0 || x.shape()[d] <= 1,
-             "{}: elements of an expanded tensor share memory and cannot be written; clone() it", op);
+             "{}: elements of an expanded tensor share memory and cannot be written; clone() it",
+             op);
 }
 inline Tensor written(const Tensor& x) {
   x.bump_version();
@@ -84,8 +87,8 @@ inline void check_window(const char* op, const char* argument, const Dims& value
 // An int or a pair for (height, width); `least` is the smallest allowed value.
 inline Dims expand_pair(const char* op, const char* argument, const Dims& given,
                         std::int64_t least) {
-  GS_CHECK(given.size() == 1 || given.size() == 2, "{}: argument '{}' must be an int or a pair, got {}",
-           op, argument, given);
+  GS_CHECK(given.size() == 1 || given.size() == 2,
+           "{}: argument '{}' must be an int or a pair, got {}", op, argument, given);
   const Dims pair = given.size() == 2 ? given : Dims{given[0], given[0]};
   check_window(op, argument, pair, least);
   return pair;
@@ -93,8 +96,9 @@ inline Dims expand_pair(const char* op, const char* argument, const Dims& given,
 
 // Gradients of gradients of fused ops: differentiates `forward`, the same function written with
 // simple ops, at the same inputs. Undefined inputs and inputs without a gradient pass through.
-TensorList through_composite(const Grads& g, const std::vector<Tensor>& inputs,
-                             const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& forward);
+TensorList through_composite(
+    const Grads& g, const std::vector<Tensor>& inputs,
+    const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& forward);
 
 // bf16 and f16 are storage types: compute in float32 and round the result back.
 inline bool is_half(DType t) { return t == DType::bf16 || t == DType::f16; }

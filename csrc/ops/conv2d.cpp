@@ -141,9 +141,10 @@ Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
               const Dims& padding, const Dims& dilation, std::int64_t groups) {
   check_conv("conv1d", input, weight, 3);
   check_vector("conv1d", "bias", bias, weight.size(0), input);
-  GS_CHECK(stride.size() == 1 && dilation.size() == 1 && (padding.size() == 1 || padding.size() == 2),
-           "conv1d: stride, padding and dilation must be ints, got {}, {} and {}", stride, padding,
-           dilation);
+  GS_CHECK(
+      stride.size() == 1 && dilation.size() == 1 && (padding.size() == 1 || padding.size() == 2),
+      "conv1d: stride, padding and dilation must be ints, got {}, {} and {}", stride, padding,
+      dilation);
   const std::int64_t left = padding[0], right = padding.back();
   const ConvArgs a =
       make_args("conv1d", {1, stride[0]}, {0, 0, left, right}, {1, dilation[0]}, groups);
@@ -165,16 +166,18 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
   const Dims extra = expand_pair("conv_transpose2d", "output_padding", output_padding, 0);
   const std::int64_t channels = weight.size(1) * groups;
   check_vector("conv_transpose2d", "bias", bias, channels, input);
-  GS_CHECK(input.size(1) == weight.size(0),
-           "conv_transpose2d: weight of shape {} takes {} input channels, the input of shape {} has {}",
-           weight.shape(), weight.size(0), input.shape(), input.size(1));
+  GS_CHECK(
+      input.size(1) == weight.size(0),
+      "conv_transpose2d: weight of shape {} takes {} input channels, the input of shape {} has {}",
+      weight.shape(), weight.size(0), input.shape(), input.size(1));
   Dims x_shape{input.size(0), channels, 0, 0};
   for (int d = 0; d < 2; ++d) {
     GS_CHECK(extra[d] < std::max(a.stride[d], a.dilation[d]),
              "conv_transpose2d: output_padding {} must be smaller than stride or dilation", extra);
     x_shape[2 + d] = (input.size(2 + d) - 1) * a.stride[d] - a.padding[2 * d] -
                      a.padding[2 * d + 1] + a.dilation[d] * (weight.size(2 + d) - 1) + extra[d] + 1;
-    GS_CHECK(x_shape[2 + d] >= 1, "conv_transpose2d: the output would have size {}", x_shape[2 + d]);
+    GS_CHECK(x_shape[2 + d] >= 1, "conv_transpose2d: the output would have size {}",
+             x_shape[2 + d]);
   }
   const Tensor y = input_grad(a, weight, input, x_shape);
   return bias.defined() ? add(y, reshape(bias, {1, channels, 1, 1})) : y;

@@ -22,9 +22,8 @@ Tensor to_dtype(const Tensor& x, DType dtype) {
   Tensor y = empty(x.shape(), dtype, x.device());
   dispatch::copy(y, x);
   if (!tracked(x) || !is_floating(dtype)) return y;
-  return record("to", y, {x}, [from = x.dtype()](const Grads& g) {
-    return grads(to_dtype(g[0], from));
-  });
+  return record("to", y, {x},
+                [from = x.dtype()](const Grads& g) { return grads(to_dtype(g[0], from)); });
 }
 
 Tensor to_device(const Tensor& x, Device device) {
@@ -33,9 +32,8 @@ Tensor to_device(const Tensor& x, Device device) {
   Tensor y = empty(x.shape(), x.dtype(), device);  // says why the device cannot be had
   dispatch::transfer(y, contiguous(x.detach()));
   if (!tracked(x)) return y;
-  return record("to", y, {x}, [from = x.device()](const Grads& g) {
-    return grads(to_device(g[0], from));
-  });
+  return record("to", y, {x},
+                [from = x.device()](const Grads& g) { return grads(to_device(g[0], from)); });
 }
 
 Tensor copy_(const Tensor& x, const Operand& source) {
@@ -43,8 +41,11 @@ Tensor copy_(const Tensor& x, const Operand& source) {
   check_defined("copy_", "source", source);
   GS_CHECK_STATE(!tracked(source),
                  "copy_: the source requires grad, but an in-place copy is not recorded");
-  const Tensor here = to_device(source, x.device());
-  dispatch::copy(x, broadcast_to(here, x.shape()));
+  Tensor spread = broadcast_to(to_device(source, x.device()), x.shape());
+  const bool shared = spread.impl()->storage.get() == x.impl()->storage.get();
+  if (shared && (spread.data() != x.data() || !(spread.strides() == x.strides())))
+    spread = clone(spread);  // what is read could be overwritten before
+  dispatch::copy(x, spread);
   return written(x);
 }
 

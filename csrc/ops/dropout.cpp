@@ -11,8 +11,8 @@ namespace {
 Tensor apply_mask(const Tensor& g, const Tensor& mask, double p) {
   const Tensor dense = contiguous(g.detach());
   Tensor dx = empty_like(dense);
-  kernels::dropout_grad(g.dtype(), {dx.data(), dense.data(), mask.data_as<std::uint8_t>(),
-                                    dense.numel(), p});
+  kernels::dropout_grad(g.dtype(),
+                        {dx.data(), dense.data(), mask.data_as<std::uint8_t>(), dense.numel(), p});
   if (!tracked(g)) return dx;
   return record("dropout_backward", dx, {g}, [mask = save(mask), p](const Grads& u) {
     return grads(apply_mask(u[0], mask.unpack(u), p));

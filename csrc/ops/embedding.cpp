@@ -15,7 +15,8 @@ Tensor embedding(const Tensor& input, const Tensor& weight,
   std::int64_t skip = padding_idx.value_or(-1);
   if (padding_idx) {
     GS_CHECK(skip >= -rows && skip < rows,
-             "embedding: argument 'padding_idx' must be in [{}, {}], got {}", -rows, rows - 1, skip);
+             "embedding: argument 'padding_idx' must be in [{}, {}], got {}", -rows, rows - 1,
+             skip);
     if (skip < 0) skip += rows;
   }
   const Tensor index = reshape(contiguous(input), {input.numel()});

@@ -10,16 +10,20 @@ namespace gradsmith::ops {
 namespace {
 
 // Calls fn with a value of the C++ type of `dtype`.
-template <class F> void with_type(DType dtype, F&& fn) {
+template <class F>
+void with_type(DType dtype, F&& fn) {
   switch (dtype) {
 #define GS_CASE(tag, T) \
-  case DType::tag: fn(T()); break;
+  case DType::tag:      \
+    fn(T());            \
+    break;
     GS_DTYPES(GS_CASE)
 #undef GS_CASE
   }
 }
 
-template <class T> T from_double(double v) {
+template <class T>
+T from_double(double v) {
   if constexpr (std::is_same_v<T, BFloat16> || std::is_same_v<T, Float16>) {
     return T(float(v));
   } else {
@@ -29,7 +33,8 @@ template <class T> T from_double(double v) {
 
 // A contiguous place to fill: x itself, or a scratch tensor that is copied into x afterwards.
 // Random numbers are drawn on the CPU for every device.
-template <class Fill> Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
+template <class Fill>
+Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
   check_writable(op, x);
   const bool compute = x.dtype() == DType::f32 || x.dtype() == DType::f64;
   GS_CHECK_TYPE(is_floating(x.dtype()), "{}: must be a floating point tensor, got {}", op,
@@ -54,7 +59,9 @@ Tensor full(const Dims& shape, double value, DType dtype, Device device) {
   dispatch::fill(x, value);
   return x;
 }
-Tensor zeros(const Dims& shape, DType dtype, Device device) { return full(shape, 0, dtype, device); }
+Tensor zeros(const Dims& shape, DType dtype, Device device) {
+  return full(shape, 0, dtype, device);
+}
 Tensor ones(const Dims& shape, DType dtype, Device device) { return full(shape, 1, dtype, device); }
 Tensor zeros_like(const Tensor& x) {
   check_defined("zeros_like", "input", x);
@@ -109,8 +116,8 @@ Tensor zero_(const Tensor& x) { return fill_(x, 0); }
 
 Tensor uniform_(const Tensor& x, double from, double to) {
   check_finite("uniform_", "from", from);
-  GS_CHECK(std::isfinite(to) && to >= from, "uniform_: argument 'to' must be finite and at least {}, got {}",
-           from, to);
+  GS_CHECK(std::isfinite(to) && to >= from,
+           "uniform_: argument 'to' must be finite and at least {}, got {}", from, to);
   return fill_contiguous("uniform_", x, [&](const Tensor& y) {
     const auto blocks = kernels::random_blocks(y.numel(), kernels::random_words(y.dtype()));
     const PhiloxState s = reserve_random(blocks);
@@ -120,8 +127,8 @@ Tensor uniform_(const Tensor& x, double from, double to) {
 
 Tensor normal_(const Tensor& x, double mean, double std) {
   check_finite("normal_", "mean", mean);
-  GS_CHECK(std::isfinite(std) && std >= 0, "normal_: argument 'std' must be finite and not negative, got {}",
-           std);
+  GS_CHECK(std::isfinite(std) && std >= 0,
+           "normal_: argument 'std' must be finite and not negative, got {}", std);
   return fill_contiguous("normal_", x, [&](const Tensor& y) {
     const auto blocks = kernels::random_blocks(y.numel(), kernels::random_words(y.dtype()));
     const PhiloxState s = reserve_random(blocks);

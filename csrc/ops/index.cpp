@@ -52,8 +52,9 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
     const bool rows = at == 0 && x.is_contiguous() && index.is_contiguous();
     if (rows) {
       const std::int64_t columns = x.numel() / x.shape()[0];
-      kernels::embedding_forward(x.dtype(), {y.data(), x.data(), index.data_as<std::int64_t>(),
-                                             index.numel(), columns, columns, columns, x.shape()[0]});
+      kernels::embedding_forward(
+          x.dtype(), {y.data(), x.data(), index.data_as<std::int64_t>(), index.numel(), columns,
+                      columns, columns, x.shape()[0]});
     } else {
       kernels::gather_axis(y.view(), x.view(), spread_index(index, shape, at).view(), at);
     }
@@ -80,8 +81,17 @@ Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const T
     if (at == 0 && index.is_contiguous()) {
       const Tensor rows = contiguous(source.detach());
       const std::int64_t columns = y.numel() / y.shape()[0];
-      kernels::AddRows args{y.data(), rows.data(), index.data_as<std::int64_t>(), index.numel(),
-                            columns,  columns,     columns,                       y.shape()[0], -1, 0, 0};
+      kernels::AddRows args{y.data(),
+                            rows.data(),
+                            index.data_as<std::int64_t>(),
+                            index.numel(),
+                            columns,
+                            columns,
+                            columns,
+                            y.shape()[0],
+                            -1,
+                            0,
+                            0};
       kernels::embedding_backward(y.dtype(), args);
     } else {
       kernels::scatter_add_axis(y.view(), source.view(), spread_index(index, shape, at).view(), at);
@@ -102,8 +112,8 @@ int check_gather(const char* op, const Tensor& x, std::int64_t dim, const Tensor
   GS_CHECK(index.dim() == x.dim(), "{}: index has rank {}, the input {}", op, index.dim(), x.dim());
   for (int d = 0; d < x.dim(); ++d)
     GS_CHECK(d == at || index.shape()[d] <= x.shape()[d],
-             "{}: index of shape {} does not fit an input of shape {} off dim {}", op, index.shape(),
-             x.shape(), at);
+             "{}: index of shape {} does not fit an input of shape {} off dim {}", op,
+             index.shape(), x.shape(), at);
   if (x.dim() > 0) check_index(op, index, x.shape()[at]);
   return at;
 }
@@ -114,8 +124,7 @@ Tensor lift(const Tensor& t) { return t.dim() == 0 ? alias(t, {1}, {1}, 0) : t; 
 Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const int at = check_gather("gather", x, dim, index);
   Tensor y = empty(index.shape(), x.dtype());
-  if (y.numel() > 0)
-    kernels::gather_axis(lift(y).view(), lift(x).view(), lift(index).view(), at);
+  if (y.numel() > 0) kernels::gather_axis(lift(y).view(), lift(x).view(), lift(index).view(), at);
   if (!tracked(x)) return y;
   return record("gather", y, {x}, [=, from = x.shape(), index = save(index)](const Grads& g) {
     const Tensor base = zeros(from, g[0].dtype(), g[0].device());
@@ -128,8 +137,8 @@ Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const
   check_addable("scatter_add", x);
   check_defined("scatter_add", "source", source);
   check_same_dtype("scatter_add", "source", source, "input", x);
-  GS_CHECK(source.shape() == index.shape(), "scatter_add: source must have index's shape {}, got {}",
-           index.shape(), source.shape());
+  GS_CHECK(source.shape() == index.shape(),
+           "scatter_add: source must have index's shape {}, got {}", index.shape(), source.shape());
   Tensor y = clone(x.detach());
   if (source.numel() > 0)
     kernels::scatter_add_axis(lift(y).view(), lift(source).view(), lift(index).view(), at);
@@ -149,8 +158,8 @@ struct Plan {
   Dims tail;       // sizes of the others
   Dims positions;  // broadcast shape of the indices
   std::int64_t merged = 1;
-  int front = 0;   // where the position dimensions go in the result
-  Tensor flat;     // int64, one row of the merged dimension per position
+  int front = 0;  // where the position dimensions go in the result
+  Tensor flat;    // int64, one row of the merged dimension per position
 };
 
 // Masks become the coordinates of their true elements.
@@ -257,8 +266,8 @@ Tensor index_put_(const Tensor& x, const std::vector<Tensor>& indices, const Ope
   const Dims unordered = joined(p.positions, p.tail);
   for (auto d : order) shape.push_back(unordered[int(d)]);
   const Tensor spread = broadcast_to(to_dtype(values, x.dtype()), shape);
-  const Tensor rows = contiguous(reshape(permute(spread, inverse(order)),
-                                         joined({p.flat.numel()}, p.tail)));
+  const Tensor rows =
+      contiguous(reshape(permute(spread, inverse(order)), joined({p.flat.numel()}, p.tail)));
   const Tensor front = permute(x, p.order);
   const Tensor flat_index = reshape(p.flat, {p.flat.numel()});
   Tensor target = clone(reshape(front, joined({p.merged}, p.tail)));
@@ -297,10 +306,10 @@ Tensor nonzero(const Tensor& x) {
 Tensor masked_select(const Tensor& x, const Tensor& mask) {
   check_defined("masked_select", "input", x);
   check_defined("masked_select", "mask", mask);
-  GS_CHECK_TYPE(mask.dtype() == DType::b8, "masked_select: mask must be bool, got {}", mask.dtype());
+  GS_CHECK_TYPE(mask.dtype() == DType::b8, "masked_select: mask must be bool, got {}",
+                mask.dtype());
   const Dims shape = broadcast_shapes("masked_select", x.shape(), mask.shape());
-  return index(reshape(broadcast_to(x, shape), {-1}),
-               {reshape(broadcast_to(mask, shape), {-1})});
+  return index(reshape(broadcast_to(x, shape), {-1}), {reshape(broadcast_to(mask, shape), {-1})});
 }
 
 Tensor one_hot(const Tensor& x, std::int64_t num_classes) {

@@ -53,8 +53,9 @@ void check_classes(const char* op, const Tensor& input, const Tensor& target,
            input.shape());
   Dims wanted = input.shape();
   wanted.erase(int(class_dim(input)));
-  GS_CHECK(target.shape() == wanted, "{}: target must have shape {} for an input of shape {}, got {}",
-           op, wanted, input.shape(), target.shape());
+  GS_CHECK(target.shape() == wanted,
+           "{}: target must have shape {} for an input of shape {}, got {}", op, wanted,
+           input.shape(), target.shape());
   const Tensor flat = contiguous(target);
   const std::int64_t classes = input.size(int(class_dim(input)));
   const auto* values = flat.data_as<std::int64_t>();
@@ -115,13 +116,19 @@ Tensor fused_cross_entropy(const CrossEntropy& c, const Tensor& rows, const Tens
   const Tensor x = contiguous(rows.detach());
   const Tensor w = weight.defined() ? contiguous(weight.detach()) : Tensor();
   const std::int64_t n = x.size(0), classes = x.size(1);
-  Tensor loss = empty({n}, x.dtype()), stats = empty({n, 2}, x.dtype()), counted = empty({n}, x.dtype());
-  kernels::cross_entropy_forward(
-      x.dtype(), {.loss = loss.data(), .stats = stats.data(), .target_weight = counted.data(),
-                  .x = x.data(), .target = target.data_as<std::int64_t>(),
-                  .weight = w.defined() ? w.data() : nullptr, .rows = n, .n = classes,
-                  .x_stride = classes, .ignore_index = c.ignore_index,
-                  .label_smoothing = c.smoothing});
+  Tensor loss = empty({n}, x.dtype()), stats = empty({n, 2}, x.dtype()),
+         counted = empty({n}, x.dtype());
+  kernels::cross_entropy_forward(x.dtype(), {.loss = loss.data(),
+                                             .stats = stats.data(),
+                                             .target_weight = counted.data(),
+                                             .x = x.data(),
+                                             .target = target.data_as<std::int64_t>(),
+                                             .weight = w.defined() ? w.data() : nullptr,
+                                             .rows = n,
+                                             .n = classes,
+                                             .x_stride = classes,
+                                             .ignore_index = c.ignore_index,
+                                             .label_smoothing = c.smoothing});
   Tensor y = loss, divisor;
   if (c.reduction != Reduction::none) y = sum(loss);
   if (c.reduction == Reduction::mean) {
@@ -129,29 +136,36 @@ Tensor fused_cross_entropy(const CrossEntropy& c, const Tensor& rows, const Tens
     y = div(y, divisor);
   }
   if (!tracked(rows)) return y;
-  return record(
-      "cross_entropy", y, {rows},
-      [c, x = save(rows), stats = save(stats), target = save(target), weight = save(weight),
-       divisor = save(divisor)](const Grads& g) {
-        const Tensor &v = x.unpack(g), &t = target.unpack(g), &factor = weight.unpack(g);
-        if (grad_enabled())
-          return through_composite(g, {v}, [&](const std::vector<Tensor>& in) {
-            return std::vector{combine(composite_rows(c, in[0], t, factor), c.reduction)};
-          });
-        const Tensor& total = divisor.unpack(g);
-        const Tensor dense = contiguous(v.detach()), scale = factor.defined() ? contiguous(factor) : factor;
-        const Tensor up = contiguous(total.defined() ? div(g[0], total) : g[0]);
-        Tensor dx = empty_like(dense);
-        kernels::cross_entropy_backward(
-            dense.dtype(),
-            {.dx = dx.data(), .x = dense.data(), .stats = stats.unpack(g).data(),
-             .target = t.data_as<std::int64_t>(), .weight = scale.defined() ? scale.data() : nullptr,
-             .g = up.data(), .g_stride = up.dim() == 0 ? 0 : 1, .g_scale = 1,
-             .rows = dense.size(0), .n = dense.size(1), .dx_stride = dense.size(1),
-             .x_stride = dense.size(1), .ignore_index = c.ignore_index,
-             .label_smoothing = c.smoothing});
-        return grads(dx);
-      });
+  return record("cross_entropy", y, {rows},
+                [c, x = save(rows), stats = save(stats), target = save(target),
+                 weight = save(weight), divisor = save(divisor)](const Grads& g) {
+                  const Tensor &v = x.unpack(g), &t = target.unpack(g), &factor = weight.unpack(g);
+                  if (grad_enabled())
+                    return through_composite(g, {v}, [&](const std::vector<Tensor>& in) {
+                      return std::vector{combine(composite_rows(c, in[0], t, factor), c.reduction)};
+                    });
+                  const Tensor& total = divisor.unpack(g);
+                  const Tensor dense = contiguous(v.detach()),
+                               scale = factor.defined() ? contiguous(factor) : factor;
+                  const Tensor up = contiguous(total.defined() ? div(g[0], total) : g[0]);
+                  Tensor dx = empty_like(dense);
+                  kernels::cross_entropy_backward(
+                      dense.dtype(), {.dx = dx.data(),
+                                      .x = dense.data(),
+                                      .stats = stats.unpack(g).data(),
+                                      .target = t.data_as<std::int64_t>(),
+                                      .weight = scale.defined() ? scale.data() : nullptr,
+                                      .g = up.data(),
+                                      .g_stride = up.dim() == 0 ? 0 : 1,
+                                      .g_scale = 1,
+                                      .rows = dense.size(0),
+                                      .n = dense.size(1),
+                                      .dx_stride = dense.size(1),
+                                      .x_stride = dense.size(1),
+                                      .ignore_index = c.ignore_index,
+                                      .label_smoothing = c.smoothing});
+                  return grads(dx);
+                });
 }
 
 // Targets that are probabilities, of the input's shape.

@@ -111,12 +111,10 @@ struct Activated {
   kernels::Activation kernel;
   bool from_output;  // its slope can be had from the result
 };
-constexpr Activated kActivations[] = {{"none", kernels::Activation::none, true},
-                                      {"relu", kernels::Activation::relu, true},
-                                      {"sigmoid", kernels::Activation::sigmoid, true},
-                                      {"tanh", kernels::Activation::tanh, true},
-                                      {"gelu", kernels::Activation::gelu, false},
-                                      {"silu", kernels::Activation::silu, false}};
+constexpr Activated kActivations[] = {
+    {"none", kernels::Activation::none, true},       {"relu", kernels::Activation::relu, true},
+    {"sigmoid", kernels::Activation::sigmoid, true}, {"tanh", kernels::Activation::tanh, true},
+    {"gelu", kernels::Activation::gelu, false},      {"silu", kernels::Activation::silu, false}};
 
 const Activated& find_activation(const std::string& name) {
   for (const Activated& a : kActivations)
@@ -128,9 +126,12 @@ const Activated& find_activation(const std::string& name) {
 
 Tensor apply_activation(kernels::Activation a, const Tensor& x) {
   switch (a) {
-    case kernels::Activation::gelu: return gelu(x, "none");
-    case kernels::Activation::silu: return silu(x);
-    default: return x;
+    case kernels::Activation::gelu:
+      return gelu(x, "none");
+    case kernels::Activation::silu:
+      return silu(x);
+    default:
+      return x;
   }
 }
 
@@ -143,10 +144,14 @@ Tensor column_sums(const Tensor& x) {
 // The gradient before the activation, from the one after it and the result.
 Tensor through_activation(kernels::Activation a, const Tensor& g, const Tensor& y) {
   switch (a) {
-    case kernels::Activation::relu: return mul(g, to_dtype(gt(y.detach(), Operand(0.0)), g.dtype()));
-    case kernels::Activation::sigmoid: return mul(g, mul(y, sub(Operand(1.0), y)));
-    case kernels::Activation::tanh: return mul(g, sub(Operand(1.0), square(y)));
-    default: return g;
+    case kernels::Activation::relu:
+      return mul(g, to_dtype(gt(y.detach(), Operand(0.0)), g.dtype()));
+    case kernels::Activation::sigmoid:
+      return mul(g, mul(y, sub(Operand(1.0), y)));
+    case kernels::Activation::tanh:
+      return mul(g, sub(Operand(1.0), square(y)));
+    default:
+      return g;
   }
 }
 
@@ -160,8 +165,9 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   GS_CHECK(input.dim() >= 1, "linear: argument 'input' must have rank 1 or more, got shape {}",
            input.shape());
   const std::int64_t k = weight.size(1), o = weight.size(0);
-  GS_CHECK(input.size(-1) == k, "linear: input of shape {} has {} features, weight of shape {} takes {}",
-           input.shape(), input.size(-1), weight.shape(), k);
+  GS_CHECK(input.size(-1) == k,
+           "linear: input of shape {} has {} features, weight of shape {} takes {}", input.shape(),
+           input.size(-1), weight.shape(), k);
   check_same_dtype("linear", "input", input, "weight", weight);
   check_vector("linear", "bias", bias, o, input);
   if (is_half(input.dtype()))
@@ -170,8 +176,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
                     input.dtype());
   check_factors("linear", input, weight);
   const bool taped = tracked(input, weight, bias);
-  if (taped && !act.from_output)
-    return apply_activation(act.kernel, linear(input, weight, bias));
+  if (taped && !act.from_output) return apply_activation(act.kernel, linear(input, weight, bias));
 
   Dims shape = input.shape();
   shape[input.dim() - 1] = o;

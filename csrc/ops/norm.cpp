@@ -63,8 +63,9 @@ struct RowNorm {
 
 Tensor composite(const RowNorm& norm, const Tensor& x, const Tensor& gamma, const Tensor& beta) {
   const kernels::NormProblem& p = norm.problem;
-  const Tensor xhat = reshape(
-      normalised(reshape(x, {p.rows, p.n}), {1}, p.eps, p.kind != kernels::NormKind::rms), x.shape());
+  const Tensor xhat =
+      reshape(normalised(reshape(x, {p.rows, p.n}), {1}, p.eps, p.kind != kernels::NormKind::rms),
+              x.shape());
   return affine(xhat, gamma, beta,
                 p.kind == kernels::NormKind::group ? channel_shape(x) : norm.parameter_shape);
 }
@@ -82,10 +83,10 @@ Tensor run_rows(const RowNorm& norm, const Tensor& input, const Tensor& gamma, c
                  average = save(average), rstd = save(rstd)](const Grads& g) {
                   const Tensor &v = x.unpack(g), &w = gamma.unpack(g);
                   if (grad_enabled())
-                    return through_composite(g, {v, w, beta.unpack(g)},
-                                             [&norm](const std::vector<Tensor>& in) {
-                                               return std::vector{composite(norm, in[0], in[1], in[2])};
-                                             });
+                    return through_composite(
+                        g, {v, w, beta.unpack(g)}, [&norm](const std::vector<Tensor>& in) {
+                          return std::vector{composite(norm, in[0], in[1], in[2])};
+                        });
                   const Tensor dense = contiguous(v.detach()), up = contiguous(g[0]);
                   const Tensor factor = dense_or_none(w);
                   const Buffers b = buffers(g, v.shape(), norm.parameter_shape, v.dtype());
@@ -117,10 +118,11 @@ Tensor over_last(const char* op, kernels::NormKind kind, const Tensor& input, co
   check_parameter(op, "bias", bias, shape, input);
   const std::int64_t n = shape.product();
   GS_CHECK(n > 0, "{}: normalized_shape {} has no elements", op, shape);
-  return run_rows({op, {.dtype = input.dtype(), .kind = kind, .rows = input.numel() / n, .n = n,
-                        .eps = eps},
-                   shape},
-                  input, weight, bias);
+  return run_rows(
+      {op,
+       {.dtype = input.dtype(), .kind = kind, .rows = input.numel() / n, .n = n, .eps = eps},
+       shape},
+      input, weight, bias);
 }
 
 // ---- batch ----
@@ -188,8 +190,12 @@ Tensor group_norm(const Tensor& input, std::int64_t num_groups, const Tensor& we
   GS_CHECK(channels * inner > 0 || input.numel() == 0, "group_norm: a group of shape {} is empty",
            input.shape());
   return run_rows({"group_norm",
-                   {.dtype = input.dtype(), .kind = kernels::NormKind::group, .rows = rows,
-                    .n = channels / num_groups * inner, .eps = eps, .groups = num_groups,
+                   {.dtype = input.dtype(),
+                    .kind = kernels::NormKind::group,
+                    .rows = rows,
+                    .n = channels / num_groups * inner,
+                    .eps = eps,
+                    .groups = num_groups,
                     .inner = inner},
                    {channels}},
                   input, weight, bias);
@@ -232,24 +238,23 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
   kernels::batch_norm_forward(norm.shape, y.data(), x.data(), average.data(), variance.data(),
                               data_or_null(scale), data_or_null(shift), eps);
   if (!tracked(input, weight, bias)) return y;
-  return record(op, y, {input, weight, bias},
-                [norm, x = save(input), weight = save(weight), bias = save(bias),
-                 average = save(average), variance = save(variance)](const Grads& g) {
-                  const Tensor &v = x.unpack(g), &w = weight.unpack(g);
-                  const Tensor &mu = average.unpack(g), &var = variance.unpack(g);
-                  if (grad_enabled())
-                    return through_composite(
-                        g, {v, w, bias.unpack(g)}, [&](const std::vector<Tensor>& in) {
-                          return std::vector{composite(norm, in[0], in[1], in[2], mu, var)};
-                        });
-                  const Tensor dense = contiguous(v.detach()), up = contiguous(g[0]);
-                  const Tensor factor = dense_or_none(w);
-                  const Buffers b = buffers(g, v.shape(), {norm.shape.channels}, v.dtype());
-                  kernels::batch_norm_backward(norm.shape, b.pointers(), dense.data(), up.data(),
-                                               mu.data(), var.data(), data_or_null(factor), norm.eps,
-                                               norm.training);
-                  return grads(b.dx, b.dgamma, b.dbeta);
-                });
+  return record(
+      op, y, {input, weight, bias},
+      [norm, x = save(input), weight = save(weight), bias = save(bias), average = save(average),
+       variance = save(variance)](const Grads& g) {
+        const Tensor &v = x.unpack(g), &w = weight.unpack(g);
+        const Tensor &mu = average.unpack(g), &var = variance.unpack(g);
+        if (grad_enabled())
+          return through_composite(g, {v, w, bias.unpack(g)}, [&](const std::vector<Tensor>& in) {
+            return std::vector{composite(norm, in[0], in[1], in[2], mu, var)};
+          });
+        const Tensor dense = contiguous(v.detach()), up = contiguous(g[0]);
+        const Tensor factor = dense_or_none(w);
+        const Buffers b = buffers(g, v.shape(), {norm.shape.channels}, v.dtype());
+        kernels::batch_norm_backward(norm.shape, b.pointers(), dense.data(), up.data(), mu.data(),
+                                     var.data(), data_or_null(factor), norm.eps, norm.training);
+        return grads(b.dx, b.dgamma, b.dbeta);
+      });
 }
 
 }  // namespace gradsmith::ops

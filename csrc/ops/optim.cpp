@@ -47,19 +47,16 @@ void check_finite(const char* op, const char* name, double v) {
 }
 
 // Steps grouped by dtype, and everything that they write.
-template <class Step> class Batch {
+template <class Step>
+class Batch {
  public:
   explicit Batch(const char* op) : op_(op) {}
   void* write(const Tensor& x) { return written_.emplace_back(op_, x).data(); }
-  const void* read(const Tensor& x) {
-    return read_.emplace_back(contiguous(x.detach())).data();
-  }
+  const void* read(const Tensor& x) { return read_.emplace_back(contiguous(x.detach())).data(); }
   void add(DType dtype, const Step& step) { (dtype == DType::f32 ? f32_ : f64_).push_back(step); }
   void run() {
-    if (!f32_.empty())
-      kernels::optimizer_step(DType::f32, f32_.data(), std::int64_t(f32_.size()));
-    if (!f64_.empty())
-      kernels::optimizer_step(DType::f64, f64_.data(), std::int64_t(f64_.size()));
+    if (!f32_.empty()) kernels::optimizer_step(DType::f32, f32_.data(), std::int64_t(f32_.size()));
+    if (!f64_.empty()) kernels::optimizer_step(DType::f64, f64_.data(), std::int64_t(f64_.size()));
     for (const Written& w : written_) w.finish();
   }
 
@@ -163,8 +160,7 @@ Arrays arrays_of(const char* op, const std::vector<Tensor>& tensors, DType dtype
   for (const Tensor& t : tensors) {
     check_defined(op, "grads", t);
     check_float(op, "grads", t);
-    if (t.dtype() == dtype)
-      a.flat.push_back({a.written.emplace_back(op, t).data(), t.numel()});
+    if (t.dtype() == dtype) a.flat.push_back({a.written.emplace_back(op, t).data(), t.numel()});
   }
   return a;
 }
@@ -194,8 +190,8 @@ Tensor clip_grad_norm_(const std::vector<Tensor>& grads, double max_norm, double
   if (!std::isinf(norm_type) && norm_type != 2) {
     double sum_of_powers = 0;
     for (const Tensor& g : grads)
-      sum_of_powers += std::pow(*to_dtype(norm(g.detach(), norm_type), DType::f64).data_as<double>(),
-                                norm_type);
+      sum_of_powers +=
+          std::pow(*to_dtype(norm(g.detach(), norm_type), DType::f64).data_as<double>(), norm_type);
     total = std::pow(sum_of_powers, 1 / norm_type);
   }
   const double factor = max_norm / (total + 1e-6);
@@ -212,11 +208,13 @@ Tensor clip_grad_norm_(const std::vector<Tensor>& grads, double max_norm, double
 
 void clip_grad_value_(const std::vector<Tensor>& grads, double clip_value) {
   constexpr const char* op = "clip_grad_value_";
-  GS_CHECK(clip_value >= 0, "{}: argument 'clip_value' must not be negative, got {}", op, clip_value);
+  GS_CHECK(clip_value >= 0, "{}: argument 'clip_value' must not be negative, got {}", op,
+           clip_value);
   NoGradGuard guard;
   for (const DType dtype : {DType::f32, DType::f64}) {
     const Arrays a = arrays_of(op, grads, dtype);
-    kernels::clamp_arrays(dtype, a.flat.data(), std::int64_t(a.flat.size()), -clip_value, clip_value);
+    kernels::clamp_arrays(dtype, a.flat.data(), std::int64_t(a.flat.size()), -clip_value,
+                          clip_value);
     for (const Written& w : a.written) w.finish();
   }
 }

@@ -49,9 +49,10 @@ PoolShape pool_shape(const char* op, const Dims& x, const Dims& kernel_size, con
   shape.dilation_w = d[1];
   shape.out_h = kernels::pool_output_size(shape.h, k[0], s[0], p[0], d[0], ceil_mode);
   shape.out_w = kernels::pool_output_size(shape.w, k[1], s[1], p[1], d[1], ceil_mode);
-  GS_CHECK(shape.out_h >= 1 && shape.out_w >= 1,
-           "{}: a window of kernel_size {} and dilation {} is larger than the padded input of shape {}",
-           op, kernel_size, dilation, x);
+  GS_CHECK(
+      shape.out_h >= 1 && shape.out_w >= 1,
+      "{}: a window of kernel_size {} and dilation {} is larger than the padded input of shape {}",
+      op, kernel_size, dilation, x);
   return shape;
 }
 
@@ -64,9 +65,8 @@ Tensor unpick(const Tensor& g, const Tensor& index, const Dims& x_shape) {
   Tensor dx = empty(x_shape, g.dtype());
   const std::int64_t planes = plane_count(x_shape);
   const std::int64_t in = x_shape[x_shape.size() - 2] * x_shape.back();
-  kernels::max_pool2d_backward(g.dtype(),
-                               {planes, in, g.size(-2) * g.size(-1), dx.data(),
-                                index.data_as<std::int64_t>(), dense.data()});
+  kernels::max_pool2d_backward(g.dtype(), {planes, in, g.size(-2) * g.size(-1), dx.data(),
+                                           index.data_as<std::int64_t>(), dense.data()});
   if (!tracked(g)) return dx;
   return record("max_pool_backward", dx, {g}, [index = save(index)](const Grads& u) {
     return grads(pick(u[0], index.unpack(u)));
@@ -75,10 +75,9 @@ Tensor unpick(const Tensor& g, const Tensor& index, const Dims& x_shape) {
 Tensor pick(const Tensor& x, const Tensor& index) {
   const Tensor dense = contiguous(x.detach());
   Tensor y = empty(index.shape(), x.dtype());
-  kernels::max_pool2d_gather(x.dtype(),
-                             {plane_count(x.shape()), x.size(-2) * x.size(-1),
-                              index.size(-2) * index.size(-1), y.data(),
-                              index.data_as<std::int64_t>(), dense.data()});
+  kernels::max_pool2d_gather(
+      x.dtype(), {plane_count(x.shape()), x.size(-2) * x.size(-1), index.size(-2) * index.size(-1),
+                  y.data(), index.data_as<std::int64_t>(), dense.data()});
   if (!tracked(x)) return y;
   return record("max_pool_pick", y, {x}, [index = save(index), from = x.shape()](const Grads& g) {
     return grads(unpick(g[0], index.unpack(g), from));
@@ -103,8 +102,8 @@ Tensor average(const Average& a, const Tensor& x);
 Tensor average_backward(const Average& a, const Tensor& g, const Dims& x_shape) {
   const Tensor dense = contiguous(g.detach());
   Tensor dx = empty(x_shape, g.dtype());
-  kernels::avg_pool2d_backward(
-      g.dtype(), {a.shape, dx.data(), dense.data(), a.count_include_pad, a.divisor});
+  kernels::avg_pool2d_backward(g.dtype(),
+                               {a.shape, dx.data(), dense.data(), a.count_include_pad, a.divisor});
   if (!tracked(g)) return dx;
   return record("avg_pool2d_backward", dx, {g},
                 [a](const Grads& u) { return grads(average(a, u[0])); });
@@ -112,8 +111,7 @@ Tensor average_backward(const Average& a, const Tensor& g, const Dims& x_shape) 
 Tensor average(const Average& a, const Tensor& x) {
   const Tensor dense = contiguous(x.detach());
   Tensor y = empty(with_size(x.shape(), a.shape.out_h, a.shape.out_w), x.dtype());
-  kernels::avg_pool2d(x.dtype(),
-                      {a.shape, y.data(), dense.data(), a.count_include_pad, a.divisor});
+  kernels::avg_pool2d(x.dtype(), {a.shape, y.data(), dense.data(), a.count_include_pad, a.divisor});
   if (!tracked(x)) return y;
   return record("avg_pool2d", y, {x}, [a, from = x.shape()](const Grads& g) {
     return grads(average_backward(a, g[0], from));
@@ -165,7 +163,8 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& input, const Di
   const Tensor dense = contiguous(input.detach());
   const Dims out = with_size(input.shape(), shape.out_h, shape.out_w);
   Tensor y = empty(out, input.dtype()), index = empty(out, DType::i64);
-  kernels::max_pool2d(input.dtype(), {shape, y.data(), index.data_as<std::int64_t>(), dense.data()});
+  kernels::max_pool2d(input.dtype(),
+                      {shape, y.data(), index.data_as<std::int64_t>(), dense.data()});
   return {record_pick("max_pool2d", y, input, index), index};
 }
 

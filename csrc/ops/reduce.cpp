@@ -51,7 +51,8 @@ void check_not_empty(const char* op, const Tensor& x, unsigned mask) {
 // Half types are reduced in float32 and rounded once at the end.
 Tensor run(ReduceOp op, const Tensor& x, unsigned mask, bool keepdim, double correction = 1) {
   if (is_half(x.dtype()))
-    return to_dtype(run(op, to_dtype(x.detach(), DType::f32), mask, keepdim, correction), x.dtype());
+    return to_dtype(run(op, to_dtype(x.detach(), DType::f32), mask, keepdim, correction),
+                    x.dtype());
   Tensor y = empty(kept_shape(x.shape(), mask, keepdim), kernels::reduce_dtype(op, x.dtype()));
   kernels::reduce(op, y.data(), x.view(), mask, correction);
   return y;
@@ -123,16 +124,16 @@ Tensor std(const Tensor& x, const std::optional<Dims>& dim, double correction, b
   check_floating("std", x);
   Tensor y = run(ReduceOp::std_dev, x, mask, keepdim, correction);
   if (!tracked(x)) return y;
-  return record("std", y, {x},
-                [mask, correction, dim, x = save(x), y = save_output(y)](const Grads& g) {
-                  const Tensor& v = x.unpack(g);
-                  const Tensor s = y.unpack(g);
-                  const double n = double(reduced_count(v.shape(), mask)) - correction;
-                  // Where all values are equal the slope is taken as 0.
-                  const Tensor slope = masked_fill(div(g[0], mul(s, Operand(n))),
-                                                   eq(s.detach(), Operand(0.0)), Operand(0.0));
-                  return grads(mul(spread(slope, v.shape(), mask), sub(v, mean(v, dim, true))));
-                });
+  return record(
+      "std", y, {x}, [mask, correction, dim, x = save(x), y = save_output(y)](const Grads& g) {
+        const Tensor& v = x.unpack(g);
+        const Tensor s = y.unpack(g);
+        const double n = double(reduced_count(v.shape(), mask)) - correction;
+        // Where all values are equal the slope is taken as 0.
+        const Tensor slope =
+            masked_fill(div(g[0], mul(s, Operand(n))), eq(s.detach(), Operand(0.0)), Operand(0.0));
+        return grads(mul(spread(slope, v.shape(), mask), sub(v, mean(v, dim, true))));
+      });
 }
 
 namespace {
@@ -158,7 +159,8 @@ Tensor product_of_others(const Tensor& x, int at) {
 
 Tensor prod(const Tensor& x, const std::optional<std::int64_t>& dim, bool keepdim) {
   if (!dim && x.defined() && x.dim() != 1) return prod(reshape(x, {-1}), 0, false);
-  const unsigned mask = reduced_dims("prod", x, dim ? std::optional<Dims>(Dims{*dim}) : std::nullopt);
+  const unsigned mask =
+      reduced_dims("prod", x, dim ? std::optional<Dims>(Dims{*dim}) : std::nullopt);
   Tensor y = run(ReduceOp::prod, x, mask, keepdim);
   if (!tracked(x)) return y;
   const int at = check_dim("prod", dim.value_or(0), x.dim());
@@ -201,15 +203,18 @@ std::tuple<Tensor, Tensor> extreme_along(const char* op, bool largest, const Ten
   const Tensor source = is_half(x.dtype()) ? to_dtype(x.detach(), DType::f32) : x;
   Tensor values = empty(shape, source.dtype()), indices = empty(shape, DType::i64);
   if (values.numel() > 0)
-    kernels::arg_reduce(largest, values.data(), indices.data_as<std::int64_t>(), source.view(), mask);
+    kernels::arg_reduce(largest, values.data(), indices.data_as<std::int64_t>(), source.view(),
+                        mask);
   values = to_dtype(values, x.dtype());
   if (tracked(x))
-    record_all(op, {values}, Inputs{x}, [=, from = x.shape(), indices = save(indices)](const Grads& g) {
-      const Dims kept = kept_shape(from, mask, true);
-      const Tensor base = zeros(from, g[0].dtype(), g[0].device());
-      if (from.size() == 0) return grads(g[0]);
-      return grads(scatter_add(base, at, reshape(indices.unpack(g), kept), reshape(g[0], kept)));
-    });
+    record_all(op, {values}, Inputs{x},
+               [=, from = x.shape(), indices = save(indices)](const Grads& g) {
+                 const Dims kept = kept_shape(from, mask, true);
+                 const Tensor base = zeros(from, g[0].dtype(), g[0].device());
+                 if (from.size() == 0) return grads(g[0]);
+                 return grads(
+                     scatter_add(base, at, reshape(indices.unpack(g), kept), reshape(g[0], kept)));
+               });
   return {values, indices};
 }
 
@@ -270,8 +275,7 @@ Tensor norm(const Tensor& x, double p, const std::optional<Dims>& dim, bool keep
   return record("norm", y, {x}, [mask, x = save(x), y = save_output(y)](const Grads& g) {
     const Tensor& v = x.unpack(g);
     const Tensor n = y.unpack(g);
-    const Tensor slope =
-        masked_fill(div(g[0], n), eq(n.detach(), Operand(0.0)), Operand(0.0));
+    const Tensor slope = masked_fill(div(g[0], n), eq(n.detach(), Operand(0.0)), Operand(0.0));
     return grads(mul(v, spread(slope, v.shape(), mask)));
   });
 }
@@ -287,9 +291,8 @@ Tensor cumsum(const Tensor& x, std::int64_t dim) {
   for (int d = 0; d < x.dim(); ++d) (d < at ? outer : inner) *= d == at ? 1 : x.shape()[d];
   kernels::cumsum(x.dtype(), y.data(), source.data(), outer, x.dim() ? x.shape()[at] : 1, inner);
   if (!tracked(x)) return y;
-  return record("cumsum", y, {x}, [at](const Grads& g) {
-    return grads(flip(cumsum(flip(g[0], {at}), at), {at}));
-  });
+  return record("cumsum", y, {x},
+                [at](const Grads& g) { return grads(flip(cumsum(flip(g[0], {at}), at), {at})); });
 }
 
 Tensor logsumexp(const Tensor& x, const Dims& dim, bool keepdim) {

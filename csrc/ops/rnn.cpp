@@ -9,12 +9,18 @@ namespace gradsmith::ops {
 namespace {
 
 kernels::RnnShape rnn_shape(const Tensor& x, std::int64_t hidden, bool reverse) {
-  return {.kind = kernels::RnnKind::lstm, .steps = x.size(0), .batch = x.size(1),
-          .input = x.size(2), .hidden = hidden, .reverse = reverse};
+  return {.kind = kernels::RnnKind::lstm,
+          .steps = x.size(0),
+          .batch = x.size(1),
+          .input = x.size(2),
+          .hidden = hidden,
+          .reverse = reverse};
 }
 const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 Tensor dense_or_none(const Tensor& t) { return t.defined() ? contiguous(t.detach()) : Tensor(); }
-Tensor wanted(bool want, const Tensor& like) { return want ? empty(like.shape(), like.dtype()) : Tensor(); }
+Tensor wanted(bool want, const Tensor& like) {
+  return want ? empty(like.shape(), like.dtype()) : Tensor();
+}
 void* pointer(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 
 std::vector<Tensor> step_by_step(const std::vector<Tensor>& in, bool reverse) {
@@ -68,12 +74,20 @@ std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor&
   const bool taped = tracked(input, h0, c0, w_ih, w_hh, b_ih, b_hh);
   Tensor y = empty({steps, batch, hidden}, dtype), hT = empty({batch, hidden}, dtype),
          cT = empty({batch, hidden}, dtype), reserve;
-  if (taped)
-    reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8);
-  kernels::rnn_forward(dtype, {.shape = shape, .x = x.data(), .x_row = shape.input,
-                               .w_ih = wi.data(), .w_hh = wh.data(), .b_ih = data_or_null(bi),
-                               .b_hh = data_or_null(bh), .h0 = h.data(), .c0 = c.data(),
-                               .y = y.data(), .y_row = hidden, .hT = hT.data(), .cT = cT.data(),
+  if (taped) reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8);
+  kernels::rnn_forward(dtype, {.shape = shape,
+                               .x = x.data(),
+                               .x_row = shape.input,
+                               .w_ih = wi.data(),
+                               .w_hh = wh.data(),
+                               .b_ih = data_or_null(bi),
+                               .b_hh = data_or_null(bh),
+                               .h0 = h.data(),
+                               .c0 = c.data(),
+                               .y = y.data(),
+                               .y_row = hidden,
+                               .hT = hT.data(),
+                               .cT = cT.data(),
                                .reserve = pointer(reserve)});
   if (!taped) return {y, hT, cT};
   record_all(
@@ -94,15 +108,28 @@ std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor&
         }
         const Tensor dy = dense_or_none(g[0]), dh = dense_or_none(g[1]), dc = dense_or_none(g[2]);
         const Tensor result = y.unpack(g);
-        kernels::rnn_backward(
-            dtype,
-            {.shape = shape, .x = dense[0].data(), .x_row = shape.input, .w_ih = dense[3].data(),
-             .w_hh = dense[4].data(), .h0 = dense[1].data(), .c0 = dense[2].data(),
-             .y = result.data(), .y_row = shape.hidden, .reserve = reserve.unpack(g).data(),
-             .dy = data_or_null(dy), .dy_row = shape.hidden, .dhT = data_or_null(dh),
-             .dcT = data_or_null(dc), .dx = pointer(out[0]), .dx_row = shape.input,
-             .dw_ih = pointer(out[3]), .dw_hh = pointer(out[4]), .db_ih = pointer(out[5]),
-             .db_hh = pointer(out[6]), .dh0 = pointer(out[1]), .dc0 = pointer(out[2])});
+        kernels::rnn_backward(dtype, {.shape = shape,
+                                      .x = dense[0].data(),
+                                      .x_row = shape.input,
+                                      .w_ih = dense[3].data(),
+                                      .w_hh = dense[4].data(),
+                                      .h0 = dense[1].data(),
+                                      .c0 = dense[2].data(),
+                                      .y = result.data(),
+                                      .y_row = shape.hidden,
+                                      .reserve = reserve.unpack(g).data(),
+                                      .dy = data_or_null(dy),
+                                      .dy_row = shape.hidden,
+                                      .dhT = data_or_null(dh),
+                                      .dcT = data_or_null(dc),
+                                      .dx = pointer(out[0]),
+                                      .dx_row = shape.input,
+                                      .dw_ih = pointer(out[3]),
+                                      .dw_hh = pointer(out[4]),
+                                      .db_ih = pointer(out[5]),
+                                      .db_hh = pointer(out[6]),
+                                      .dh0 = pointer(out[1]),
+                                      .dc0 = pointer(out[2])});
         TensorList list;
         for (Tensor& t : out) list.push_back(std::move(t));
         return list;

@@ -14,8 +14,7 @@ kernels::SoftmaxView dense_view(const Tensor& x, const kernels::SoftmaxProblem& 
 }
 kernels::SoftmaxProblem problem(const Tensor& x, int dim, bool log) {
   kernels::SoftmaxProblem p{.dtype = x.dtype(), .log = log, .outer = 1, .n = 1, .inner = 1};
-  for (int d = 0; d < x.dim(); ++d)
-    (d < dim ? p.outer : d == dim ? p.n : p.inner) *= x.shape()[d];
+  for (int d = 0; d < x.dim(); ++d) (d < dim ? p.outer : d == dim ? p.n : p.inner) *= x.shape()[d];
   return p;
 }
 
@@ -36,8 +35,7 @@ Tensor softmax_backward(const Tensor& g, const Tensor& y, int dim, bool log) {
       return grads(sub(u, sum(ue, at, true)), neg(mul(ue, sum(v, at, true))));
     }
     const Tensor uy = sum(mul(u, out), at, true);
-    return grads(mul(out, sub(u, uy)),
-                 sub(mul(u, sub(v, sum(mul(v, out), at, true))), mul(v, uy)));
+    return grads(mul(out, sub(u, uy)), sub(mul(u, sub(v, sum(mul(v, out), at, true))), mul(v, uy)));
   });
 }
 

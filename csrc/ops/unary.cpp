@@ -35,9 +35,8 @@ Tensor unary(const char* op, const UnaryKernel& kernel, const Tensor& x, Rule ru
       return grads(rule(g[0], y.unpack(g)));
     });
   } else {
-    return record(op, y, {x}, [rule, x = save(x)](const Grads& g) {
-      return grads(rule(g[0], x.unpack(g)));
-    });
+    return record(op, y, {x},
+                  [rule, x = save(x)](const Grads& g) { return grads(rule(g[0], x.unpack(g))); });
   }
 }
 
@@ -52,19 +51,17 @@ bool fused(const Tensor& g) { return !grad_enabled() && on_cpu(g); }
 }  // namespace
 
 // GS_FROM_X(op, rule in g and x), GS_FROM_Y(op, rule in g and y).
-#define GS_FROM_X(op, ...) \
-  Tensor op(const Tensor& input) { \
-    return unary<false>(#op, kernels::op, input, \
-                        [](const Tensor& g, [[maybe_unused]] const Tensor& x) -> Tensor { \
-                          __VA_ARGS__ \
-                        }); \
+#define GS_FROM_X(op, ...)                                                                \
+  Tensor op(const Tensor& input) {                                                        \
+    return unary<false>(                                                                  \
+        #op, kernels::op, input,                                                          \
+        [](const Tensor& g, [[maybe_unused]] const Tensor& x) -> Tensor { __VA_ARGS__ }); \
   }
-#define GS_FROM_Y(op, ...) \
-  Tensor op(const Tensor& input) { \
-    return unary<true>(#op, kernels::op, input, \
-                       [](const Tensor& g, [[maybe_unused]] const Tensor& y) -> Tensor { \
-                         __VA_ARGS__ \
-                       }); \
+#define GS_FROM_Y(op, ...)                                                                \
+  Tensor op(const Tensor& input) {                                                        \
+    return unary<true>(                                                                   \
+        #op, kernels::op, input,                                                          \
+        [](const Tensor& g, [[maybe_unused]] const Tensor& y) -> Tensor { __VA_ARGS__ }); \
   }
 
 GS_FROM_X(neg, return neg(g);)
@@ -96,14 +93,12 @@ GS_FROM_X(cosh, return mul(g, sinh(x));)
 GS_FROM_X(erf, return mul(g, times(exp(neg(square(x))), 2 * std::numbers::inv_sqrtpi));)
 GS_FROM_Y(tanh, if (fused(g)) return run_binary("tanh", kernels::tanh_backward_y, g, y);
           return mul(g, one_minus(square(y)));)
-GS_FROM_Y(sigmoid,
-          if (fused(g)) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
+GS_FROM_Y(sigmoid, if (fused(g)) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
           return mul(g, mul(y, one_minus(y)));)
 GS_FROM_Y(relu, if (fused(g)) return run_binary("relu", kernels::relu_backward_y, g, y);
           return mul(g, factor(gt(y.detach(), Operand(0.0)), g));)
 GS_FROM_X(silu, if (fused(g)) return run_binary("silu", kernels::silu_backward_x, g, x);
-          const Tensor s = sigmoid(x);
-          return mul(g, mul(s, plus(mul(x, one_minus(s)), 1)));)
+          const Tensor s = sigmoid(x); return mul(g, mul(s, plus(mul(x, one_minus(s)), 1)));)
 GS_FROM_X(hardsigmoid,
           if (fused(g)) return run_binary("hardsigmoid", kernels::hardsigmoid_backward_x, g, x);
           return times(mul(g, factor(lt(abs(x.detach()), Operand(3.0)), g)), 1.0 / 6);)
@@ -117,8 +112,7 @@ GS_FROM_X(log_sigmoid,
           if (fused(g)) return run_binary("log_sigmoid", kernels::log_sigmoid_backward_x, g, x);
           return mul(g, sigmoid(neg(x)));)
 // x tanh(sp), sp = softplus(x):  tanh(sp) + x (1 - tanh(sp)^2) sigmoid(x)
-GS_FROM_X(mish,
-          if (fused(g)) return run_binary("mish", kernels::mish_backward_x, g, x);
+GS_FROM_X(mish, if (fused(g)) return run_binary("mish", kernels::mish_backward_x, g, x);
           const Tensor th = tanh(softplus(x));
           return mul(g, add(th, mul(mul(x, one_minus(square(th))), sigmoid(x))));)
 GS_FROM_X(softsign, return div(g, square(plus(abs(x), 1)));)
@@ -128,7 +122,8 @@ GS_FROM_X(softsign, return div(g, square(plus(abs(x), 1)));)
 Tensor relu6(const Tensor& x) { return hardtanh(x, 0, 6); }
 
 Tensor selu(const Tensor& x) {  // Klambauer et al. 2017
-  constexpr double alpha = 1.6732632423543772848170429916717, scale = 1.0507009873554804934193349852946;
+  constexpr double alpha = 1.6732632423543772848170429916717,
+                   scale = 1.0507009873554804934193349852946;
   return times(elu(x, alpha), scale);
 }
 
@@ -137,7 +132,8 @@ Tensor selu(const Tensor& x) {  // Klambauer et al. 2017
 namespace {
 
 // Half and integer inputs go through float32; fn is the op itself on float32 or float64.
-template <class F> Tensor in_float(const char* op, const Tensor& x, F&& fn) {
+template <class F>
+Tensor in_float(const char* op, const Tensor& x, F&& fn) {
   check_defined(op, "input", x);
   if (x.dtype() == DType::f32 || x.dtype() == DType::f64) return fn(x);
   const Tensor y = fn(to_dtype(x, DType::f32));
@@ -183,21 +179,19 @@ Tensor gelu(const Tensor& input, const std::string& approximate) {
     return record("gelu", y, {x}, [tanh_form, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
       if (fused(g[0]))
-        return grads(run_binary("gelu",
-                                tanh_form ? kernels::gelu_tanh_backward_x
-                                          : kernels::gelu_backward_x,
-                                g[0], v));
+        return grads(run_binary(
+            "gelu", tanh_form ? kernels::gelu_tanh_backward_x : kernels::gelu_backward_x, g[0], v));
       if (!tanh_form) {  // Phi(x) + x phi(x)
         const Tensor cdf = times(plus(erf(times(v, std::numbers::sqrt2 / 2)), 1), 0.5);
-        const Tensor pdf = times(exp(times(square(v), -0.5)),
-                                 std::numbers::inv_sqrtpi * std::numbers::sqrt2 / 2);
+        const Tensor pdf =
+            times(exp(times(square(v), -0.5)), std::numbers::inv_sqrtpi * std::numbers::sqrt2 / 2);
         return grads(mul(g[0], add(cdf, mul(v, pdf))));
       }
       const double c = std::sqrt(2 / std::numbers::pi);
       const Tensor th = tanh(times(add(v, times(mul(v, square(v)), 0.044715)), c));
       const Tensor inner = times(plus(times(square(v), 3 * 0.044715), 1), c);
-      const Tensor slope = add(times(plus(th, 1), 0.5),
-                               times(mul(mul(v, one_minus(square(th))), inner), 0.5));
+      const Tensor slope =
+          add(times(plus(th, 1), 0.5), times(mul(mul(v, one_minus(square(th))), inner), 0.5));
       return grads(mul(g[0], slope));
     });
   });
@@ -216,7 +210,8 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
         return grads(
             run_binary("softplus", kernels::softplus_backward_x, g[0], v, {beta, threshold}));
       const Tensor scaled = times(v, beta);
-      return grads(where(gt(scaled.detach(), Operand(threshold)), g[0], mul(g[0], sigmoid(scaled))));
+      return grads(
+          where(gt(scaled.detach(), Operand(threshold)), g[0], mul(g[0], sigmoid(scaled))));
     });
   });
 }
@@ -232,7 +227,8 @@ struct Bounds {
 Bounds bounds(const char* op, const std::optional<double>& min, const std::optional<double>& max) {
   constexpr double inf = std::numeric_limits<double>::infinity();
   GS_CHECK(min || max, "{}: at least one of min and max must be given", op);
-  GS_CHECK(!(min && std::isnan(*min)) && !(max && std::isnan(*max)), "{}: bounds must not be nan", op);
+  GS_CHECK(!(min && std::isnan(*min)) && !(max && std::isnan(*max)), "{}: bounds must not be nan",
+           op);
   return {min.value_or(-inf), max.value_or(inf)};
 }
 
@@ -268,7 +264,8 @@ Tensor clamp_(const Tensor& x, const std::optional<double>& min, const std::opti
 }
 
 Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
-  GS_CHECK(min_val <= max_val, "hardtanh: min_val {} must not be above max_val {}", min_val, max_val);
+  GS_CHECK(min_val <= max_val, "hardtanh: min_val {} must not be above max_val {}", min_val,
+           max_val);
   return in_float("hardtanh", x, [=](const Tensor& v) { return clamp(v, min_val, max_val); });
 }
 

@@ -32,9 +32,8 @@ Tensor view(const Tensor& x, const Dims& shape) {
            x.shape(), x.strides(), to);
   Tensor y = alias(x, to, strides, 0);
   if (!tracked(x)) return y;
-  return record("view", y, {x}, [from = x.shape()](const Grads& g) {
-    return grads(reshape(g[0], from));
-  });
+  return record("view", y, {x},
+                [from = x.shape()](const Grads& g) { return grads(reshape(g[0], from)); });
 }
 
 Tensor reshape(const Tensor& x, const Dims& shape) {
@@ -126,9 +125,8 @@ Tensor broadcast_to(const Tensor& x, const Dims& shape) {
   checked_bytes(shape, x.dtype());
   Tensor y = alias(x, shape, broadcast_strides(x.shape(), x.strides(), shape), 0);
   if (!tracked(x)) return y;
-  return record("broadcast_to", y, {x}, [from = x.shape()](const Grads& g) {
-    return grads(sum_to_size(g[0], from));
-  });
+  return record("broadcast_to", y, {x},
+                [from = x.shape()](const Grads& g) { return grads(sum_to_size(g[0], from)); });
 }
 
 Tensor expand(const Tensor& x, const Dims& shape) {
@@ -196,9 +194,8 @@ Tensor slice(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_t
   Tensor y = slice_view(x, at, from, count, step);
   if (!tracked(x)) return y;
   return record("slice", y, {x}, [=, shape = x.shape()](const Grads& g) {
-    return grads(embed("slice_backward", g[0], shape, [=](const Tensor& whole) {
-      return slice(whole, at, from, to, step);
-    }));
+    return grads(embed("slice_backward", g[0], shape,
+                       [=](const Tensor& whole) { return slice(whole, at, from, to, step); }));
   });
 }
 
@@ -208,7 +205,8 @@ Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std::int64_
   GS_CHECK_INDEX(x.dim() > 0, "narrow: a tensor of rank 0 cannot be narrowed");
   const std::int64_t n = x.shape()[at], from = start < 0 ? start + n : start;
   GS_CHECK_INDEX(from >= 0 && length >= 0 && length <= n - from,
-                 "narrow: start {} and length {} do not fit size {} of dim {}", start, length, n, at);
+                 "narrow: start {} and length {} do not fit size {} of dim {}", start, length, n,
+                 at);
   return slice(x, at, from, from + length);
 }
 

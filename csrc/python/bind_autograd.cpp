@@ -24,7 +24,7 @@ void run_backward(const py::object& tensors, const py::object& grads, std::optio
                   bool create_graph) {
   const auto outputs = tensors_or_none(tensors, "tensors");
   const auto seeds = tensors_or_none(grads, "grad_tensors");
-  py::gil_scoped_release release;
+  GilRelease release(true);
   backward(outputs, seeds, {retain.value_or(create_graph), create_graph});
 }
 
@@ -35,7 +35,7 @@ py::tuple run_grad(const py::object& outputs, const py::object& inputs, const py
   const auto given = tensors_or_none(seeds, "grad_outputs");
   std::vector<Tensor> result;
   {
-    py::gil_scoped_release release;
+    GilRelease release(true);
     result = grad(outs, ins, given, {retain.value_or(create_graph), create_graph}, allow_unused);
   }
   return py::reinterpret_steal<py::tuple>(to_py(result));

@@ -63,7 +63,8 @@ void bind_views(Binder& b) {
   b.both<&narrow>("narrow", "input, dim, start, length", "A range of a dim (a view).");
   b.both<&flip>("flip", "input, *dims", "Reverse dims (a view).");
   b.both<&diagonal>("diagonal", "input, offset=0, dim1=0, dim2=1", "Diagonals (a view).");
-  b.both<&split>("split", "input, split_size, dim=0", "Pieces of a size, or of given sizes (views).");
+  b.both<&split>("split", "input, split_size, dim=0",
+                 "Pieces of a size, or of given sizes (views).");
   b.both<&chunk>("chunk", "input, chunks, dim=0", "At most `chunks` pieces (views).");
   b.both<&unbind>("unbind", "input, dim=0", "Slices along a dim, without it (views).");
   b.method<&sum_to_size>("sum_to_size", "input, *size", "Sum over what was broadcast from size.");
@@ -76,7 +77,8 @@ void bind_joining_and_indexing(Binder& b) {
                    "Pad by (before, after) pairs from the last dim backwards; modes constant, "
                    "reflect, replicate, circular.");
   b.method<&repeat>("repeat", "input, *repeats", "Tile each dim.");
-  b.both<&index_select>("index_select", "input, dim, index", "Entries of a dim by an int64 vector.");
+  b.both<&index_select>("index_select", "input, dim, index",
+                        "Entries of a dim by an int64 vector.");
   b.both<&index_add>("index_add", "input, dim, index, source", "Add source entries at an index.");
   b.both<&gather>("gather", "input, dim, index", "Pick one entry along dim for each index.");
   b.both<&scatter_add>("scatter_add", "input, dim, index, source", "Adjoint of gather.");
@@ -85,7 +87,8 @@ void bind_joining_and_indexing(Binder& b) {
   b.both<&masked_select>("masked_select", "input, mask", "The elements where the mask is true.");
   b.both<&masked_fill>("masked_fill", "input, mask, value", "value where the mask is true.");
   b.method<&masked_fill_>("masked_fill_", "input, mask, value", "masked_fill in place.");
-  b.both<&nonzero>("nonzero", "input", "Coordinates of the non-zero elements, int64 (count, rank).");
+  b.both<&nonzero>("nonzero", "input",
+                   "Coordinates of the non-zero elements, int64 (count, rank).");
   b.function<&one_hot>("one_hot", "input, num_classes=-1", "int64 indicator vectors of classes.");
 }
 
@@ -99,7 +102,8 @@ void bind_elementwise(Binder& b) {
   GS_BIND(logical_not)
   GS_BIND(bitwise_not)
 #undef GS_BIND
-  b.both<&leaky_relu>("leaky_relu", "input, negative_slope=0.01", "x where positive, else slope * x.");
+  b.both<&leaky_relu>("leaky_relu", "input, negative_slope=0.01",
+                      "x where positive, else slope * x.");
   b.both<&elu>("elu", "input, alpha=1.0", "x where positive, else alpha * (exp(x) - 1).");
   b.both<&gelu>("gelu", "input, approximate='none'",
                 "x * Phi(x) (Hendrycks and Gimpel 2016); approximate is 'none' or 'tanh'.");
@@ -111,16 +115,29 @@ void bind_elementwise(Binder& b) {
 
 #define GS_BIND(op) \
   b.both<&ops::op>(#op, "input, other", "Elementwise " #op " with broadcasting and promotion.");
-  GS_BIND(add) GS_BIND(sub) GS_BIND(mul) GS_BIND(div) GS_BIND(floor_divide) GS_BIND(remainder)
-  GS_BIND(pow) GS_BIND(maximum) GS_BIND(minimum) GS_BIND(atan2)
+  GS_BIND(add)
+  GS_BIND(sub)
+  GS_BIND(mul)
+  GS_BIND(div)
+  GS_BIND(floor_divide)
+  GS_BIND(remainder)
+  GS_BIND(pow)
+  GS_BIND(maximum)
+  GS_BIND(minimum)
+  GS_BIND(atan2)
   GS_COMPARE_OPS(GS_BIND)
-  GS_BIND(logical_and) GS_BIND(logical_or) GS_BIND(logical_xor)
-  GS_BIND(bitwise_and) GS_BIND(bitwise_or) GS_BIND(bitwise_xor)
+  GS_BIND(logical_and)
+  GS_BIND(logical_or)
+  GS_BIND(logical_xor)
+  GS_BIND(bitwise_and)
+  GS_BIND(bitwise_or)
+  GS_BIND(bitwise_xor)
 #undef GS_BIND
 #define GS_BIND(op) b.method<&ops::op##_>(#op "_", "input, other", #op " in place.");
   GS_INPLACE_OPS(GS_BIND)
 #undef GS_BIND
-  b.function<&where>("where", "condition, input, other", "input where condition is true, else other.");
+  b.function<&where>("where", "condition, input, other",
+                     "input where condition is true, else other.");
   b.both<&lerp>("lerp", "input, end, weight", "input + weight * (end - input).");
 }
 
@@ -132,17 +149,22 @@ void bind_reductions(Binder& b) {
   b.both<&ops::std>("std", "input, dim=None, correction=1, keepdim=False",
                     "Standard deviation over dims.");
   b.both<&prod>("prod", "input, dim=None, keepdim=False", "Product over one dim, or all.");
-  b.both<&amax>("amax", "input, dim=None, keepdim=False", "Maximum over dims; ties share gradients.");
-  b.both<&amin>("amin", "input, dim=None, keepdim=False", "Minimum over dims; ties share gradients.");
-  b.function<&max_dim>("_max_dim", "input, dim, keepdim=False", "Maximum and its index along a dim.");
-  b.function<&min_dim>("_min_dim", "input, dim, keepdim=False", "Minimum and its index along a dim.");
+  b.both<&amax>("amax", "input, dim=None, keepdim=False",
+                "Maximum over dims; ties share gradients.");
+  b.both<&amin>("amin", "input, dim=None, keepdim=False",
+                "Minimum over dims; ties share gradients.");
+  b.function<&max_dim>("_max_dim", "input, dim, keepdim=False",
+                       "Maximum and its index along a dim.");
+  b.function<&min_dim>("_min_dim", "input, dim, keepdim=False",
+                       "Minimum and its index along a dim.");
   b.both<&argmax>("argmax", "input, dim=None, keepdim=False", "First index of the maximum.");
   b.both<&argmin>("argmin", "input, dim=None, keepdim=False", "First index of the minimum.");
   b.both<&any>("any", "input, dim=None, keepdim=False", "Whether any element is non-zero.");
   b.both<&all>("all", "input, dim=None, keepdim=False", "Whether all elements are non-zero.");
   b.both<&norm>("norm", "input, p=2.0, dim=None, keepdim=False", "p-norm over dims.");
   b.both<&cumsum>("cumsum", "input, dim", "Cumulative sum along a dim.");
-  b.both<&logsumexp>("logsumexp", "input, dim, keepdim=False", "log(sum(exp(x))) without overflow.");
+  b.both<&logsumexp>("logsumexp", "input, dim, keepdim=False",
+                     "log(sum(exp(x))) without overflow.");
 }
 
 void bind_products(Binder& b) {

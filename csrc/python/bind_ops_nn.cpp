@@ -30,17 +30,20 @@ void bind_softmax(Binder& b) {
 }
 
 void bind_convolution(Binder& b) {
-  b.function<&conv2d>(
-      "conv2d", "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
-      "Cross-correlation of (N, C, H, W) with (O, C / groups, KH, KW); padding is an int, a pair, or "
-      "(top, bottom, left, right).");
-  b.function<&conv1d>(
-      "conv1d", "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
-      "Cross-correlation of (N, C, L) with (O, C / groups, K); padding is an int or (left, right).");
-  b.function<&conv_transpose2d>("conv_transpose2d",
-                                "input, weight, bias=None, stride=1, padding=0, output_padding=0, "
-                                "groups=1, dilation=1",
-                                "The adjoint of conv2d in its input; weight is (C, O / groups, KH, KW).");
+  b.function<&conv2d>("conv2d",
+                      "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
+                      "Cross-correlation of (N, C, H, W) with (O, C / groups, KH, KW); padding is "
+                      "an int, a pair, or "
+                      "(top, bottom, left, right).");
+  b.function<&conv1d>("conv1d",
+                      "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
+                      "Cross-correlation of (N, C, L) with (O, C / groups, K); padding is an int "
+                      "or (left, right).");
+  b.function<&conv_transpose2d>(
+      "conv_transpose2d",
+      "input, weight, bias=None, stride=1, padding=0, output_padding=0, "
+      "groups=1, dilation=1",
+      "The adjoint of conv2d in its input; weight is (C, O / groups, KH, KW).");
 }
 
 void bind_pooling(Binder& b) {
@@ -85,8 +88,7 @@ void bind_losses(Binder& b) {
 }
 
 void bind_norms(Binder& b) {
-  b.function<&layer_norm>("layer_norm",
-                          "input, normalized_shape, weight=None, bias=None, eps=1e-5",
+  b.function<&layer_norm>("layer_norm", "input, normalized_shape, weight=None, bias=None, eps=1e-5",
                           "Normalise over the last dims (Ba et al. 2016).");
   b.function<&rms_norm>("rms_norm", "input, normalized_shape, weight=None, eps=None",
                         "Divide by the root mean square over the last dims.");
@@ -99,7 +101,8 @@ void bind_norms(Binder& b) {
 }
 
 void bind_recurrent(Binder& b) {
-  b.function<&lstm_layer>("lstm_layer", "input, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False",
+  b.function<&lstm_layer>("lstm_layer",
+                          "input, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False",
                           "One direction of one LSTM layer over (T, N, I); returns (y, h, c).");
 }
 

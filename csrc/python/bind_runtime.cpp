@@ -15,13 +15,15 @@ namespace py = pybind11;
 namespace gradsmith::python {
 
 void bind_runtime(py::module_& m) {
-  m.def("tensor", [](py::handle data, py::handle dtype, py::handle device, bool requires_grad) {
-          Tensor t = tensor_from_data(data.ptr(), dtype.ptr(), device.ptr());
-          if (requires_grad) t.set_requires_grad(true);
-          return t;
-        },
-        py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-        py::arg("requires_grad") = false);
+  m.def(
+      "tensor",
+      [](py::handle data, py::handle dtype, py::handle device, bool requires_grad) {
+        Tensor t = tensor_from_data(data.ptr(), dtype.ptr(), device.ptr());
+        if (requires_grad) t.set_requires_grad(true);
+        return t;
+      },
+      py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false);
   m.def("from_numpy", [](py::handle array) { return from_any_array(array.ptr(), "from_numpy"); });
   m.def("from_dlpack", [](py::handle o) { return from_dlpack(o.ptr()); });
 

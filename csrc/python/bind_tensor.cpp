@@ -15,7 +15,8 @@ namespace gradsmith::python {
 namespace {
 
 // Methods with Python objects in their signature: plain pybind11 functions set on the type.
-template <class F, class... Extra> void method(const char* name, F&& f, const Extra&... extra) {
+template <class F, class... Extra>
+void method(const char* name, F&& f, const Extra&... extra) {
   py::handle type(reinterpret_cast<PyObject*>(tensor_type));
   py::cpp_function fn(std::forward<F>(f), py::name(name), py::is_method(type), extra...);
   py::setattr(type, name, fn);
@@ -61,14 +62,17 @@ Tensor to(const Tensor& x, const py::args& args, const py::kwargs& kwargs) {
       if (name != "non_blocking") take(value);
     }
   }
-  py::gil_scoped_release release;
+  GilRelease release(true);
   Tensor y = x;
   if (dtype && *dtype != y.dtype()) y = ops::to_dtype(y, *dtype);
   if (device && !(*device == y.device())) y = ops::to_device(y, *device);
   return copy && y.is(x) ? ops::clone(x) : y;
 }
 
-template <DType D> Tensor cast(const Tensor& x) { return x.dtype() == D ? x : ops::to_dtype(x, D); }
+template <DType D>
+Tensor cast(const Tensor& x) {
+  return x.dtype() == D ? x : ops::to_dtype(x, D);
+}
 
 py::object size(const Tensor& x, std::optional<int> d) {
   if (d) return py::int_(x.size(*d));
@@ -95,39 +99,43 @@ void bind_tensor(Binder& b) {
   b.method<&cast<DType::i32>>("int", "input", "Cast to int32.");
   b.method<&cast<DType::b8>>("bool", "input", "Cast to bool.");
   method("to", &to, py::doc("Cast or move: to(dtype), to(device), to(device, dtype), to(other)."));
-  method("item", [](const Tensor& x) { return owned(item(x)); },
-         py::doc("The one element as a Python number."));
-  method("numpy", [](const Tensor& x) { return owned(to_numpy(x)); },
-         py::doc("A NumPy array over the same memory; the tensor must not require grad."));
+  method(
+      "item", [](const Tensor& x) { return owned(item(x)); },
+      py::doc("The one element as a Python number."));
+  method(
+      "numpy", [](const Tensor& x) { return owned(to_numpy(x)); },
+      py::doc("A NumPy array over the same memory; the tensor must not require grad."));
   method("size", &size, py::arg("dim") = py::none(), py::doc("The shape, or one size."));
   method("stride", &stride, py::arg("dim") = py::none(),
          py::doc("Strides in elements, or one stride."));
-  method("__dlpack__",
-         [](const Tensor& x, const py::object&, std::optional<std::pair<int, int>> max_version,
-            const py::object&, std::optional<bool> copy) {
-           const Tensor shared = copy.value_or(false) ? ops::clone(x.detach()) : x;
-           return owned(to_dlpack(shared, max_version && max_version->first >= 1));
-         },
-         py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
-         py::arg("dl_device") = py::none(), py::arg("copy") = py::none(),
-         py::doc("A DLPack capsule over the same memory."));
+  method(
+      "__dlpack__",
+      [](const Tensor& x, const py::object&, std::optional<std::pair<int, int>> max_version,
+         const py::object&, std::optional<bool> copy) {
+        const Tensor shared = copy.value_or(false) ? ops::clone(x.detach()) : x;
+        return owned(to_dlpack(shared, max_version && max_version->first >= 1));
+      },
+      py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+      py::arg("dl_device") = py::none(), py::arg("copy") = py::none(),
+      py::doc("A DLPack capsule over the same memory."));
   method("__dlpack_device__", [](const Tensor& x) {
     return py::make_tuple(x.device().type == DeviceType::cpu ? 1 : 2, int(x.device().index));
   });
   // A fresh wrapper of a subclass (nn.Parameter) over the same memory.
   py::handle type(reinterpret_cast<PyObject*>(tensor_type));
-  py::setattr(type, "_make_subclass",
-              py::module_::import("builtins")
-                  .attr("staticmethod")(py::cpp_function([](py::handle cls, const Tensor& data,
-                                                            bool requires_grad) {
-                    auto* wanted = reinterpret_cast<PyTypeObject*>(cls.ptr());
-                    GS_CHECK_TYPE(PyType_Check(cls.ptr()) && PyType_IsSubtype(wanted, tensor_type),
-                                  "_make_subclass: argument 'cls' must be a subclass of Tensor");
-                    GS_CHECK_TYPE(data.defined(), "_make_subclass: argument 'data' must be a Tensor");
-                    Tensor t = data.detach();
-                    if (requires_grad) t.set_requires_grad(true);
-                    return owned(wrap_as(wanted, t));
-                  })));
+  py::setattr(
+      type, "_make_subclass",
+      py::module_::import("builtins")
+          .attr("staticmethod")(
+              py::cpp_function([](py::handle cls, const Tensor& data, bool requires_grad) {
+                auto* wanted = reinterpret_cast<PyTypeObject*>(cls.ptr());
+                GS_CHECK_TYPE(PyType_Check(cls.ptr()) && PyType_IsSubtype(wanted, tensor_type),
+                              "_make_subclass: argument 'cls' must be a subclass of Tensor");
+                GS_CHECK_TYPE(data.defined(), "_make_subclass: argument 'data' must be a Tensor");
+                Tensor t = data.detach();
+                if (requires_grad) t.set_requires_grad(true);
+                return owned(wrap_as(wanted, t));
+              })));
   // NumPy leaves `array + tensor` to us.
   py::setattr(type, "__array_priority__", py::int_(1000));
 }

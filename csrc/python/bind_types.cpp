@@ -42,8 +42,8 @@ DType FromPy<DType>::get(PyObject* o, Where where) {
   }
   if (text == "bool_") text = "bool";
   if (const auto found = dtype_from_name(text)) return *found;
-  wrong_type(where,
-             "a dtype (float32, float64, bfloat16, float16, int64, int32, uint8 or bool)", o);
+  wrong_type(where, "a dtype (float32, float64, bfloat16, float16, int64, int32, uint8 or bool)",
+             o);
 }
 
 Device FromPy<Device>::get(PyObject* o, Where where) {
@@ -61,8 +61,9 @@ void bind_types(py::module_& m) {
                              [](const PyDType& d) { return is_floating(d.value); })
       .def("__repr__", [](const PyDType& d) { return std::string("gradsmith.") + name(d.value); })
       .def("__reduce__", [](const PyDType& d) {
-        return py::make_tuple(py::module_::import("builtins").attr("getattr"),
-                              py::make_tuple(py::module_::import("gradsmith._core"), name(d.value)));
+        return py::make_tuple(
+            py::module_::import("builtins").attr("getattr"),
+            py::make_tuple(py::module_::import("gradsmith._core"), name(d.value)));
       });
   for (int i = 0; i < kDTypes; ++i) {
     py::object o = py::cast(PyDType{DType(i)});

@@ -6,10 +6,10 @@ namespace gradsmith::python {
 
 class Binder;
 
-void bind_types(pybind11::module_& m);    // dtype, device
-void bind_ops(Binder& b);                 // ops.h
-void bind_ops_nn(Binder& b);              // ops_nn.h
-void bind_tensor(Binder& b);              // methods that are not ops: numpy, item, backward, ...
+void bind_types(pybind11::module_& m);  // dtype, device
+void bind_ops(Binder& b);               // ops.h
+void bind_ops_nn(Binder& b);            // ops_nn.h
+void bind_tensor(Binder& b);            // methods that are not ops: numpy, item, backward, ...
 void bind_autograd(pybind11::module_& m, Binder& b);
 void bind_kernels(pybind11::module_& m);  // raw kernels on arrays
 void bind_runtime(pybind11::module_& m);  // threads, memory, random state, targets, info

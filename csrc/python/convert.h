@@ -21,50 +21,64 @@ struct Where {
 
 extern const Tensor no_tensor;
 
-template <class T> struct FromPy;
+template <class T>
+struct FromPy;
 
-template <> struct FromPy<Tensor> {
+template <>
+struct FromPy<Tensor> {
   static const Tensor& get(PyObject* o, Where where) {
-    if (is_tensor(o)) [[likely]] return tensor_of(o);
+    if (is_tensor(o)) [[likely]]
+      return tensor_of(o);
     if (o == Py_None) return no_tensor;
     wrong_type(where, "a Tensor", o);
   }
 };
-template <> struct FromPy<Operand> {
+template <>
+struct FromPy<Operand> {
   static Operand get(PyObject* o, Where where) {
-    if (is_tensor(o)) [[likely]] return tensor_of(o);
+    if (is_tensor(o)) [[likely]]
+      return tensor_of(o);
     if (is_number(o)) return operand_from_number(o);
     wrong_type(where, "a Tensor or a number", o);
   }
 };
-template <> struct FromPy<bool> {
+template <>
+struct FromPy<bool> {
   static bool get(PyObject* o, Where where);
 };
-template <> struct FromPy<std::int64_t> {
+template <>
+struct FromPy<std::int64_t> {
   static std::int64_t get(PyObject* o, Where where);
 };
-template <> struct FromPy<double> {
+template <>
+struct FromPy<double> {
   static double get(PyObject* o, Where where);
 };
-template <> struct FromPy<std::string> {
+template <>
+struct FromPy<std::string> {
   static std::string get(PyObject* o, Where where);
 };
-template <> struct FromPy<Dims> {  // an int, a sequence of ints, or None (empty)
+template <>
+struct FromPy<Dims> {  // an int, a sequence of ints, or None (empty)
   static Dims get(PyObject* o, Where where);
 };
-template <> struct FromPy<DType> {
+template <>
+struct FromPy<DType> {
   static DType get(PyObject* o, Where where);
 };
-template <> struct FromPy<Device> {
+template <>
+struct FromPy<Device> {
   static Device get(PyObject* o, Where where);
 };
-template <class T> struct FromPy<std::optional<T>> {
+template <class T>
+struct FromPy<std::optional<T>> {
   static std::optional<T> get(PyObject* o, Where where) {
     if (o == Py_None) return std::nullopt;
     return FromPy<T>::get(o, where);
   }
 };
-template <class T> struct FromPy<std::vector<T>> {
+template <class T>
+struct FromPy<std::vector<T>> {
   static std::vector<T> get(PyObject* o, Where where) {
     if (!PyList_Check(o) && !PyTuple_Check(o)) {
       if (o == Py_None) return {};
@@ -87,21 +101,27 @@ inline PyObject* to_py(const std::string& s) {
   return PyUnicode_FromStringAndSize(s.data(), Py_ssize_t(s.size()));
 }
 PyObject* to_py(const Dims& dims);  // tuple of int
-template <class List> PyObject* list_to_tuple(const List& values) {
+template <class List>
+PyObject* list_to_tuple(const List& values) {
   PyObject* tuple = PyTuple_New(Py_ssize_t(values.size()));
   Py_ssize_t i = 0;
   for (const auto& v : values) PyTuple_SET_ITEM(tuple, i++, to_py(v));
   return tuple;
 }
-template <class T> PyObject* to_py(const std::vector<T>& values) { return list_to_tuple(values); }
-template <class... Ts> PyObject* to_py(std::tuple<Ts...> values) {
+template <class T>
+PyObject* to_py(const std::vector<T>& values) {
+  return list_to_tuple(values);
+}
+template <class... Ts>
+PyObject* to_py(std::tuple<Ts...> values) {
   PyObject* tuple = PyTuple_New(sizeof...(Ts));
   Py_ssize_t i = 0;
   std::apply([&](auto&... v) { (PyTuple_SET_ITEM(tuple, i++, to_py(std::move(v))), ...); }, values);
   return tuple;
 }
 
-template <class... Ts> PyObject* to_py(std::variant<Ts...> value) {
+template <class... Ts>
+PyObject* to_py(std::variant<Ts...> value) {
   return std::visit([](auto& v) { return to_py(std::move(v)); }, value);
 }
 

@@ -90,8 +90,8 @@ void OpSpec::bind(PyObject** slots, PyObject* self, PyObject* const* given, Py_s
     slots[filled++] = owned;
   } else {
     if (count + filled > positional)
-      bad_call(*this, format("takes at most {} positional arguments, got {}", positional,
-                             count + filled));
+      bad_call(*this,
+               format("takes at most {} positional arguments, got {}", positional, count + filled));
     for (std::size_t i = 0; i < count; ++i) slots[filled++] = given[i];
   }
   for (std::size_t i = filled; i < total; ++i) slots[i] = nullptr;

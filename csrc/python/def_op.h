@@ -39,7 +39,8 @@ inline constexpr std::int64_t kReleaseGilElements = 16384;
 class GilRelease {
  public:
   explicit GilRelease(bool on) : state_(on ? PyEval_SaveThread() : nullptr) {}
-  ~GilRelease() {
+  // While the interpreter exits, CPython (before 3.14) ends other threads here by unwinding.
+  ~GilRelease() noexcept(false) {
     if (state_) PyEval_RestoreThread(state_);
   }
   GilRelease(const GilRelease&) = delete;
@@ -49,7 +50,10 @@ class GilRelease {
 };
 
 namespace detail {
-template <class T> std::int64_t work(const T&) { return 0; }
+template <class T>
+std::int64_t work(const T&) {
+  return 0;
+}
 inline std::int64_t work(const Tensor& t) { return t.defined() ? t.numel() : 0; }
 inline std::int64_t work(const Operand& t) { return t.numel(); }
 inline std::int64_t work(const std::vector<Tensor>& list) {
@@ -58,11 +62,14 @@ inline std::int64_t work(const std::vector<Tensor>& list) {
   return n;
 }
 
-template <auto Fn> struct Bound;
-template <class R, class... A, R (*Fn)(A...)> struct Bound<Fn> {
+template <auto Fn>
+struct Bound;
+template <class R, class... A, R (*Fn)(A...)>
+struct Bound<Fn> {
   static inline OpSpec spec;
 
-  template <std::size_t... I> static PyObject* run(PyObject** slots, std::index_sequence<I...>) {
+  template <std::size_t... I>
+  static PyObject* run(PyObject** slots, std::index_sequence<I...>) {
     std::tuple<decltype(FromPy<std::decay_t<A>>::get(nullptr, Where{}))...> values{
         FromPy<std::decay_t<A>>::get(slots[I],
                                      Where{spec.name.c_str(), spec.args[I].text.c_str()})...};
@@ -89,6 +96,8 @@ template <class R, class... A, R (*Fn)(A...)> struct Bound<Fn> {
     try {
       spec.bind(slots, self, args, n, kwnames, owned);
       result = run(slots, std::index_sequence_for<A...>{});
+    } catch (ForcedUnwind&) {
+      throw;
     } catch (...) {
       translate_exception();
     }
@@ -108,15 +117,18 @@ class Binder {
  public:
   explicit Binder(PyObject* module) : module_(module) {}
 
-  template <auto Fn> void function(const char* name, const char* signature, const char* doc) {
+  template <auto Fn>
+  void function(const char* name, const char* signature, const char* doc) {
     prepare<Fn>(name, signature, doc);
     add_function(detail::Bound<Fn>::spec, &detail::Bound<Fn>::function);
   }
-  template <auto Fn> void method(const char* name, const char* signature, const char* doc) {
+  template <auto Fn>
+  void method(const char* name, const char* signature, const char* doc) {
     prepare<Fn>(name, signature, doc);
     add_method(detail::Bound<Fn>::spec, &detail::Bound<Fn>::method);
   }
-  template <auto Fn> void both(const char* name, const char* signature, const char* doc) {
+  template <auto Fn>
+  void both(const char* name, const char* signature, const char* doc) {
     prepare<Fn>(name, signature, doc);
     add_function(detail::Bound<Fn>::spec, &detail::Bound<Fn>::function);
     add_method(detail::Bound<Fn>::spec, &detail::Bound<Fn>::method);
@@ -132,13 +144,18 @@ class Binder {
   const std::vector<Described>& described() const { return described_; }
 
  private:
-  template <auto Fn> void prepare(const char* name, const char* signature, const char* doc) {
+  template <auto Fn>
+  void prepare(const char* name, const char* signature, const char* doc) {
     detail::Bound<Fn>::spec.parse(name, signature, doc);
     check_count(detail::Bound<Fn>::spec, count(Fn));
     types_ = types(Fn);
   }
-  template <class R, class... A> static std::size_t count(R (*)(A...)) { return sizeof...(A); }
-  template <class R, class... A> static auto types(R (*)(A...)) {
+  template <class R, class... A>
+  static std::size_t count(R (*)(A...)) {
+    return sizeof...(A);
+  }
+  template <class R, class... A>
+  static auto types(R (*)(A...)) {
     return +[] {
       return std::vector<std::string>{parameter_type<std::decay_t<A>>()...,
                                       result_type<std::decay_t<R>>()};

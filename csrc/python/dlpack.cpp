@@ -30,23 +30,27 @@ DType dtype_from(DLDataType type) {
 }
 
 // What an exported capsule keeps alive.
-template <class Managed> struct Export {
+template <class Managed>
+struct Export {
   Managed managed{};
   Tensor tensor;
   Dims shape, strides;
 };
 
-template <class Managed> void delete_export(Managed* self) {
+template <class Managed>
+void delete_export(Managed* self) {
   delete static_cast<Export<Managed>*>(self->manager_ctx);
 }
 // A capsule that nobody consumed frees its tensor; a consumer renames it to "used_...".
-template <class Managed> void delete_capsule(PyObject* capsule, const char* name) {
+template <class Managed>
+void delete_capsule(PyObject* capsule, const char* name) {
   if (!PyCapsule_IsValid(capsule, name)) return;
   auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, name));
   if (managed->deleter) managed->deleter(managed);
 }
 
-template <class Managed> Managed* make_export(const Tensor& x) {
+template <class Managed>
+Managed* make_export(const Tensor& x) {
   auto* e = new Export<Managed>;
   e->tensor = x;
   e->shape = x.shape();
@@ -64,7 +68,8 @@ template <class Managed> Managed* make_export(const Tensor& x) {
   return &e->managed;
 }
 
-template <class Managed> void release_import(void* owner) {
+template <class Managed>
+void release_import(void* owner) {
   auto* managed = static_cast<Managed*>(owner);
   if (!managed->deleter) return;
   // The producer may be a Python library whose deleter expects the GIL.
@@ -74,7 +79,8 @@ template <class Managed> void release_import(void* owner) {
   PyGILState_Release(gil);
 }
 
-template <class Managed> Tensor import_capsule(PyObject* capsule, const char* name, bool read_only) {
+template <class Managed>
+Tensor import_capsule(PyObject* capsule, const char* name, bool read_only) {
   auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, name));
   const DLTensor& d = managed->dl_tensor;
   GS_CHECK(d.device.device_type == kCpu,
@@ -88,7 +94,8 @@ template <class Managed> Tensor import_capsule(PyObject* capsule, const char* na
   char* data = static_cast<char*>(d.data) + d.byte_offset;
   GS_CHECK(reinterpret_cast<std::uintptr_t>(data) % itemsize(dtype) == 0,
            "from_dlpack: the data is not aligned to its elements of {} bytes", itemsize(dtype));
-  Tensor t = from_blob(data, shape, strides, dtype, {}, &release_import<Managed>, managed, read_only);
+  Tensor t =
+      from_blob(data, shape, strides, dtype, {}, &release_import<Managed>, managed, read_only);
   PyCapsule_SetName(capsule, name[8] == '\0' ? "used_dltensor" : "used_dltensor_versioned");
   PyCapsule_SetDestructor(capsule, nullptr);
   return t;
@@ -112,9 +119,8 @@ PyObject* to_dlpack(const Tensor& x, bool versioned) {
   }
   GS_CHECK_KIND(state, !read_only,
                 "__dlpack__: read-only memory needs a consumer that speaks DLPack 1.0");
-  return PyCapsule_New(make_export<DLManagedTensor>(x), "dltensor", [](PyObject* c) {
-    delete_capsule<DLManagedTensor>(c, "dltensor");
-  });
+  return PyCapsule_New(make_export<DLManagedTensor>(x), "dltensor",
+                       [](PyObject* c) { delete_capsule<DLManagedTensor>(c, "dltensor"); });
 }
 
 Tensor from_dlpack(PyObject* o) {

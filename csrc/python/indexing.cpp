@@ -1,7 +1,7 @@
 // x[index] and x[index] = value with NumPy's rules: integers, slices, None and ... make views;
 // integer and bool tensors, arrays and lists are advanced indexing and copy.
-#include "gradsmith/ops.h"
 #include "core/autograd/grad_mode.h"
+#include "gradsmith/ops.h"
 #include "python/convert.h"
 
 namespace py = pybind11;
@@ -24,8 +24,8 @@ bool is_array_like(PyObject* o) {
 Tensor to_index(PyObject* o) {
   Tensor t = is_tensor(o) ? tensor_of(o).detach() : tensor_from_data(o, Py_None, Py_None);
   if (t.numel() == 0 && is_floating(t.dtype()) && PyList_Check(o)) t = ops::to_dtype(t, DType::i64);
-  GS_CHECK_TYPE(!is_floating(t.dtype()), "index: tensors used as indices must be integer or bool, got {}",
-                t.dtype());
+  GS_CHECK_TYPE(!is_floating(t.dtype()),
+                "index: tensors used as indices must be integer or bool, got {}", t.dtype());
   const bool mask = t.dtype() == DType::b8;
   return mask || t.dtype() == DType::i64 ? t : ops::to_dtype(t, DType::i64);
 }

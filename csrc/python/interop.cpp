@@ -40,18 +40,24 @@ std::optional<DType> dtype_of_format(const char* format, Py_ssize_t item) {
   if (*format == '@' || *format == '=' || *format == '<') ++format;
   if (format[0] == '\0' || format[1] != '\0') return std::nullopt;
   switch (*format) {
-    case 'f': return DType::f32;
-    case 'd': return DType::f64;
-    case 'e': return DType::f16;
-    case 'B': return DType::u8;
-    case '?': return DType::b8;
+    case 'f':
+      return DType::f32;
+    case 'd':
+      return DType::f64;
+    case 'e':
+      return DType::f16;
+    case 'B':
+      return DType::u8;
+    case '?':
+      return DType::b8;
     case 'i':
     case 'l':
     case 'q':
       if (item == 8) return DType::i64;
       if (item == 4) return DType::i32;
       return std::nullopt;
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 

@@ -96,7 +96,8 @@ namespace {
 using Unary = Tensor (*)(const Tensor&);
 using Binary = Tensor (*)(const Operand&, const Operand&);
 
-template <Unary Op> PyObject* unary_slot(PyObject* a) {
+template <Unary Op>
+PyObject* unary_slot(PyObject* a) {
   return guarded([&] { return wrap(Op(tensor_of(a))); }, static_cast<PyObject*>(nullptr));
 }
 
@@ -128,7 +129,8 @@ class Argument {
   const bool borrowed_;
 };
 
-template <Binary Op> PyObject* binary_slot(PyObject* a, PyObject* b) {
+template <Binary Op>
+PyObject* binary_slot(PyObject* a, PyObject* b) {
   if (!is_operand(a) || !is_operand(b)) Py_RETURN_NOTIMPLEMENTED;
   return guarded(
       [&] {
@@ -169,20 +171,27 @@ template <Binary Op, Tensor (*InPlace)(const Tensor&, const Operand&)>
 PyObject* inplace_slot(PyObject* a, PyObject* b) {
   if (!is_tensor(a) || !is_operand(b)) Py_RETURN_NOTIMPLEMENTED;
   const Tensor& x = tensor_of(a);
-  const bool on_tape = grad_enabled() && (!x.is_leaf() || (is_tensor(b) && !x.requires_grad() &&
-                                                           tensor_of(b).requires_grad()));
+  const bool on_tape =
+      grad_enabled() &&
+      (!x.is_leaf() || (is_tensor(b) && !x.requires_grad() && tensor_of(b).requires_grad()));
   if (on_tape) return binary_slot<Op>(a, b);
   return guarded([&] { return wrap(InPlace(x, operand(b))); }, static_cast<PyObject*>(nullptr));
 }
 
 PyObject* rich_compare(PyObject* a, PyObject* b, int op) {
   switch (op) {
-    case Py_LT: return binary_slot<&ops::lt>(a, b);
-    case Py_LE: return binary_slot<&ops::le>(a, b);
-    case Py_EQ: return binary_slot<&ops::eq>(a, b);
-    case Py_NE: return binary_slot<&ops::ne>(a, b);
-    case Py_GT: return binary_slot<&ops::gt>(a, b);
-    default: return binary_slot<&ops::ge>(a, b);
+    case Py_LT:
+      return binary_slot<&ops::lt>(a, b);
+    case Py_LE:
+      return binary_slot<&ops::le>(a, b);
+    case Py_EQ:
+      return binary_slot<&ops::eq>(a, b);
+    case Py_NE:
+      return binary_slot<&ops::ne>(a, b);
+    case Py_GT:
+      return binary_slot<&ops::gt>(a, b);
+    default:
+      return binary_slot<&ops::ge>(a, b);
   }
 }
 
@@ -196,7 +205,8 @@ int to_bool(PyObject* self) {
   Py_DECREF(value);
   return truth;
 }
-template <PyObject* (*Convert)(PyObject*)> PyObject* to_number(PyObject* self) {
+template <PyObject* (*Convert)(PyObject*)>
+PyObject* to_number(PyObject* self) {
   PyObject* value = scalar_of(self);
   if (!value) return nullptr;
   PyObject* number = Convert(value);
@@ -279,7 +289,10 @@ PyObject* new_tensor(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
       static_cast<PyObject*>(nullptr));
 }
 
-template <class F> void* slot(F* f) { return reinterpret_cast<void*>(f); }
+template <class F>
+void* slot(F* f) {
+  return reinterpret_cast<void*>(f);
+}
 
 }  // namespace
 
@@ -328,7 +341,8 @@ void make_tensor_type(PyObject* module) {
   static PyType_Spec spec = {"gradsmith.Tensor", sizeof(PyTensor), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
   tensor_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
-  if (!tensor_type || PyModule_AddObjectRef(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type)))
+  if (!tensor_type ||
+      PyModule_AddObjectRef(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type)))
     throw pybind11::error_already_set();
 }
 

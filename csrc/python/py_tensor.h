@@ -1,6 +1,7 @@
 // The Python type gradsmith.Tensor: a hand-rolled heap type, because a pybind11 instance costs
 // several times what a small op does. A tensor has at most one live wrapper, so `p.grad is p.grad`.
 #pragma once
+#include <cxxabi.h>
 #include <pybind11/pybind11.h>
 
 #include "gradsmith/tensor.h"
@@ -8,8 +9,7 @@
 namespace gradsmith::python {
 
 struct PyTensor {
-  PyObject_HEAD
-  Tensor tensor;
+  PyObject_HEAD Tensor tensor;
   PyObject* weakrefs;
 };
 
@@ -21,7 +21,7 @@ inline bool is_tensor(PyObject* o) {
 }
 inline const Tensor& tensor_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->tensor; }
 
-PyObject* wrap(Tensor t);  // new reference; None for an undefined tensor
+PyObject* wrap(Tensor t);                         // new reference; None for an undefined tensor
 PyObject* wrap_as(PyTypeObject* type, Tensor t);  // a fresh wrapper of a subclass
 
 // Python objects of dtypes and devices.
@@ -31,10 +31,20 @@ PyObject* wrap(Device device);  // new reference
 // Sets the Python exception for the C++ exception in flight; returns null.
 PyObject* translate_exception() noexcept;
 
+// What unwinds a thread that is ended from outside; whoever catches everything must let it pass.
+#ifdef __GLIBCXX__
+using ForcedUnwind = abi::__forced_unwind;
+#else
+struct ForcedUnwind {};
+#endif
+
 // Runs a callable and turns a C++ exception into a Python one.
-template <class F> auto guarded(F&& f, decltype(f()) on_error) -> decltype(f()) {
+template <class F>
+auto guarded(F&& f, decltype(f()) on_error) -> decltype(f()) {
   try {
     return f();
+  } catch (ForcedUnwind&) {
+    throw;
   } catch (...) {
     translate_exception();
     return on_error;
@@ -49,13 +59,14 @@ void set_item(const Tensor& x, PyObject* index, PyObject* value);
 Tensor from_any_array(PyObject* o, const char* argument);  // DLPack or buffer, shares memory
 Tensor tensor_from_data(PyObject* data, PyObject* dtype, PyObject* device);  // copies
 PyObject* to_numpy(const Tensor& x);
-bool is_number(PyObject* o);          // Python or NumPy scalar, no tensor
+bool is_number(PyObject* o);  // Python or NumPy scalar, no tensor
 Operand operand_from_number(PyObject* o);
 
 }  // namespace gradsmith::python
 
 namespace pybind11::detail {
-template <> struct type_caster<gradsmith::Tensor> {
+template <>
+struct type_caster<gradsmith::Tensor> {
   PYBIND11_TYPE_CASTER(gradsmith::Tensor, const_name("gradsmith.Tensor"));
   bool load(handle src, bool) {
     if (src.is_none()) return true;

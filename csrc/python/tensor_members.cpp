@@ -12,24 +12,34 @@ PyObject* item(const Tensor& x) {
   const Tensor here = ops::to_device(x, {});
   const void* p = here.data();
   switch (x.dtype()) {
-    case DType::f32: return PyFloat_FromDouble(*static_cast<const float*>(p));
-    case DType::f64: return PyFloat_FromDouble(*static_cast<const double*>(p));
-    case DType::bf16: return PyFloat_FromDouble(float(*static_cast<const BFloat16*>(p)));
-    case DType::f16: return PyFloat_FromDouble(float(*static_cast<const Float16*>(p)));
-    case DType::i64: return PyLong_FromLongLong(*static_cast<const std::int64_t*>(p));
-    case DType::i32: return PyLong_FromLong(*static_cast<const std::int32_t*>(p));
-    case DType::u8: return PyLong_FromLong(*static_cast<const std::uint8_t*>(p));
-    case DType::b8: return PyBool_FromLong(*static_cast<const bool*>(p));
+    case DType::f32:
+      return PyFloat_FromDouble(*static_cast<const float*>(p));
+    case DType::f64:
+      return PyFloat_FromDouble(*static_cast<const double*>(p));
+    case DType::bf16:
+      return PyFloat_FromDouble(float(*static_cast<const BFloat16*>(p)));
+    case DType::f16:
+      return PyFloat_FromDouble(float(*static_cast<const Float16*>(p)));
+    case DType::i64:
+      return PyLong_FromLongLong(*static_cast<const std::int64_t*>(p));
+    case DType::i32:
+      return PyLong_FromLong(*static_cast<const std::int32_t*>(p));
+    case DType::u8:
+      return PyLong_FromLong(*static_cast<const std::uint8_t*>(p));
+    case DType::b8:
+      return PyBool_FromLong(*static_cast<const bool*>(p));
   }
   return nullptr;
 }
 
 namespace {
 
-template <auto Get> PyObject* getter(PyObject* self, void*) {
+template <auto Get>
+PyObject* getter(PyObject* self, void*) {
   return guarded([&] { return Get(tensor_of(self)); }, static_cast<PyObject*>(nullptr));
 }
-template <auto Set> int setter(PyObject* self, PyObject* value, void*) {
+template <auto Set>
+int setter(PyObject* self, PyObject* value, void*) {
   return guarded(
       [&] {
         GS_CHECK_TYPE(value, "this attribute of a tensor cannot be deleted");
@@ -75,20 +85,17 @@ PyGetSetDef* tensor_getset() {
        "Sizes, a tuple.", nullptr},
       {"ndim", getter<[](const Tensor& x) { return PyLong_FromLong(x.dim()); }>, nullptr,
        "Number of dimensions.", nullptr},
-      {"dtype", getter<[](const Tensor& x) { return wrap(x.dtype()); }>, nullptr,
-       "Element type.", nullptr},
+      {"dtype", getter<[](const Tensor& x) { return wrap(x.dtype()); }>, nullptr, "Element type.",
+       nullptr},
       {"device", getter<[](const Tensor& x) { return wrap(x.device()); }>, nullptr,
        "Where the memory is.", nullptr},
-      {"itemsize",
-       getter<[](const Tensor& x) { return PyLong_FromSize_t(itemsize(x.dtype())); }>, nullptr,
-       "Bytes of an element.", nullptr},
-      {"nbytes",
-       getter<[](const Tensor& x) {
+      {"itemsize", getter<[](const Tensor& x) { return PyLong_FromSize_t(itemsize(x.dtype())); }>,
+       nullptr, "Bytes of an element.", nullptr},
+      {"nbytes", getter<[](const Tensor& x) {
          return PyLong_FromLongLong(x.numel() * std::int64_t(itemsize(x.dtype())));
        }>,
        nullptr, "Bytes of all elements.", nullptr},
-      {"requires_grad",
-       getter<[](const Tensor& x) { return PyBool_FromLong(x.requires_grad()); }>,
+      {"requires_grad", getter<[](const Tensor& x) { return PyBool_FromLong(x.requires_grad()); }>,
        setter<&set_requires_grad>, "Whether gradients are computed for this tensor.", nullptr},
       {"is_leaf", getter<[](const Tensor& x) { return PyBool_FromLong(x.is_leaf()); }>, nullptr,
        "True where no recorded op made this tensor.", nullptr},

@@ -12,23 +12,29 @@
 
 namespace gradsmith::python {
 
-template <class T> struct TypeName {
+template <class T>
+struct TypeName {
   static std::string parameter() { return "Any"; }
   static std::string result() { return "Any"; }
 };
 
-template <class T> std::string parameter_type() { return TypeName<T>::parameter(); }
-template <class T> std::string result_type() {
+template <class T>
+std::string parameter_type() {
+  return TypeName<T>::parameter();
+}
+template <class T>
+std::string result_type() {
   if constexpr (std::is_void_v<T>)
     return "None";
   else
     return TypeName<T>::result();
 }
 
-#define GS_TYPE_NAME(type, as_parameter, as_result)            \
-  template <> struct TypeName<type> {                          \
-    static std::string parameter() { return as_parameter; }    \
-    static std::string result() { return as_result; }          \
+#define GS_TYPE_NAME(type, as_parameter, as_result)         \
+  template <>                                               \
+  struct TypeName<type> {                                   \
+    static std::string parameter() { return as_parameter; } \
+    static std::string result() { return as_result; }       \
   };
 GS_TYPE_NAME(Tensor, "Tensor", "Tensor")
 GS_TYPE_NAME(Operand, "Tensor | _Number", "Tensor")
@@ -41,20 +47,24 @@ GS_TYPE_NAME(DType, "_DType", "_dtype")
 GS_TYPE_NAME(Device, "_Device", "_device")
 #undef GS_TYPE_NAME
 
-template <class T> struct TypeName<std::optional<T>> {
+template <class T>
+struct TypeName<std::optional<T>> {
   static std::string parameter() { return TypeName<T>::parameter() + " | None"; }
   static std::string result() { return TypeName<T>::result() + " | None"; }
 };
-template <class T> struct TypeName<std::vector<T>> {
+template <class T>
+struct TypeName<std::vector<T>> {
   static std::string parameter() { return "Sequence[" + TypeName<T>::parameter() + "]"; }
   static std::string result() { return "tuple[" + TypeName<T>::result() + ", ...]"; }
 };
-template <class First, class... Rest> struct TypeName<std::tuple<First, Rest...>> {
+template <class First, class... Rest>
+struct TypeName<std::tuple<First, Rest...>> {
   static std::string result() {
     return "tuple[" + (TypeName<First>::result() + ... + (", " + TypeName<Rest>::result())) + "]";
   }
 };
-template <class First, class... Rest> struct TypeName<std::variant<First, Rest...>> {
+template <class First, class... Rest>
+struct TypeName<std::variant<First, Rest...>> {
   static std::string result() {
     return (TypeName<First>::result() + ... + (" | " + TypeName<Rest>::result()));
   }

@@ -18,6 +18,7 @@ inline constexpr std::uint32_t kAbiVersion = 1;  // raise with every change in t
 // ---- Elementwise --------------------------------------------------------------------------------
 
 // Floating types; the first line integers as well. a and b are the op's parameters.
+// clang-format off
 #define GS_CUDA_UNARY_OPS(X)                                                                      \
   X(neg)                                                                                          \
   X(abs) X(sign) X(square) X(relu) X(clamp /* a, b: bounds */) X(sqrt) X(rsqrt) X(reciprocal)     \
@@ -26,11 +27,14 @@ inline constexpr std::uint32_t kAbiVersion = 1;  // raise with every change in t
               X(ceil) X(round) X(trunc) X(relu6) X(silu) X(gelu) X(gelu_tanh) X(mish) X(softsign) \
                   X(hardsigmoid) X(hardswish) X(leaky_relu /* a: slope */) X(elu /* a: alpha */)  \
                       X(softplus /* a: beta, b: threshold */)
+// clang-format on
 // The first line gives the operands' dtype (div: floating types only), the others bool.
+// clang-format off
 #define GS_CUDA_BINARY_OPS(X)                                                           \
   X(add)                                                                                \
   X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) \
       X(logical_and) X(logical_or) X(logical_xor)
+// clang-format on
 
 enum class UnaryOp : std::int32_t {
 #define GS_ENUM(op) op,

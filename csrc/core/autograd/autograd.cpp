@@ -71,7 +71,8 @@ bool Tensor::is_leaf() const { return !impl_->meta || !impl_->meta->grad_fn; }
 
 const Tensor& Tensor::set_requires_grad(bool on) const {
   GS_CHECK_TYPE(!on || is_floating(dtype()),
-                "requires_grad: only floating point tensors can require gradients, got {}", dtype());
+                "requires_grad: only floating point tensors can require gradients, got {}",
+                dtype());
   GS_CHECK_STATE(is_leaf() || on, "requires_grad: can be turned off only on a leaf; use detach()");
   if (is_leaf() && (on || impl_->meta)) impl_->require_meta().requires_grad = on;
   return *this;
@@ -83,7 +84,8 @@ Tensor Tensor::grad() const {
 }
 void Tensor::set_grad(Tensor g) const {
   if (g.defined()) {
-    GS_CHECK(g.shape() == shape(), "grad: shape {} differs from the tensor's {}", g.shape(), shape());
+    GS_CHECK(g.shape() == shape(), "grad: shape {} differs from the tensor's {}", g.shape(),
+             shape());
     GS_CHECK_TYPE(g.dtype() == dtype(), "grad: dtype {} differs from the tensor's {}", g.dtype(),
                   dtype());
     GS_CHECK(g.device() == device(), "grad: is on {}, the tensor on {}", g.device(), device());

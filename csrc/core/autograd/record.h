@@ -22,7 +22,8 @@ namespace gradsmith {
 inline bool wants_grad(const Tensor& x) {
   return x.defined() && x.impl()->meta && x.requires_grad() && is_floating(x.dtype());
 }
-template <class... Ts> bool tracked(const Ts&... inputs) {
+template <class... Ts>
+bool tracked(const Ts&... inputs) {
   return (wants_grad(inputs) || ...) && grad_enabled();
 }
 
@@ -33,7 +34,8 @@ class SavedTensor {
   SavedTensor() = default;
   explicit SavedTensor(Tensor x) : x_(std::move(x)), version_(x_.defined() ? x_.version() : 0) {}
   const Tensor& unpack(const Grads& g) const {
-    if (x_.defined() && x_.version() != version_) [[unlikely]] changed(g);
+    if (x_.defined() && x_.version() != version_) [[unlikely]]
+      changed(g);
     return x_;
   }
 
@@ -57,7 +59,8 @@ class SavedOutput {
 };
 inline SavedOutput save_output(const Tensor& y, int index = 0) { return SavedOutput(y, index); }
 
-template <class... Ts> TensorList grads(Ts&&... values) {
+template <class... Ts>
+TensorList grads(Ts&&... values) {
   TensorList list;
   list.reserve(sizeof...(values));
   (list.push_back(Tensor(std::forward<Ts>(values))), ...);
@@ -70,7 +73,8 @@ GS_API void set_history(const Tensor& out, Node* node);  // adopts nothing; appe
 GS_API void check_anomaly(const char* op, const Tensor& out);
 [[noreturn]] GS_API void throw_second_backward(const char* op);
 
-template <class Rule> struct RuleNode final : Node {
+template <class Rule>
+struct RuleNode final : Node {
   std::optional<Rule> rule;
   RuleNode(const char* op, Rule&& r) : Node(op), rule(std::move(r)) {}
   TensorList apply(const Grads& g) override {
@@ -94,7 +98,8 @@ void record_all(const char* op, Inputs outputs, const List& inputs, Rule&& rule)
   if (anomaly_enabled()) [[unlikely]]
     for (const Tensor& y : outputs) detail::check_anomaly(op, y);
 }
-template <class Rule> Tensor record(const char* op, Tensor out, Inputs inputs, Rule&& rule) {
+template <class Rule>
+Tensor record(const char* op, Tensor out, Inputs inputs, Rule&& rule) {
   record_all(op, {out}, inputs, std::forward<Rule>(rule));
   return out;
 }

@@ -84,17 +84,29 @@ constexpr const char* name(DType t) {
 constexpr bool is_floating(DType t) { return int(t) <= int(DType::f16); }
 
 // C++ type of a dtype: CppType<DType::f32> is float; and back: dtype_of<float> is DType::f32.
-template <DType> struct CppTypeOf;
-template <class T> struct DTypeOf;
+template <DType>
+struct CppTypeOf;
+template <class T>
+struct DTypeOf;
+// clang-format off
 #define GS_DTYPES(X) \
   X(f32, float) X(f64, double) X(bf16, BFloat16) X(f16, Float16) X(i64, std::int64_t) \
   X(i32, std::int32_t) X(u8, std::uint8_t) X(b8, bool)
-#define GS_MAP(tag, T) \
-  template <> struct CppTypeOf<DType::tag> { using type = T; }; \
-  template <> struct DTypeOf<T> { static constexpr DType value = DType::tag; };
+// clang-format on
+#define GS_MAP(tag, T)                         \
+  template <>                                  \
+  struct CppTypeOf<DType::tag> {               \
+    using type = T;                            \
+  };                                           \
+  template <>                                  \
+  struct DTypeOf<T> {                          \
+    static constexpr DType value = DType::tag; \
+  };
 GS_DTYPES(GS_MAP)
 #undef GS_MAP
-template <DType D> using CppType = typename CppTypeOf<D>::type;
-template <class T> inline constexpr DType dtype_of = DTypeOf<T>::value;
+template <DType D>
+using CppType = typename CppTypeOf<D>::type;
+template <class T>
+inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 }  // namespace gradsmith

@@ -94,11 +94,13 @@ GS_API Tensor nonzero(const Tensor& x);  // [no grad] int64 of shape (count, ran
 GS_API Tensor one_hot(const Tensor& x, std::int64_t num_classes = -1);  // [no grad]
 
 // ---- elementwise, one input ----
+// clang-format off
 #define GS_UNARY_OPS(X) \
   X(neg) X(abs) X(sign) X(sqrt) X(rsqrt) X(reciprocal) X(square) X(exp) X(exp2) X(expm1) X(log) \
   X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) \
   X(sigmoid) X(erf) X(floor) X(ceil) X(round) X(trunc) X(relu) X(relu6) X(silu) X(hardsigmoid) \
   X(hardswish) X(log_sigmoid) X(mish) X(softsign)
+// clang-format on
 #define GS_DECLARE(op) GS_API Tensor op(const Tensor& x);
 GS_UNARY_OPS(GS_DECLARE)
 #undef GS_DECLARE
@@ -110,7 +112,7 @@ GS_API Tensor softplus(const Tensor& x, double beta = 1.0, double threshold = 20
 GS_API Tensor hardtanh(const Tensor& x, double min_val = -1.0, double max_val = 1.0);
 GS_API Tensor clamp(const Tensor& x, const std::optional<double>& min = {},
                     const std::optional<double>& max = {});
-GS_API Tensor isnan(const Tensor& x);        // [no grad], bool, like the next three
+GS_API Tensor isnan(const Tensor& x);  // [no grad], bool, like the next three
 GS_API Tensor isinf(const Tensor& x);
 GS_API Tensor isfinite(const Tensor& x);
 GS_API Tensor logical_not(const Tensor& x);
@@ -120,7 +122,7 @@ GS_API Tensor bitwise_not(const Tensor& x);  // [no grad]
 GS_API Tensor add(const Operand& a, const Operand& b);
 GS_API Tensor sub(const Operand& a, const Operand& b);
 GS_API Tensor mul(const Operand& a, const Operand& b);
-GS_API Tensor div(const Operand& a, const Operand& b);  // integers give float32
+GS_API Tensor div(const Operand& a, const Operand& b);           // integers give float32
 GS_API Tensor floor_divide(const Operand& a, const Operand& b);  // [no grad]
 GS_API Tensor remainder(const Operand& a, const Operand& b);     // sign of b
 GS_API Tensor pow(const Operand& a, const Operand& b);
@@ -133,7 +135,7 @@ GS_COMPARE_OPS(GS_DECLARE)  // [no grad], bool
 GS_DECLARE(logical_and)     // [no grad], bool, like the next two
 GS_DECLARE(logical_or)
 GS_DECLARE(logical_xor)
-GS_DECLARE(bitwise_and)     // [no grad], bool and integers, like the next two
+GS_DECLARE(bitwise_and)  // [no grad], bool and integers, like the next two
 GS_DECLARE(bitwise_or)
 GS_DECLARE(bitwise_xor)
 #undef GS_DECLARE
@@ -176,7 +178,8 @@ GS_API Tensor logsumexp(const Tensor& x, const Dims& dim, bool keepdim = false);
 // ---- products ----
 GS_API Tensor matmul(const Tensor& a, const Tensor& b);  // NumPy's rules for ranks
 GS_API Tensor bmm(const Tensor& a, const Tensor& b);
-// x @ weight.T + bias with the activation fused ("none", "relu", "sigmoid", "tanh", "gelu", "silu").
+// x @ weight.T + bias with the activation fused ("none", "relu", "sigmoid", "tanh", "gelu",
+// "silu").
 GS_API Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                      const std::string& activation = "none");
 GS_API Tensor outer(const Tensor& a, const Tensor& b);

@@ -19,8 +19,8 @@ GS_API Tensor log_softmax(const Tensor& input, std::int64_t dim);
 // target: int64 classes of the input's shape without its class dim (1, or 0 for a vector), or
 // probabilities of the input's shape. A mean is divided by the sum of the class weights that count.
 GS_API Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {},
-                            std::int64_t ignore_index = -100,
-                            const std::string& reduction = "mean", double label_smoothing = 0);
+                            std::int64_t ignore_index = -100, const std::string& reduction = "mean",
+                            double label_smoothing = 0);
 GS_API Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight = {},
                        std::int64_t ignore_index = -100, const std::string& reduction = "mean");
 GS_API Tensor mse_loss(const Tensor& input, const Tensor& target,
@@ -75,15 +75,14 @@ GS_API std::tuple<Tensor, Tensor> adaptive_max_pool2d_with_indices(const Tensor&
 GS_API Tensor layer_norm(const Tensor& input, const Dims& normalized_shape,
                          const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
 // Without eps: the machine epsilon of the dtype.
-GS_API Tensor rms_norm(const Tensor& input, const Dims& normalized_shape,
-                       const Tensor& weight = {}, const std::optional<double>& eps = {});
+GS_API Tensor rms_norm(const Tensor& input, const Dims& normalized_shape, const Tensor& weight = {},
+                       const std::optional<double>& eps = {});
 GS_API Tensor group_norm(const Tensor& input, std::int64_t num_groups, const Tensor& weight = {},
                          const Tensor& bias = {}, double eps = 1e-5);
 // Training uses the batch's statistics and moves the running ones towards them, in place.
-GS_API Tensor batch_norm(const Tensor& input, const Tensor& running_mean,
-                         const Tensor& running_var, const Tensor& weight = {},
-                         const Tensor& bias = {}, bool training = false, double momentum = 0.1,
-                         double eps = 1e-5);
+GS_API Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var,
+                         const Tensor& weight = {}, const Tensor& bias = {}, bool training = false,
+                         double momentum = 0.1, double eps = 1e-5);
 
 // ---- dropout, embedding ----
 GS_API Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
@@ -96,8 +95,7 @@ GS_API Tensor embedding(const Tensor& input, const Tensor& weight,
 GS_API std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor& h0,
                                                      const Tensor& c0, const Tensor& w_ih,
                                                      const Tensor& w_hh, const Tensor& b_ih = {},
-                                                     const Tensor& b_hh = {},
-                                                     bool reverse = false);
+                                                     const Tensor& b_hh = {}, bool reverse = false);
 
 // ---- optimizer steps [no grad], in place over lists of tensors; torch.optim's formulas ----
 // The first step of a momentum buffer of zeros takes dampening 0.

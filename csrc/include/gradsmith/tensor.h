@@ -46,11 +46,14 @@ class GS_API Tensor {
   int dim() const;
   std::int64_t numel() const;
   const Dims& shape() const;
-  const Dims& strides() const;  // in elements
+  const Dims& strides() const;     // in elements
   std::int64_t size(int d) const;  // negative d counts from the back; throws Error(index)
   bool is_contiguous() const;
   void* data() const;
-  template <class T> T* data_as() const { return static_cast<T*>(data()); }
+  template <class T>
+  T* data_as() const {
+    return static_cast<T*>(data());
+  }
   NdView view() const;
 
   bool requires_grad() const;  // a leaf that wants a gradient, or computed from one

@@ -132,8 +132,11 @@ int launch_arithmetic<float>(const BinaryArgs& args, void* stream) {
     return launch_binary<float, float, int(BinaryOp::name)>(args, stream);
   switch (args.op) {
     GS_OWN(add)
-    GS_OWN(sub) GS_OWN(mul) GS_OWN(div) default
-        : return launch_binary<float, float, kAnyOp>(args, stream);
+    GS_OWN(sub)
+    GS_OWN(mul)
+    GS_OWN(div)
+    default:
+      return launch_binary<float, float, kAnyOp>(args, stream);
   }
 #undef GS_OWN
 }

@@ -69,6 +69,7 @@ using binary_kernel = void(const BinaryRun& run);
 // The lists of names; which dtypes each has is in unary.inc, binary.inc and cast.inc.
 
 // Output of the input's dtype.
+// clang-format off
 #define GS_UNARY_KERNELS(X)                                                                        \
   X(neg)                                                                                           \
   X(abs)                                                                                           \
@@ -77,10 +78,12 @@ using binary_kernel = void(const BinaryRun& run);
           X(sinh) X(cosh) X(tanh) X(sigmoid) X(erf) X(erfc) X(floor) X(ceil) X(round) X(trunc)     \
               X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(silu) X(softplus) X(log_sigmoid) \
                   X(mish) X(softsign) X(hardsigmoid) X(hardswish)
+// clang-format on
 // Output bool.
 #define GS_PREDICATE_KERNELS(X) X(isnan) X(isinf) X(isfinite) X(logical_not)
 // Output of the inputs' dtype. *_backward takes the incoming gradient and then what the name ends
 // with: the input x or the output y of the forward operation.
+// clang-format off
 #define GS_BINARY_KERNELS(X)                                                                       \
   X(add)                                                                                           \
   X(sub)                                                                                           \
@@ -90,13 +93,16 @@ using binary_kernel = void(const BinaryRun& run);
               X(gelu_backward_x) X(gelu_tanh_backward_x) X(silu_backward_x) X(softplus_backward_x) \
                   X(log_sigmoid_backward_x) X(mish_backward_x) X(clamp_backward_x)                 \
                       X(hardsigmoid_backward_x) X(hardswish_backward_x)
+// clang-format on
 // Output bool.
 #define GS_COMPARE_KERNELS(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge)
 // Cast of the row's dtype to the named one.
+// clang-format off
 #define GS_CAST_KERNELS(X) \
   X(cast_to_f32)           \
   X(cast_to_f64)           \
   X(cast_to_bf16) X(cast_to_f16) X(cast_to_i64) X(cast_to_i32) X(cast_to_u8) X(cast_to_b8)
+// clang-format on
 
 #define GS_DECLARE_UNARY(op) GS_KERNEL(op, unary_kernel);
 #define GS_DECLARE_BINARY(op) GS_KERNEL(op, binary_kernel);

@@ -193,8 +193,17 @@ int launch_unary_f32(const UnaryArgs& args, void* stream) {
     return launch_unary<float, int(UnaryOp::name)>(args, stream);
   switch (args.op) {
     GS_OWN(neg)
-    GS_OWN(relu) GS_OWN(exp) GS_OWN(log) GS_OWN(sqrt) GS_OWN(square) GS_OWN(sigmoid) GS_OWN(tanh)
-        GS_OWN(silu) GS_OWN(gelu) default : return launch_unary<float, kAnyOp>(args, stream);
+    GS_OWN(relu)
+    GS_OWN(exp)
+    GS_OWN(log)
+    GS_OWN(sqrt)
+    GS_OWN(square)
+    GS_OWN(sigmoid)
+    GS_OWN(tanh)
+    GS_OWN(silu)
+    GS_OWN(gelu)
+    default:
+      return launch_unary<float, kAnyOp>(args, stream);
   }
 #undef GS_OWN
 }

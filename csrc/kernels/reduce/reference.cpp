@@ -143,16 +143,19 @@ void scan_cols(const CumsumCols& a) {
 #define GS_OP(op, Op, T, dtype)                                      \
   void op##_rows_##dtype(const ReduceRows& a) { rows<T, Op<T>>(a); } \
   void op##_cols_##dtype(const ReduceCols& a) { cols<T, Op<T>>(a); }
-#define GS_FLOAT(T, dtype) \
-  GS_OP(sumsq, Sumsq, T, dtype) GS_OP(asum, Asum, T, dtype) GS_OP(moments, Variance, T, dtype)
-#define GS_ALL(T, Out, dtype)                                                           \
-  GS_OP(sum, Sum, T, dtype)                                                             \
-  GS_OP(prod, Prod, T, dtype)                                                           \
-  GS_OP(nonzero, Nonzero, T, dtype) GS_OP(max, Max, T, dtype) GS_OP(min, Min, T, dtype) \
-      GS_OP(argmax, ArgMax, T, dtype) GS_OP(argmin, ArgMin, T, dtype) void              \
-      cumsum_rows_##dtype(const CumsumRows& a) {                                        \
-    scan_rows<T, Out>(a);                                                               \
-  }                                                                                     \
+#define GS_FLOAT(T, dtype)      \
+  GS_OP(sumsq, Sumsq, T, dtype) \
+  GS_OP(asum, Asum, T, dtype)   \
+  GS_OP(moments, Variance, T, dtype)
+#define GS_ALL(T, Out, dtype)                                             \
+  GS_OP(sum, Sum, T, dtype)                                               \
+  GS_OP(prod, Prod, T, dtype)                                             \
+  GS_OP(nonzero, Nonzero, T, dtype)                                       \
+  GS_OP(max, Max, T, dtype)                                               \
+  GS_OP(min, Min, T, dtype)                                               \
+  GS_OP(argmax, ArgMax, T, dtype)                                         \
+  GS_OP(argmin, ArgMin, T, dtype)                                         \
+  void cumsum_rows_##dtype(const CumsumRows& a) { scan_rows<T, Out>(a); } \
   void cumsum_cols_##dtype(const CumsumCols& a) { scan_cols<T, Out>(a); }
 GS_FLOAT(float, f32)
 GS_FLOAT(double, f64)

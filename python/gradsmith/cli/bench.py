@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import gradsmith as gs
-from gradsmith import kernels
+from gradsmith import _core, kernels
 
 from .bench_cases import CASES, Prepared, read_shapes
 
@@ -119,11 +119,9 @@ def measure_limits(dtype: str, threads: int, clock: Clock) -> Limits:
 
 
 def _describe(threads: int, options: argparse.Namespace) -> dict[str, Any]:
-    from .info import _cpu_name
-
     return {
         "gradsmith": gs.__version__,
-        "cpu": _cpu_name(),
+        "cpu": _core.cpu_info()["brand"],
         "target": kernels.get_target(),
         "threads": threads,
         "dtype": options.dtype,

@@ -20,8 +20,8 @@ void check(bool good, const char* what) {
 void tensors() {
   std::vector<float> values(6);
   std::iota(values.begin(), values.end(), 0.0f);
-  const gs::Tensor x = gs::from_blob(values.data(), {2, 3}, {3, 1}, gs::DType::f32, {},
-                                     [](void*) {}, nullptr);
+  const gs::Tensor x =
+      gs::from_blob(values.data(), {2, 3}, {3, 1}, gs::DType::f32, {}, [](void*) {}, nullptr);
   const gs::Tensor y = gs::ops::matmul(x, gs::ops::transpose(x, 0, 1));  // [[5, 14], [14, 50]]
   const float* p = y.data_as<float>();
   check(y.shape() == gs::Dims{2, 2}, "shape of the product");
@@ -37,8 +37,7 @@ void training() {
   gs::Tensor w = gs::ops::zeros({columns, 1}, gs::DType::f64);
   w.set_requires_grad(true);
   for (int step = 0; step < 400; ++step) {
-    const gs::Tensor loss = gs::ops::mean(
-        gs::ops::square(gs::ops::sub(gs::ops::matmul(x, w), y)));
+    const gs::Tensor loss = gs::ops::mean(gs::ops::square(gs::ops::sub(gs::ops::matmul(x, w), y)));
     const gs::Tensor g = gs::grad({loss}, {w}, {}).at(0);
     w = gs::ops::sub(w.detach(), gs::ops::mul(g, 0.1));
     w.set_requires_grad(true);
