@@ -188,13 +188,21 @@ def test_load_state_dict_checks():
 @pytest.mark.parametrize(
     ("build", "error", "text"),
     [
-        (lambda p: optim.SGD(p, lr=float("nan")), ValueError, r"lr must be finite and lie in .* got nan"),
+        (
+            lambda p: optim.SGD(p, lr=float("nan")),
+            ValueError,
+            r"lr must be finite and lie in .* got nan",
+        ),
         (lambda p: optim.SGD(p, lr=-1.0), ValueError, "got -1.0"),
         (lambda p: optim.SGD(p, lr=math.inf), ValueError, "got inf"),
         (lambda p: optim.SGD(p, lr="0.1"), TypeError, "lr must be a number, got str"),
         (lambda p: optim.SGD(p, 0.1, nesterov=True), ValueError, "nesterov needs momentum"),
         (lambda p: optim.SGD(p, 0.1, momentum=-0.1), ValueError, "momentum"),
-        (lambda p: optim.Adam(p, betas=(0.9, 1.0)), ValueError, r"betas\[1\] must be finite and lie in \[0.0, 1"),
+        (
+            lambda p: optim.Adam(p, betas=(0.9, 1.0)),
+            ValueError,
+            r"betas\[1\] must be finite and lie in \[0.0, 1",
+        ),
         (lambda p: optim.Adam(p, eps=-1.0), ValueError, "eps"),
         (lambda p: optim.AdamW(p, weight_decay=float("nan")), ValueError, "AdamW: weight_decay"),
         (lambda p: optim.SGD([], 0.1), ValueError, "params is empty"),
