@@ -98,7 +98,7 @@ GS_API std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const 
                                                      const Tensor& b_hh = {}, bool reverse = false);
 
 // ---- optimizer steps [no grad], in place over lists of tensors; torch.optim's formulas ----
-// The first step of a momentum buffer of zeros takes dampening 0.
+// For the first step of a momentum buffer of zeros the caller passes dampening 0.
 GS_API void sgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
                       const std::vector<Tensor>& momentum_buffers, double lr, double momentum,
                       double dampening, double weight_decay, bool nesterov, bool maximize);
