@@ -6,6 +6,8 @@
 //     ic  rows of C in blocks of mc               pack A: mc x kc, second-level cache
 //      jr  columns of the block, nr at a time     panel of B in the first-level cache \ gemm_block
 //       ir  rows of the block, mr at a time       tile of C in registers                /
+#include <algorithm>
+#include <atomic>
 #include <new>
 
 #include "kernels/gemm/blocking.h"
@@ -77,6 +79,26 @@ Gemm transposed(const Gemm& g) {
   return t;
 }
 
+// The threads of one column of the grid. They pack each block of B together and then take rows of
+// C from `next_row`, one counter for each of the two buffers of B.
+struct Crew {
+  explicit Crew(int threads) : meeting(threads) {}
+  Barrier meeting;
+  std::atomic<std::int64_t> next_row[2] = {};
+
+  // Large pieces first, so that A and B are read as seldom as possible, small ones at the end, so
+  // that the threads end together however fast each core happens to be.
+  Range take(int buffer, Range rows, std::int64_t unit, std::int64_t most, int threads) {
+    std::int64_t begin = next_row[buffer].load(std::memory_order_relaxed), end;
+    do {
+      const std::int64_t fair = round_up(ceil_div(rows.end - begin, 2 * threads), unit);
+      end = std::min(rows.end, begin + std::min(most, fair));
+    } while (begin < rows.end &&
+             !next_row[buffer].compare_exchange_weak(begin, end, std::memory_order_relaxed));
+    return {begin, end};
+  }
+};
+
 // One batch entry of a product, seen by all threads that run it.
 class Product {
  public:
@@ -98,8 +120,9 @@ class Product {
     plan = plan_gemm(leaf.shape, leaf.item, g);
     if (plan.threads == 1) {
       Workspace ws;
+      void* const a_buffer = leaf.scratch(ws, a_elements());
       void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(1)) : nullptr;
-      five_loops({0, g.m}, {0, g.n}, b_buffer, 0, 1, nullptr);
+      five_loops({0, g.m}, {0, g.n}, a_buffer, b_buffer, 0, 1, nullptr);
     } else {
       run_team();
     }
@@ -161,6 +184,15 @@ class Product {
     parallel_for(g.n, grain, lines);
   }
 
+  // Elements of what one thread packs for itself: a block of A, or the columns at the end of an
+  // unpacked B that fill no register, or both.
+  std::int64_t a_elements() const {
+    return plan.pack_a * a_block() + !plan.pack_b * plan.kc * leaf.shape.vector;
+  }
+  std::int64_t a_block() const {
+    return round_up(plan.kc * smaller(plan.mc, round_up(g.m, plan.mr)), 16);
+  }
+
   // Elements of the packed blocks of B: one for each column of the grid, two if they are shared,
   // so that one can be packed while threads still read the other.
   std::int64_t b_elements(int threads) const {
@@ -173,9 +205,12 @@ class Product {
   void run_team() {
     Workspace ws;
     const Grid planned = grid_for(leaf.shape, g.m, g.n, plan.threads);
+    // Memory for all, here: a thread that got none would leave the others waiting for it.
+    const std::int64_t a_stride = round_up(a_elements(), 16);
+    void* const a_buffers = leaf.scratch(ws, a_stride * plan.threads);
     void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(plan.threads)) : nullptr;
-    Barrier* const barriers = ws.get<Barrier>(planned.columns);
-    for (int i = 0; i < planned.columns; ++i) new (barriers + i) Barrier(planned.rows);
+    Crew* const crews = ws.get<Crew>(planned.columns);
+    for (int i = 0; i < planned.columns; ++i) new (crews + i) Crew(planned.rows);
     parallel_team(plan.threads, [&](int thread, int threads) {
       // A smaller team than planned shares nothing: each thread has its own columns.
       const Grid grid = threads == plan.threads ? planned : Grid{1, threads};
@@ -183,23 +218,20 @@ class Product {
       const Range columns = share(g.n, leaf.shape.nr, j, grid.columns);
       const std::int64_t most = round_up(ceil_div(g.n, grid.columns), leaf.shape.nr);
       const std::int64_t stride = 2 * plan.kc * (most < plan.nc ? most : plan.nc);
-      five_loops(share(g.m, plan.mr, i, grid.rows), columns, leaf.at(b_buffer, j * stride), i,
-                 grid.rows, barriers + j);
+      const bool together = plan.pack_b && grid.rows > 1;
+      const Range rows = together ? Range{0, g.m} : share(g.m, plan.mr, i, grid.rows);
+      five_loops(rows, columns, leaf.at(a_buffers, thread * a_stride),
+                 leaf.at(b_buffer, j * stride), i, grid.rows, together ? crews + j : nullptr);
     });
   }
 
   // Rows x columns of C. `member` of `members` threads work on the same columns and pack B
   // together; they meet once for each block of B, which is enough with two buffers: whoever packs
   // a block has passed the meeting after which nobody reads the block before the last.
-  void five_loops(Range rows, Range columns, void* b_buffer, int member, int members,
-                  Barrier* barrier) const {
-    Workspace ws;
+  void five_loops(Range rows, Range columns, void* a_buffer, void* b_buffer, int member,
+                  int members, Crew* crew) const {
     const std::int64_t nr = leaf.shape.nr, lanes = leaf.shape.vector;
-    void* const a_buffer =
-        plan.pack_a
-            ? leaf.scratch(ws, plan.kc * smaller(plan.mc, round_up(rows.end - rows.begin, plan.mr)))
-            : nullptr;
-    void* const tail_buffer = leaf.scratch(ws, plan.pack_b ? 0 : plan.kc * lanes);
+    void* const tail_buffer = plan.pack_a ? leaf.at(a_buffer, a_block()) : a_buffer;
     const std::int64_t nc_most = smaller(plan.nc, round_up(columns.end - columns.begin, nr));
     bool second = false;
     for (std::int64_t jc = columns.begin; jc < columns.end; jc += plan.nc) {
@@ -218,9 +250,10 @@ class Product {
                         {leaf.at(packed, mine.begin * kc), z, jc + mine.begin,
                          mine.end - mine.begin, pc, kc, int(nr)});
           }
-          if (members > 1) {
-            barrier->wait();
-            second = !second;
+          if (crew) {
+            // Whoever comes here has met the others after they used this counter the last time.
+            crew->next_row[second].store(rows.begin, std::memory_order_relaxed);
+            crew->meeting.wait();
           }
           block.b = packed;
           block.b_panel = nr * kc;
@@ -240,8 +273,12 @@ class Product {
                         {tail_buffer, z, jc + nc - tail, tail, pc, kc, int(lanes)});
           }
         }
-        for (std::int64_t ic = rows.begin; ic < rows.end; ic += plan.mc) {
-          const std::int64_t mc = smaller(plan.mc, rows.end - ic);
+        const auto piece = [&](std::int64_t from) {
+          return crew ? crew->take(second, rows, plan.mr, plan.mc, members)
+                      : Range{from, smaller(from + plan.mc, rows.end)};
+        };
+        for (Range now = piece(rows.begin); now.begin < now.end; now = piece(now.end)) {
+          const std::int64_t ic = now.begin, mc = now.end - now.begin;
           set_a(block, a_buffer, ic, mc, pc, kc);
           block.m = mc;
           block.n = nc - tail;
@@ -256,6 +293,7 @@ class Product {
             leaf.block(rest);
           }
         }
+        second = crew && !second;
       }
     }
   }
