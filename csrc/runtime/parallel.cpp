@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <exception>
 #include <limits>
 #include <mutex>
@@ -120,10 +119,6 @@ class Pool {
   }
 
  private:
-  struct Worker {
-    std::thread::native_handle_type thread = {};
-    std::atomic<int> slept_on{-1};  // the CPU it last ran on
-  };
   static constexpr std::uint64_t kTaken = 0xffff;
 
   static int count_of(std::uint64_t ticket) { return int(ticket >> 16 & kTaken); }
@@ -167,44 +162,31 @@ class Pool {
     const int sleepers = sleepers_.load(memory_order_seq_cst);
     const int awake = workers_.load(memory_order_relaxed) - sleepers;
     if (sleepers == 0 || awake >= helpers) return;
-    keep_off_this_cpu();
     {
       const std::lock_guard lock(sleep_mutex_);
     }  // a worker between its check and its wait
     for (int n = std::min(helpers - awake, sleepers); n > 0; --n) job_opened_.notify_one();
   }
 
-  // Linux wakes a thread where it last ran, and while the CPUs are busy on average it does not look
-  // for an idle one. A worker that once ran on the owner's CPU would queue behind the owner, find
-  // the job done, and stay there: on two CPUs that halves the speed for seconds.
-  void keep_off_this_cpu() {
-#if defined(__linux__)
-    const int here = sched_getcpu();
-    for (const Worker& worker : workers_by_number_) {
-      if (worker.slept_on.load(memory_order_relaxed) != here) continue;
-      cpu_set_t others;
-      if (sched_getaffinity(0, sizeof others, &others) != 0) return;
-      CPU_CLR(here, &others);
-      if (CPU_COUNT(&others) == 0) return;
-      pthread_setaffinity_np(worker.thread, sizeof others, &others);
-    }
-#endif
+  // Sleeps until a job may be open. Spurious returns do no harm.
+  void sleep() {
+    std::unique_lock lock(sleep_mutex_);
+    sleepers_.fetch_add(1, memory_order_seq_cst);
+    if (!open(ticket_.load(memory_order_seq_cst))) job_opened_.wait(lock);
+    sleepers_.fetch_sub(1, memory_order_relaxed);
   }
 
-  void work([[maybe_unused]] Worker& self) {
+  void work() {
     const auto found = [this] { return open(ticket_.load(memory_order_acquire)); };
+    const auto spin_from_now = [this] {
+      return Clock::now() + std::chrono::nanoseconds(spin_now_.load(memory_order_relaxed));
+    };
     Clock::time_point spin_end{};  // moved on only by calls it got: surplus workers go to sleep
     for (;;) {
-      if (take_all())
-        spin_end = Clock::now() + std::chrono::nanoseconds(spin_now_.load(memory_order_relaxed));
+      if (take_all()) spin_end = spin_from_now();
       if (spin_until(found, spin_end - Clock::now())) continue;
-#if defined(__linux__)
-      self.slept_on.store(sched_getcpu(), memory_order_relaxed);
-#endif
-      std::unique_lock lock(sleep_mutex_);
-      sleepers_.fetch_add(1, memory_order_seq_cst);
-      job_opened_.wait(lock, [this] { return open(ticket_.load(memory_order_seq_cst)); });
-      sleepers_.fetch_sub(1, memory_order_relaxed);
+      sleep();
+      spin_end = spin_from_now();  // who wakes too late for one job is there for the next
     }
   }
 
@@ -216,15 +198,12 @@ class Pool {
     pthread_sigmask(SIG_SETMASK, &all, &before);
 #endif
     try {
-      Worker& worker = workers_by_number_.emplace_back();
-      std::thread thread([this, &worker] { work(worker); });
-      worker.thread = thread.native_handle();
+      std::thread worker([this] { work(); });
 #if defined(__linux__)
-      pthread_setname_np(worker.thread, ("gradsmith-" + std::to_string(number)).c_str());
+      pthread_setname_np(worker.native_handle(), ("gradsmith-" + std::to_string(number)).c_str());
 #endif
-      thread.detach();
+      worker.detach();
     } catch (const std::system_error&) {
-      workers_by_number_.pop_back();
       started = false;  // out of threads: do with those there are
     }
 #if !defined(_WIN32)
@@ -235,8 +214,7 @@ class Pool {
 
   const std::chrono::nanoseconds spin_;
   const int usable_ = usable_cpus();
-  std::mutex owner_;                      // held by the thread whose job this is
-  std::deque<Worker> workers_by_number_;  // owner only, but each worker writes its own slept_on
+  std::mutex owner_;  // held by the thread whose job this is
 
   alignas(64) std::atomic<std::uint64_t> ticket_{0};
   alignas(64) std::atomic<int> pending_{0};

@@ -66,8 +66,27 @@ class Limits:
         return by_bytes, "cache" if in_cache else "memory"
 
 
-def measure(runs: list[Callable[[], object]], rounds: int, clock: Clock) -> list[Timing]:
-    """Time several functions in turn, round by round, so that noise meets all of them."""
+def _settle() -> None:
+    """Wait until no thread of this process works: other libraries' idle threads spin for a while.
+
+    OpenBLAS's do so for 20 ms, and whoever comes next would have one core less. The clock counts
+    other threads' time in ticks of up to 10 ms.
+    """
+    for _ in range(50):
+        begin = time.process_time_ns()
+        time.sleep(0.02)
+        if time.process_time_ns() - begin < 1_000_000:
+            return
+
+
+def measure(
+    runs: list[Callable[[], object]], rounds: int, clock: Clock, *, settle: bool = False
+) -> list[Timing]:
+    """Time several functions in turn, round by round, so that noise meets all of them.
+
+    With `settle` each begins after the threads of the one before have gone to sleep, and wakes its
+    own by a call that is not timed.
+    """
     calls = []
     for run in runs:
         run()
@@ -78,6 +97,9 @@ def measure(runs: list[Callable[[], object]], rounds: int, clock: Clock) -> list
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds):
         for run, count, found in zip(runs, calls, times, strict=True):
+            if settle:
+                _settle()
+                run()
             begin = clock()
             for _ in range(count):
                 run()
@@ -154,6 +176,19 @@ def _list() -> None:
         print(f"{title}\n    {' '.join(names)}")
 
 
+def _limit_others(libraries: list[str], threads: int) -> None:
+    """Give other libraries as many threads as we take, for the rest of the process."""
+    if "torch" in libraries:
+        importlib.import_module("torch").set_num_threads(threads)
+    if "numpy" in libraries:
+        try:
+            importlib.import_module("threadpoolctl").threadpool_limits(threads)
+        except ImportError:
+            raise ImportError(
+                "--against numpy needs threadpoolctl: pip install 'gradsmith[bench]'"
+            ) from None
+
+
 def _others(case: Prepared, libraries: list[str]) -> dict[str, Callable[[], object]]:
     runs: dict[str, Callable[[], object]] = {}
     if "numpy" in libraries and case.numpy:
@@ -174,7 +209,7 @@ def _measure_case(
     if bound == "FMA":  # its limit is measured in turn with it: clock rates and neighbours change
         peak, operations = _peak(options.dtype, threads)
         runs.append(peak)
-    timings = measure(runs, options.rounds, clock)
+    timings = measure(runs, options.rounds, clock, settle=bool(others) and threads > 1)
     ours = timings[0]
     if bound == "FMA":
         least = case.flops * timings.pop().median / operations
@@ -219,8 +254,7 @@ def _run(options: argparse.Namespace) -> int:
         ]
         if not cases:
             raise ValueError(f"'{options.shapes}' has no shape for {' '.join(options.kernels)}")
-    if "torch" in options.against:
-        importlib.import_module("torch").set_num_threads(threads)
+    _limit_others(options.against, threads)
     machine = _describe(threads, options)
     print(f"{machine['cpu']}, target {machine['target']}, {threads} thread(s), {options.dtype}")
     limits = measure_limits(options.dtype, threads, clock)
