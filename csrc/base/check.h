@@ -1,28 +1,13 @@
 // Errors. GS_CHECK(cond, "softmax: dim {} out of range for rank {}", dim, rank) throws an Error
 // whose kind decides the Python exception. Messages name the op, the argument and the values.
 #pragma once
-#include <exception>
 #include <sstream>
 #include <string>
 #include <string_view>
 
-#include "gradsmith/export.h"
+#include "gradsmith/error.h"
 
 namespace gradsmith {
-
-enum class ErrorKind { value, type, index, state, memory, device };
-
-class GS_API Error : public std::exception {
- public:
-  Error(ErrorKind kind, std::string message) : kind_(kind), message_(std::move(message)) {}
-  ErrorKind kind() const { return kind_; }
-  const char* what() const noexcept override { return message_.c_str(); }
-
- private:
-  ErrorKind kind_;
-  std::string message_;
-};
-
 namespace detail {
 inline void format_rest(std::ostringstream& out, std::string_view text) { out << text; }
 template <class T, class... Rest>

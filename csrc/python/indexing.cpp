@@ -1,6 +1,6 @@
 // x[index] and x[index] = value with NumPy's rules: integers, slices, None and ... make views;
 // integer and bool tensors, arrays and lists are advanced indexing and copy.
-#include "core/autograd/grad_mode.h"
+#include "gradsmith/grad_mode.h"
 #include "gradsmith/ops.h"
 #include "python/convert.h"
 

@@ -1,9 +1,9 @@
 // Arrays from and to the outside: Python numbers and lists, NumPy (buffer protocol), DLPack.
 #include <cstring>
 
-#include "core/autograd/grad_mode.h"
 #include "core/shape.h"
 #include "core/tensor_impl.h"
+#include "gradsmith/grad_mode.h"
 #include "gradsmith/ops.h"
 #include "python/convert.h"
 #include "python/dlpack.h"

@@ -4,8 +4,8 @@
 
 #include <new>
 
-#include "core/autograd/grad_mode.h"
 #include "core/tensor_impl.h"
+#include "gradsmith/grad_mode.h"
 #include "gradsmith/ops.h"
 #include "python/def_op.h"
 #include "python/tensor_members.h"

@@ -12,13 +12,9 @@
 #include <type_traits>
 
 #include "gradsmith/export.h"
+#include "gradsmith/threads.h"
 
 namespace gradsmith {
-
-// GRADSMITH_NUM_THREADS, else the CPUs this process may use, until set_num_threads is called.
-GS_API int get_num_threads();
-GS_API void set_num_threads(int n);  // 1 <= n <= kMaxThreads; throws Error(value) otherwise
-inline constexpr int kMaxThreads = 1024;
 
 GS_API bool in_parallel_region();
 

@@ -14,8 +14,8 @@
 #include <type_traits>
 
 #include "base/check.h"
-#include "core/autograd/grad_mode.h"
 #include "core/tensor_impl.h"
+#include "gradsmith/grad_mode.h"
 
 namespace gradsmith {
 

@@ -1,10 +1,10 @@
 // Formulas, with what they give for float32 on two CPUs:
 //                         Zen 3 (32K, 512K, 32M)     Sapphire Rapids (48K, 2M, 60M)
 //   kernel                avx2 6 x 16                avx512 14 x 32
-//   kc (k = 1024)         256                        256
-//   panel of B, kc x nr   16 KiB = 1/2 L1            32 KiB = 2/3 L1
-//   mc: mc * kc <= L2/2   252                        1022
-//   nc: kc * nc <= L3/8   4096                       7488
+//   kc (k = 1024)         512                        512
+//   panel of B, kc x nr   32 KiB                     64 KiB
+//   mc: mc * kc <= L2/2   126                        504
+//   nc: kc * nc <= L3/8   2048                       3744
 #include "kernels/gemm/blocking.h"
 
 #include <algorithm>

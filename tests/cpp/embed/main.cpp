@@ -1,7 +1,6 @@
 // Least squares by gradient descent, from C++ alone: tensors, a matrix product, the tape.
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <numeric>
 #include <vector>
 
@@ -39,7 +38,8 @@ void training() {
   for (int step = 0; step < 400; ++step) {
     const gs::Tensor loss = gs::ops::mean(gs::ops::square(gs::ops::sub(gs::ops::matmul(x, w), y)));
     const gs::Tensor g = gs::grad({loss}, {w}, {}).at(0);
-    w = gs::ops::sub(w.detach(), gs::ops::mul(g, 0.1));
+    const gs::NoGradGuard off_the_tape;
+    w = gs::ops::sub(w, gs::ops::mul(g, 0.1));
     w.set_requires_grad(true);
   }
   const double* found = w.data_as<double>();
@@ -62,7 +62,8 @@ void errors() {
   try {
     gs::ops::matmul(gs::ops::ones({2, 3}), gs::ops::ones({2, 3}));
     check(false, "a product of wrong shapes throws");
-  } catch (const std::exception& error) {
+  } catch (const gs::Error& error) {
+    check(error.kind() == gs::ErrorKind::value, "wrong shapes are an error of value");
     std::printf("as it should: %s\n", error.what());
   }
 }
@@ -70,6 +71,8 @@ void errors() {
 }  // namespace
 
 int main() {
+  gs::set_num_threads(2);
+  check(gs::get_num_threads() == 2, "the number of threads");
   tensors();
   training();
   second_order();
