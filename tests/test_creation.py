@@ -45,6 +45,45 @@ def test_arange(args):
     np.testing.assert_allclose(got.numpy(), np.arange(*args), rtol=1e-15, atol=1e-15)
 
 
+def test_arange_takes_the_dtype_of_its_arguments():
+    assert gs.arange(3).dtype == gs.int64
+    assert gs.arange(0, 3.0).dtype == gs.float32
+    assert gs.arange(0, 1, 0.25).tolist() == [0.0, 0.25, 0.5, 0.75]
+    assert gs.arange(3.0, dtype="int64").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **k: gs.zeros(2, **k),
+        lambda **k: gs.arange(3.0, **k),
+        lambda **k: gs.randn(2, 3, **k),
+        lambda **k: gs.eye(2, **k),
+        lambda **k: gs.full_like(gs.zeros(2), 3.0, **k),
+    ],
+)
+def test_requires_grad(make):
+    assert make(requires_grad=True).requires_grad
+    assert not make().requires_grad
+    with pytest.raises(TypeError, match="requires_grad.*int64"):
+        gs.zeros(2, dtype="int64", requires_grad=True)
+
+
+def test_rounding_keeps_integers():
+    x = gs.tensor([2**24 + 1, -7])
+    for op in (gs.floor, gs.ceil, gs.round, gs.trunc):
+        got = op(x)
+        assert got.dtype == gs.int64
+        assert got.tolist() == x.tolist()
+
+
+def test_where_of_two_numbers():
+    condition = gs.tensor([True, False])
+    assert gs.where(condition, 1.0, 0.0).dtype == gs.float32
+    assert gs.where(condition, 1, 0).dtype == gs.int64
+    assert gs.where(condition, 1.5, 0).tolist() == [1.5, 0.0]
+
+
 @pytest.mark.parametrize("args", [(0, 1, 5), (-2, 3, 1), (1, 1, 3), (0, 1, 0), (5, -5, 101)])
 def test_linspace(args):
     got = gs.linspace(*args, dtype="float64")

@@ -114,6 +114,22 @@ def test_ties_share_the_gradient():
     assert b.grad.tolist() == [0.5, 1.0]
 
 
+def test_bounded_activations_are_flat_at_their_bounds():
+    x = gs.tensor([0.0, 3.0, 6.0], requires_grad=True)
+    gs.nn.functional.relu6(x).sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]
+
+
+def test_binary_cross_entropy_at_certainty():
+    """A sigmoid of 40 is 1 in float32; its loss must still have a gradient."""
+    x = gs.tensor([40.0, -3.0], requires_grad=True)
+    gs.nn.BCELoss()(x.sigmoid(), gs.tensor([1.0, 0.0])).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [0.0, 0.5 / (1 + np.exp(3))], rtol=1e-6)
+    p = gs.tensor([0.0, 1.0], requires_grad=True)
+    gs.nn.functional.binary_cross_entropy(p, gs.tensor([1.0, 0.0])).backward()
+    np.testing.assert_allclose(p.grad.numpy(), [-5e11, 5e11], rtol=1e-6)
+
+
 def test_gradients_at_kinks_are_finite():
     for name in (
         "relu",

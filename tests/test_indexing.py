@@ -190,6 +190,17 @@ def test_overlapping_assignment():
     assert t.tolist() == [5, 4, 3, 2, 1, 0]
 
 
+@pytest.mark.parametrize("flag", [np.True_, np.False_, np.array(True), np.array(False)])
+def test_numpy_truth_values(flag):
+    a = np.arange(3.0)
+    t = gs.tensor(a)
+    assert t[flag].shape == a[flag].shape
+    assert t[flag, 1:].shape == a[flag, 1:].shape
+    t[flag] = 5.0
+    a[flag] = 5.0
+    np.testing.assert_array_equal(t.numpy(), a)
+
+
 def test_iteration_and_unpacking():
     t, a = pair(3, 2)
     assert [r.tolist() for r in t] == a.tolist()

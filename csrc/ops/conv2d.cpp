@@ -171,6 +171,7 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
       "conv_transpose2d: weight of shape {} takes {} input channels, the input of shape {} has {}",
       weight.shape(), weight.size(0), input.shape(), input.size(1));
   Dims x_shape{input.size(0), channels, 0, 0};
+  Dims missing{0, 0};  // rows and columns that the convolution of the output would have besides
   for (int d = 0; d < 2; ++d) {
     GS_CHECK(extra[d] < std::max(a.stride[d], a.dilation[d]),
              "conv_transpose2d: output_padding {} must be smaller than stride or dilation", extra);
@@ -178,8 +179,11 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
                      a.padding[2 * d + 1] + a.dilation[d] * (weight.size(2 + d) - 1) + extra[d] + 1;
     GS_CHECK(x_shape[2 + d] >= 1, "conv_transpose2d: the output would have size {}",
              x_shape[2 + d]);
+    missing[d] = extra[d] / a.stride[d];
   }
-  const Tensor y = input_grad(a, weight, input, x_shape);
+  const Tensor whole =
+      missing[0] || missing[1] ? pad(input, {0, missing[1], 0, missing[0]}) : input;
+  const Tensor y = input_grad(a, weight, whole, x_shape);
   return bias.defined() ? add(y, reshape(bias, {1, channels, 1, 1})) : y;
 }
 

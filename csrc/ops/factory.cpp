@@ -77,6 +77,9 @@ Tensor arange(double start, double end, double step, DType dtype, Device device)
   check_finite("arange", "end", end);
   GS_CHECK(std::isfinite(step) && step != 0, "arange: step must be finite and not 0, got {}", step);
   GS_CHECK(dtype != DType::b8, "arange: dtype bool is not supported");
+  constexpr double kExact = 9007199254740992;  // 2^53: further out not every integer is a double
+  GS_CHECK(is_floating(dtype) || (std::abs(start) <= kExact && std::abs(end) <= kExact),
+           "arange: integers must be within 2^53 of 0, got start {} and end {}", start, end);
   const double count = std::ceil((end - start) / step);
   GS_CHECK_KIND(memory, count < 9e18, "arange: {} elements do not fit in memory", count);
   Tensor x = empty({count > 0 ? std::int64_t(count) : 0}, dtype);

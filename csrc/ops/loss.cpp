@@ -278,16 +278,32 @@ Tensor huber_loss(const Tensor& input, const Tensor& target, const std::string& 
 
 // ---- probabilities ----
 
+namespace {
+// Logarithms of p and 1 - p, bounded below so that 0 and 1 give finite losses.
+Tensor bounded_log(const Tensor& p) { return clamp(log(p), -100.0, std::nullopt); }
+Tensor bounded_log_of_rest(const Tensor& p) { return clamp(log1p(neg(p)), -100.0, std::nullopt); }
+Tensor one_minus(const Tensor& p) { return sub(Operand(1.0), p); }
+}  // namespace
+
 Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight,
                             const std::string& reduction) {
   constexpr const char* op = "binary_cross_entropy";
   const Reduction r = check_pair(op, input, target, reduction);
   const Tensor bad = logical_or(lt(input.detach(), Operand(0.0)), gt(input.detach(), Operand(1.0)));
   GS_CHECK(!*any(bad).data_as<bool>(), "{}: argument 'input' must be in [0, 1]", op);
-  // The logarithm is bounded below at -100, so that 0 and 1 give finite losses.
-  const Tensor log_p = clamp(log(input), -100.0, std::nullopt);
-  const Tensor log_q = clamp(log1p(neg(input)), -100.0, std::nullopt);
-  Tensor loss = neg(add(mul(target, log_p), mul(sub(Operand(1.0), target), log_q)));
+  const Tensor p = input.detach(), t = target.detach();
+  Tensor loss = neg(add(mul(t, bounded_log(p)), mul(one_minus(t), bounded_log_of_rest(p))));
+  if (tracked(input, target)) {
+    // Not the gradient of the bounded logarithms, which is 0 * inf where a sigmoid gave 0 or 1.
+    loss = record(
+        op, loss, {input, target}, [input = save(input), target = save(target)](const Grads& g) {
+          const Tensor &x = input.unpack(g), &y = target.unpack(g);
+          const Tensor variance = clamp(mul(x, one_minus(x)), 1e-12, std::nullopt);
+          return grads(
+              g.needs(0) ? mul(g[0], div(sub(x, y), variance)) : Tensor(),
+              g.needs(1) ? mul(g[0], sub(bounded_log_of_rest(x), bounded_log(x))) : Tensor());
+        });
+  }
   if (weight.defined()) loss = mul(loss, weight);
   return reduced(loss, r);
 }

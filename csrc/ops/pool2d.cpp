@@ -53,6 +53,10 @@ PoolShape pool_shape(const char* op, const Dims& x, const Dims& kernel_size, con
       shape.out_h >= 1 && shape.out_w >= 1,
       "{}: a window of kernel_size {} and dilation {} is larger than the padded input of shape {}",
       op, kernel_size, dilation, x);
+  GS_CHECK(kernels::pool_windows_meet(shape.h, shape.out_h, k[0], s[0], p[0], d[0]) &&
+               kernels::pool_windows_meet(shape.w, shape.out_w, k[1], s[1], p[1], d[1]),
+           "{}: with dilation {} a window lies wholly in the padding of the input of shape {}", op,
+           dilation, x);
   return shape;
 }
 

@@ -67,10 +67,18 @@ bool fused(const Tensor& g) { return !grad_enabled() && on_cpu(g); }
 GS_FROM_X(neg, return neg(g);)
 GS_FROM_X(abs, return mul(g, sign(x.detach()));)
 GS_FROM_X(sign, return zeros_like(g);)
-GS_FROM_X(floor, return zeros_like(g);)
-GS_FROM_X(ceil, return zeros_like(g);)
-GS_FROM_X(round, return zeros_like(g);)
-GS_FROM_X(trunc, return zeros_like(g);)
+// Integers are round already.
+#define GS_ROUND(op)                                                                             \
+  Tensor op(const Tensor& input) {                                                               \
+    if (input.defined() && !is_floating(input.dtype())) return clone(input);                     \
+    return unary<false>(#op, kernels::op, input,                                                 \
+                        [](const Tensor& g, const Tensor&) -> Tensor { return zeros_like(g); }); \
+  }
+GS_ROUND(floor)
+GS_ROUND(ceil)
+GS_ROUND(round)
+GS_ROUND(trunc)
+#undef GS_ROUND
 GS_FROM_Y(sqrt, return div(g, times(y, 2));)
 GS_FROM_Y(rsqrt, return times(mul(g, mul(y, square(y))), -0.5);)
 GS_FROM_Y(reciprocal, return neg(mul(g, square(y)));)
@@ -266,7 +274,16 @@ Tensor clamp_(const Tensor& x, const std::optional<double>& min, const std::opti
 Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
   GS_CHECK(min_val <= max_val, "hardtanh: min_val {} must not be above max_val {}", min_val,
            max_val);
-  return in_float("hardtanh", x, [=](const Tensor& v) { return clamp(v, min_val, max_val); });
+  // Like clamp, but flat at the bounds themselves, as relu is at 0.
+  return in_float("hardtanh", x, [=](const Tensor& v) {
+    Tensor y = clamp(v.detach(), min_val, max_val);
+    if (!tracked(v)) return y;
+    return record("hardtanh", y, {v}, [=, v = save(v)](const Grads& g) {
+      const Tensor at = v.unpack(g).detach();
+      const Tensor inside = logical_and(gt(at, Operand(min_val)), lt(at, Operand(max_val)));
+      return grads(mul(g[0], factor(inside, g[0])));
+    });
+  });
 }
 
 // ---- predicates ----

@@ -145,6 +145,9 @@ kernels::PoolShape pool_shape(const char* op, const RawArray& x, const Dims& ker
   GS_CHECK(shape.out_h >= 1 && shape.out_w >= 1,
            "{}: a window of {} with dilation {} is larger than the images {} with padding {}", op,
            k, d, s, p);
+  GS_CHECK(kernels::pool_windows_meet(shape.h, shape.out_h, k[0], step[0], p[0], d[0]) &&
+               kernels::pool_windows_meet(shape.w, shape.out_w, k[1], step[1], p[1], d[1]),
+           "{}: with dilation {} a window lies wholly in the padding of the images {}", op, d, s);
   return shape;
 }
 

@@ -1,4 +1,5 @@
 // The ops of ops.h, one line each. Ops of neural networks are in bind_ops_nn.cpp.
+#include "core/tensor_impl.h"
 #include "gradsmith/ops.h"
 #include "python/bindings.h"
 #include "python/def_op.h"
@@ -10,30 +11,72 @@ namespace {
 using namespace gradsmith::ops;
 
 Tensor empty_op(const Dims& size, DType dtype, Device device) { return empty(size, dtype, device); }
-Tensor arange_op(double start, std::optional<double> end, double step, DType dtype, Device device) {
-  return end ? arange(start, *end, step, dtype, device) : arange(0, start, step, dtype, device);
+// Of two Python floats the default dtype is made; in C++ they are doubles.
+Tensor where_op(const Tensor& condition, const Operand& a, const Operand& b) {
+  const Tensor chosen = where(condition, a, b);
+  const bool two_numbers = a.impl()->wrapped_number && b.impl()->wrapped_number;
+  return two_numbers && chosen.dtype() == DType::f64 ? to_dtype(chosen, DType::f32) : chosen;
 }
 
+// Python integers give integers, a float among them the default dtype.
+Tensor arange_op(const Operand& start, const std::optional<Operand>& end, const Operand& step,
+                 std::optional<DType> dtype, Device device) {
+  const auto number = [](const char* name, const Operand& x) {
+    GS_CHECK_TYPE(x.dim() == 0, "arange: argument '{}' must be a number, got shape {}", name,
+                  x.shape());
+    return *to_dtype(to_device(x.detach(), {}), DType::f64).data_as<double>();
+  };
+  const bool floats =
+      is_floating(start.dtype()) || is_floating(step.dtype()) || (end && is_floating(end->dtype()));
+  const double first = number("start", start);
+  return arange(end ? first : 0, end ? number("end", *end) : first, number("step", step),
+                dtype.value_or(floats ? DType::f32 : DType::i64), device);
+}
+
+// Fn with requires_grad as its last argument.
+template <auto Fn>
+struct Leaf;
+template <class... Args, Tensor (*Fn)(Args...)>
+struct Leaf<Fn> {
+  static Tensor make(Args... args, bool requires_grad) {
+    Tensor made = Fn(args...);
+    if (requires_grad) made.set_requires_grad(true);
+    return made;
+  }
+};
+
 void bind_creation(Binder& b) {
-  b.function<&empty_op>("empty", "*size, dtype='float32', device='cpu'", "Uninitialised tensor.");
-  b.function<&zeros>("zeros", "*size, dtype='float32', device='cpu'", "Tensor of zeros.");
-  b.function<&ones>("ones", "*size, dtype='float32', device='cpu'", "Tensor of ones.");
-  b.function<&full>("full", "size, fill_value, dtype='float32', device='cpu'",
-                    "Tensor of one value.");
-  b.function<&arange_op>("arange", "start, end=None, step=1, dtype='int64', device='cpu'",
-                         "Values from start (0) up to but not including end, `step` apart.");
-  b.function<&linspace>("linspace", "start, end, steps, dtype='float32', device='cpu'",
-                        "`steps` values evenly spaced from start to end, both included.");
-  b.function<&eye>("eye", "n, m=None, dtype='float32', device='cpu'", "Identity matrix.");
+  b.function<&Leaf<&empty_op>::make>("empty",
+                                     "*size, dtype='float32', device='cpu', requires_grad=False",
+                                     "Uninitialised tensor.");
+  b.function<&Leaf<&zeros>::make>(
+      "zeros", "*size, dtype='float32', device='cpu', requires_grad=False", "Tensor of zeros.");
+  b.function<&Leaf<&ones>::make>(
+      "ones", "*size, dtype='float32', device='cpu', requires_grad=False", "Tensor of ones.");
+  b.function<&Leaf<&full>::make>(
+      "full", "size, fill_value, dtype='float32', device='cpu', requires_grad=False",
+      "Tensor of one value.");
+  b.function<&Leaf<&arange_op>::make>(
+      "arange", "start, end=None, step=1, dtype=None, device='cpu', requires_grad=False",
+      "Values from start (0) up to but not including end, `step` apart.");
+  b.function<&Leaf<&linspace>::make>(
+      "linspace", "start, end, steps, dtype='float32', device='cpu', requires_grad=False",
+      "`steps` values evenly spaced from start to end, both included.");
+  b.function<&Leaf<&eye>::make>(
+      "eye", "n, m=None, dtype='float32', device='cpu', requires_grad=False", "Identity matrix.");
   b.function<&zeros_like>("zeros_like", "input", "Zeros of the input's shape and dtype.");
   b.function<&ones_like>("ones_like", "input", "Ones of the input's shape and dtype.");
   b.function<&gradsmith::empty_like>("empty_like", "input", "Uninitialised, like the input.");
-  b.function<&rand>("rand", "*size, dtype='float32', device='cpu'", "Uniform on [0, 1).");
-  b.function<&randn>("randn", "*size, dtype='float32', device='cpu'", "Standard normal.");
-  b.function<&randint>("randint", "low, high, size, dtype='int64', device='cpu'",
-                       "Integers drawn uniformly from low to high - 1.");
-  b.function<&randperm>("randperm", "n, dtype='int64', device='cpu'",
-                        "A random permutation of 0 to n - 1.");
+  b.function<&Leaf<&rand>::make>(
+      "rand", "*size, dtype='float32', device='cpu', requires_grad=False", "Uniform on [0, 1).");
+  b.function<&Leaf<&randn>::make>(
+      "randn", "*size, dtype='float32', device='cpu', requires_grad=False", "Standard normal.");
+  b.function<&Leaf<&randint>::make>(
+      "randint", "low, high, size, dtype='int64', device='cpu', requires_grad=False",
+      "Integers drawn uniformly from low to high - 1.");
+  b.function<&Leaf<&randperm>::make>("randperm",
+                                     "n, dtype='int64', device='cpu', requires_grad=False",
+                                     "A random permutation of 0 to n - 1.");
   b.method<&uniform_>("uniform_", "input, from_=0, to=1", "Fill with uniform numbers.");
   b.method<&normal_>("normal_", "input, mean=0, std=1", "Fill with normal numbers.");
   b.method<&bernoulli_>("bernoulli_", "input, p=0.5", "Fill with 1 with probability p, else 0.");
@@ -136,8 +179,8 @@ void bind_elementwise(Binder& b) {
 #define GS_BIND(op) b.method<&ops::op##_>(#op "_", "input, other", #op " in place.");
   GS_INPLACE_OPS(GS_BIND)
 #undef GS_BIND
-  b.function<&where>("where", "condition, input, other",
-                     "input where condition is true, else other.");
+  b.function<&where_op>("where", "condition, input, other",
+                        "input where condition is true, else other.");
   b.both<&lerp>("lerp", "input, end, weight", "input + weight * (end - input).");
 }
 

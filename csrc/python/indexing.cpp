@@ -30,8 +30,13 @@ Tensor to_index(PyObject* o) {
   return mask || t.dtype() == DType::i64 ? t : ops::to_dtype(t, DType::i64);
 }
 
+bool is_bool(PyObject* o) {
+  const std::string_view type = Py_TYPE(o)->tp_name;
+  return PyBool_Check(o) || type == "numpy.bool" || type == "numpy.bool_";
+}
+
 int dims_taken(PyObject* o) {
-  if (o == Py_None || o == Py_Ellipsis || PyBool_Check(o)) return 0;
+  if (o == Py_None || o == Py_Ellipsis || is_bool(o)) return 0;
   if (is_tensor(o) && tensor_of(o).dtype() == DType::b8) return tensor_of(o).dim();
   if (!is_tensor(o) && is_array_like(o) && !PyList_Check(o)) {
     const Tensor t = to_index(o);
@@ -54,6 +59,11 @@ void apply_slice(Parsed& p, int at, PyObject* slice) {
   const Py_ssize_t last = start + (count - 1) * step;
   p.view = count ? ops::flip(ops::slice(p.view, at, last, start + 1, -step), {at})
                  : ops::slice(p.view, at, 0, 0, 1);
+}
+
+// A new dimension of size 1, kept or emptied.
+void apply_bool(Parsed& p, int at, bool kept) {
+  p.view = ops::slice(ops::unsqueeze(p.view, at), at, 0, kept, 1);
 }
 
 Parsed parse(const Tensor& x, PyObject* index) {
@@ -89,14 +99,15 @@ Parsed parse(const Tensor& x, PyObject* index) {
       at += x.dim() - taken;
     } else if (o == Py_None) {
       p.view = ops::unsqueeze(p.view, at++);
-    } else if (PyBool_Check(o)) {  // a new dimension of size 1, kept or emptied
-      p.view = ops::slice(ops::unsqueeze(p.view, at), at, 0, o == Py_True, 1);
-      ++at;
+    } else if (is_bool(o)) {
+      apply_bool(p, at++, PyObject_IsTrue(o) == 1);
     } else if (is_array_like(o)) {
       Tensor t = to_index(o);
       if (t.dim() == 0 && t.dtype() == DType::i64) {
         const Tensor here = ops::to_device(t, {});
         p.view = ops::select(p.view, at, *here.data_as<std::int64_t>());
+      } else if (t.dim() == 0) {
+        apply_bool(p, at++, *ops::to_device(t, {}).data_as<bool>());
       } else {
         advanced(std::move(t));
       }

@@ -57,39 +57,85 @@ def full(
     return _core.full(size, fill_value, dtype, device).requires_grad_(requires_grad)
 
 
-def _like(input: Tensor, make: Any, dtype: Any, device: Any, *args: Any) -> Tensor:
-    chosen = input.dtype if dtype is None else dtype
-    return make(*args, dtype=chosen, device=input.device if device is None else device)
+def _like(name: str, input: Tensor, *args: Any, dtype: Any, device: Any, grad: bool) -> Tensor:
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"{name}_like: argument 'input' must be a Tensor, got {type(input).__name__}"
+        )
+    return getattr(_core, name)(
+        input.shape,
+        *args,
+        dtype=input.dtype if dtype is None else dtype,
+        device=input.device if device is None else device,
+        requires_grad=grad,
+    )
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Zeros of the input's shape; its dtype and device unless given."""
-    return _like(input, _core.zeros, dtype, device, input.shape)
+    return _like("zeros", input, dtype=dtype, device=device, grad=requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Ones of the input's shape; its dtype and device unless given."""
-    return _like(input, _core.ones, dtype, device, input.shape)
+    return _like("ones", input, dtype=dtype, device=device, grad=requires_grad)
 
 
-def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uninitialised, of the input's shape; its dtype and device unless given."""
-    return _like(input, _core.empty, dtype, device, input.shape)
+    return _like("empty", input, dtype=dtype, device=device, grad=requires_grad)
 
 
-def full_like(input: Tensor, fill_value: float, *, dtype: Any = None, device: Any = None) -> Tensor:
+def full_like(
+    input: Tensor,
+    fill_value: float,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """One value in the input's shape; its dtype and device unless given."""
-    return _like(input, _core.full, dtype, device, input.shape, fill_value)
+    return _like("full", input, fill_value, dtype=dtype, device=device, grad=requires_grad)
 
 
-def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform on [0, 1) in the input's shape; its dtype and device unless given."""
-    return _like(input, _core.rand, dtype, device, input.shape)
+    return _like("rand", input, dtype=dtype, device=device, grad=requires_grad)
 
 
-def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Standard normal in the input's shape; its dtype and device unless given."""
-    return _like(input, _core.randn, dtype, device, input.shape)
+    return _like("randn", input, dtype=dtype, device=device, grad=requires_grad)
 
 
 def randint(*args: Any, dtype: Any = "int64", device: Any = "cpu", **kwargs: Any) -> Tensor:

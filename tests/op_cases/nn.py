@@ -110,6 +110,8 @@ def _transpose_samples(rng):
     )
     yield S(uniform(rng, 1, 2, 2, 2), uniform(rng, 2, 1, 2, 2), None, 2, 0, 1, 2)
     yield S(uniform(rng, 1, 1, 2, 2), uniform(rng, 1, 2, 2, 2), dilation=2)
+    # More output padding than the stride: the last rows and columns are reached by no input.
+    yield S(uniform(rng, 1, 1, 2, 2), uniform(rng, 1, 2, 2, 2), dilation=3, output_padding=(2, 1))
     yield S(
         uniform(rng, 2, 8, 9, 7), uniform(rng, 8, 5, 3, 3), uniform(rng, 5), 2, 1, 1, grad=False
     )

@@ -107,6 +107,19 @@ inline std::int64_t pool_output_size(std::int64_t in, std::int64_t kernel, std::
   return out;
 }
 
+// Whether every window of one dimension meets the input. Only taps further apart than the input is
+// long can all miss it; then max pooling has nothing to choose from.
+inline bool pool_windows_meet(std::int64_t in, std::int64_t out, std::int64_t kernel,
+                              std::int64_t stride, std::int64_t pad, std::int64_t dilation) {
+  if (dilation <= in) return true;
+  for (std::int64_t o = 0; o < out; ++o) {
+    const std::int64_t first = o * stride - pad;
+    const std::int64_t tap = first >= 0 ? 0 : (-first + dilation - 1) / dilation;
+    if (tap >= kernel || first + tap * dilation >= in) return false;
+  }
+  return true;
+}
+
 // ---- Drivers: split the planes over the threads ---------------------------------------------
 #if !defined(GS_ISA)
 GS_API void max_pool2d(DType dtype, const MaxPool& args);
