@@ -11,7 +11,7 @@
 //
 // Contract: outputs are written completely, never read, and must not overlap inputs. All arrays
 // are contiguous. Backward kernels write the whole of dx. Any dimension may be 0, but every max
-// window must hold an element (guaranteed by pad <= kernel / 2 and pool_output_size).
+// window must hold an element: pad <= kernel / 2 and pool_windows_meet.
 //
 // Idea: vectors run along output columns whose windows lie inside the row, for stride 1 with plain
 // loads and for stride 2 with even/odd loads; the few border columns and other strides are scalar.
