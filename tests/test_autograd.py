@@ -67,6 +67,55 @@ def test_no_grad_and_detach():
     assert gs.is_grad_enabled()
 
 
+def test_decorated_functions():
+    x = leaf(1.0)
+
+    @autograd.set_grad_enabled(False)
+    def off(v):
+        return v * 2
+
+    assert gs.is_grad_enabled()  # decorating alone changes nothing
+    assert not off(x).requires_grad and not off(x).requires_grad
+    assert gs.is_grad_enabled()
+
+    @gs.no_grad
+    def bare(v, again=True):
+        """Say what it does."""
+        return bare(v, False) if again else v * 2
+
+    assert not bare(x).requires_grad
+    assert bare.__name__ == "bare"
+
+    @gs.no_grad()
+    def steps():
+        got = yield gs.is_grad_enabled()
+        try:
+            yield got, gs.is_grad_enabled()
+        except ValueError:
+            yield "caught", gs.is_grad_enabled()
+        return "end"
+
+    run = steps()
+    assert next(run) is False
+    assert gs.is_grad_enabled()  # the caller's mode is its own between the steps
+    assert run.send(7) == (7, False)
+    assert run.throw(ValueError()) == ("caught", False)
+    with pytest.raises(StopIteration, match="end"):
+        next(run)
+    assert gs.is_grad_enabled()
+
+
+def test_set_grad_enabled():
+    gs.set_grad_enabled(False)
+    assert not gs.is_grad_enabled()
+    with gs.set_grad_enabled(True):
+        assert gs.is_grad_enabled()
+    assert not gs.is_grad_enabled()
+    gs.set_grad_enabled(True)
+    with pytest.raises(TypeError, match="bool"):
+        gs.set_grad_enabled(None)
+
+
 def test_set_grad_enabled_restores():
     with autograd.set_grad_enabled(False):
         assert not gs.is_grad_enabled()

@@ -65,7 +65,7 @@ def test_arange_takes_the_dtype_of_its_arguments():
 def test_requires_grad(make):
     assert make(requires_grad=True).requires_grad
     assert not make().requires_grad
-    with pytest.raises(TypeError, match="requires_grad.*int64"):
+    with pytest.raises(TypeError, match=r"requires_grad.*int64"):
         gs.zeros(2, dtype="int64", requires_grad=True)
 
 

@@ -185,6 +185,37 @@ def test_collate():
     assert list(data.DataLoader(Plain(3), 2, collate_fn=len)) == [2, 1]
 
 
+@pytest.mark.parametrize(
+    ("batch", "dtype"),
+    [
+        ([1, 2.5], gs.float64),
+        ([1, 2], gs.int64),
+        ([True, False], gs.bool),
+        ([True, 2], gs.int64),
+        ([np.float32(1), np.float32(2)], gs.float32),
+        ([np.int32(1), np.int32(2)], gs.int32),
+        ([np.uint16(1), np.uint16(2)], gs.int64),
+    ],
+)
+def test_collate_keeps_numbers(batch, dtype):
+    got = data.default_collate(batch)
+    assert got.dtype == dtype
+    assert got.tolist() == batch
+
+
+def test_collate_refuses_mixtures():
+    with pytest.raises(TypeError, match="NoneType, int"):
+        data.default_collate([1, None])
+
+
+@pytest.mark.parametrize("indices", [[True, False], [0.5]])
+def test_indices_are_integers(indices):
+    with pytest.raises(TypeError, match=r"Subset.*indices"):
+        data.Subset([1, 2, 3], indices)
+    with pytest.raises(TypeError, match=r"SubsetRandomSampler.*indices"):
+        data.SubsetRandomSampler(indices)
+
+
 def test_empty_dataset_and_bad_arguments():
     assert list(data.DataLoader(data.TensorDataset(gs.zeros(0, 2)), 4, shuffle=True)) == []
     dataset = numbered()

@@ -364,3 +364,26 @@ def test_parameter_vector():
     assert net.bias.detach().numpy().tolist() == [6, 7, 8]
     with pytest.raises(ValueError, match=r"must have shape \(9,\), got \(8,\)"):
         vector_to_parameters(gs.zeros(8), net.parameters())
+
+
+@pytest.mark.parametrize("make", [nn.ReLU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Hardtanh, nn.Dropout])
+def test_inplace_is_taken_and_changes_nothing(make):
+    x = gs.tensor([-2.0, 0.5])
+    layer = make(inplace=True).eval()
+    assert layer.inplace is True
+    assert layer(x).tolist() == make().eval()(x).tolist()
+    assert x.tolist() == [-2.0, 0.5]
+
+
+def test_format():
+    assert f"{gs.tensor(1.23456):.3f}" == "1.235"
+    assert f"{gs.tensor([7]):>3d}" == "  7"
+    assert f"{gs.ones(2)}" == str(gs.ones(2))
+    with pytest.raises(TypeError, match="format"):
+        format(gs.ones(2), ".3f")
+
+
+def test_insert_returns_the_container():
+    layers = nn.Sequential(nn.Linear(2, 2))
+    assert layers.insert(0, nn.ReLU()) is layers
+    assert isinstance(layers[0], nn.ReLU)

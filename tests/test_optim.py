@@ -67,6 +67,25 @@ def test_same_steps_as_torch(name, options):
         np.testing.assert_allclose(mine, other.detach().numpy(), rtol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("state", "text"), [({0: 5}, "must be a dict, got int"), ({0: {"step": "x"}}, "'step'.*str")]
+)
+def test_alien_state_is_refused(state, text):
+    optimizer = optim.Adam([gs.ones(2, requires_grad=True)])
+    saved = optimizer.state_dict() | {"state": state}
+    with pytest.raises(ValueError, match=text):
+        optimizer.load_state_dict(saved)
+
+
+def test_betas_are_two_numbers():
+    with pytest.raises(ValueError, match=r"betas must be two numbers, got 0\.9"):
+        optim.Adam([gs.ones(2, requires_grad=True)], betas=0.9)
+    arrays = [np.ones(3, np.float32) for _ in range(4)]
+    with pytest.raises(ValueError, match=r"adam_step.*betas"):
+        gs.kernels.adam_step(*arrays, 1, betas=(0.9,))
+    assert all((a == 1).all() for a in arrays)
+
+
 def test_sgd_and_adam_against_their_formulas():
     def gradient(p, step):
         return (p - TARGET) * (1 + step % 3)

@@ -203,6 +203,16 @@ HOSTILE = {
         file_of({"__metadata__": {"gradsmith.tree": '{"t": "x"}'}}),
         "structure wrongly",
     ),
+    "tree names something twice": (
+        file_of(
+            {
+                "__metadata__": {"gradsmith.tree": '{"l":[{"t":"a"},{"t":"a"}]}'},
+                "a": entry(),
+            },
+            DATA,
+        ),
+        "structure wrongly: 'a'",
+    ),
     "tree of another kind": (
         file_of({"__metadata__": {"gradsmith.tree": '{"python": "os.system"}'}}),
         "unknown kind of node",

@@ -192,11 +192,36 @@ def test_checkpoint_files(tmp_path):
 
 def test_checkpoint_of_something_else_is_refused(tmp_path):
     gs.save({"weights": gs.ones(2)}, tmp_path / "c")
-    with pytest.raises(ValueError, match="format must be 1, got None"):
+    with pytest.raises(ValueError, match="no checkpoint of a Trainer"):
         build().fit((X, Y), resume=tmp_path / "c")
+    gs.save(gs.ones(2), tmp_path / "c")
+    with pytest.raises(ValueError, match="no checkpoint of a Trainer"):
+        build().load_checkpoint(tmp_path / "c")
+    gs.save({"format": 7}, tmp_path / "c")
+    with pytest.raises(ValueError, match="format must be 1, got 7"):
+        build().load_checkpoint(tmp_path / "c")
+    gs.save({"format": 1}, tmp_path / "c")
+    with pytest.raises(ValueError, match=r"incomplete.*scheduler"):
+        build().load_checkpoint(tmp_path / "c")
     build().save_checkpoint(tmp_path / "c")
     with pytest.raises(ValueError, match="only one of checkpoint and trainer has a scheduler"):
         build(scheduled=None).load_checkpoint(tmp_path / "c")
+
+
+def test_a_checkpoint_that_does_not_fit_changes_nothing():
+    trainer, other = build(seed=1), build(seed=2)
+    trainer.fit((X, Y), epochs=1)
+    other.fit((X, Y), epochs=2)
+    state = other.state_dict()
+    state["optimizer"]["state"][0] = {"exp_avg": gs.ones(99)}
+    before, optimizer = weights(trainer), trainer.optimizer.state_dict()
+    with pytest.raises(ValueError, match=r"exp_avg.*\(99,\)"):
+        trainer.load_state_dict(state)
+    assert weights(trainer) == before
+    assert trainer.epoch == 1
+    now = trainer.optimizer.state_dict()
+    assert now["state"][0]["step"] == optimizer["state"][0]["step"]
+    assert now["state"][0]["exp_avg"].tolist() == optimizer["state"][0]["exp_avg"].tolist()
 
 
 def test_csv_log_of_a_resumed_run(tmp_path):

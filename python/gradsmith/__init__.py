@@ -45,6 +45,7 @@ from ._tensor import randn_like as randn_like
 from ._tensor import zeros_like as zeros_like
 from .autograd import enable_grad as enable_grad
 from .autograd import no_grad as no_grad
+from .autograd import set_grad_enabled as set_grad_enabled  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from . import autograd, cuda, data, kernels, nn, optim, testing, train

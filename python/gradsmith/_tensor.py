@@ -251,6 +251,13 @@ def _cuda(self: Tensor) -> Tensor:
     return self.to("cuda")
 
 
+def _format(self: Tensor, spec: str) -> str:
+    """Format the value of a tensor of one element, `f"{loss:.3f}"`."""
+    return (
+        format(self.item(), spec) if spec and self.numel() == 1 else object.__format__(self, spec)
+    )
+
+
 _METHODS = {
     "backward": _backward,
     "register_hook": _register_hook,
@@ -265,6 +272,7 @@ _METHODS = {
     "__array__": _array,
     "__reduce__": _reduce,
     "__deepcopy__": _deepcopy,
+    "__format__": _format,
 }
 for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -85,36 +87,86 @@ class _Switch:
     ) -> None:
         self._set(self._before.pop())
 
+    def _again(self) -> Self:
+        # Calls of one decorated function may overlap, in threads or by recursion.
+        fresh = copy.copy(self)
+        fresh._before = []
+        return fresh
+
     def __call__(self, function: _F) -> _F:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            with self._again():
                 return function(*args, **kwargs)
 
-        return cast(_F, wrapped)
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with self._again():
+                inner = function(*args, **kwargs)
+            resume, given = inner.send, None
+            while True:
+                try:
+                    with self._again():  # only while it runs, not while its caller does
+                        value = resume(given)
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume, given = inner.send, (yield value)
+                except GeneratorExit:
+                    with self._again():
+                        inner.close()
+                    raise
+                except BaseException as error:
+                    resume, given = inner.throw, error
+
+        return cast(_F, generator if inspect.isgeneratorfunction(function) else wrapped)
 
 
-class no_grad(_Switch):
-    """Record nothing inside: `with no_grad():` or `@no_grad()`."""
+class _Bare(_Switch):
+    """A switch that also decorates without parentheses."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class no_grad(_Bare):
+    """Record nothing inside: `with no_grad():`, `@no_grad()` or `@no_grad`."""
 
     _mode = False
 
 
-class enable_grad(_Switch):
+class enable_grad(_Bare):
     """Record inside, also within `no_grad`."""
 
 
 class set_grad_enabled(_Switch):
-    """Switch recording on or off for the current thread, at once; as a context, until its end."""
+    """Switch recording on or off for the current thread, at once; as a context, until its end.
+
+    As a decorator it switches for the calls of the function only.
+    """
 
     def __init__(self, mode: bool) -> None:
+        super().__init__()
+        if not isinstance(mode, bool):
+            raise TypeError(
+                f"set_grad_enabled: argument 'mode' must be a bool, got {type(mode).__name__}"
+            )
         self._mode = mode
-        self._before = [self._get()]
-        self._set(mode)
+        super().__enter__()
+        self._entered = True
 
     def __enter__(self) -> Self:
-        self._set(self._mode)
-        return self
+        if self._entered:
+            self._entered = False
+            return self
+        return super().__enter__()
+
+    def __call__(self, function: _F) -> _F:
+        """Decorate, and put the mode of this thread back at once."""
+        if self._entered:
+            self._entered = False
+            self._set(self._before.pop())
+        return super().__call__(function)
 
 
 class detect_anomaly(_Switch):

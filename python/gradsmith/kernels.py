@@ -349,6 +349,8 @@ def adam_step(
         weight_decay: factor of the decay.
         decoupled: decay the weights themselves instead of the gradient.
     """
+    if not isinstance(betas, Sequence) or len(betas) != 2:
+        raise ValueError(f"adam_step: argument 'betas' must be two numbers, got {betas!r}")
     _kernels.adam_step(
         param, grad, exp_avg, exp_avg_sq, step, lr, *betas, eps, weight_decay, decoupled
     )

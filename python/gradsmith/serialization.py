@@ -139,6 +139,7 @@ def _encode(obj: Any, path: tuple[str, ...], tensors: dict[str, Stored]) -> Any:
 
 
 def _decode(node: Any, stored: dict[str, Stored], depth: int) -> Any:
+    # A name is taken only once, as `save` writes it: a small file must not become a large object.
     if depth > _MAX_DEPTH:
         raise ValueError(f"more than {_MAX_DEPTH} levels")
     if node is None or isinstance(node, (bool, int, float, str)):
@@ -147,9 +148,9 @@ def _decode(node: Any, stored: dict[str, Stored], depth: int) -> Any:
         raise ValueError("a node must be an object with one member")
     ((kind, value),) = node.items()
     if kind == "t":
-        return _tensor(value, stored[value])
+        return _tensor(value, stored.pop(value))
     if kind == "a":
-        return stored[value].array
+        return stored.pop(value).array
     if kind == "f":
         return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[value]
     if kind in ("l", "u"):

@@ -12,6 +12,8 @@ import numpy as np
 import gradsmith as gs
 from gradsmith._core import Tensor
 
+from .sampler import whole_numbers
+
 __all__ = [
     "BatchDataset",
     "ConcatDataset",
@@ -99,12 +101,13 @@ class Subset(Dataset):
 
     Raises:
         IndexError: an index is out of range.
+        TypeError: indices are not integers.
     """
 
     def __init__(self, dataset: Any, indices: Sequence[int] | Indices) -> None:
         """Check the indices."""
         self.dataset = dataset
-        self.indices = np.asarray(indices, dtype=np.int64).reshape(-1)
+        self.indices = whole_numbers("Subset", "indices", indices)
         size = len(dataset)
         bad = self.indices[(self.indices < 0) | (self.indices >= size)]
         if bad.size:

@@ -20,6 +20,10 @@ __all__ = ["DataLoader", "default_collate"]
 Transform = Callable[[Any, np.random.Generator], Any]
 
 
+# What a tensor can hold; other integers become int64.
+_NUMBERS = {"bool", "uint8", "int32", "int64", "float16", "float32", "float64"}
+
+
 def default_collate(batch: list[Any]) -> Any:
     """Join samples into one batch: tensors and arrays are stacked, numbers become a tensor.
 
@@ -34,12 +38,14 @@ def default_collate(batch: list[Any]) -> Any:
         return gs.stack(batch)
     if isinstance(first, np.ndarray):
         return gs.from_numpy(np.stack(batch))
-    if isinstance(first, (bool, np.bool_)):
-        return gs.tensor([bool(item) for item in batch])
-    if isinstance(first, (int, np.integer)):
-        return gs.tensor([int(item) for item in batch], dtype=gs.int64)
-    if isinstance(first, (float, np.floating)):
-        return gs.tensor([float(item) for item in batch], dtype=gs.float64)
+    if isinstance(first, (bool, int, float, np.generic)) and not isinstance(first, np.flexible):
+        numbers = np.asarray(batch)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "biuf":
+            kinds = ", ".join(sorted({type(item).__name__ for item in batch}))
+            raise TypeError(f"default_collate: cannot join numbers with {kinds}")
+        if numbers.dtype.name not in _NUMBERS:
+            numbers = numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
+        return gs.from_numpy(numbers)
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):

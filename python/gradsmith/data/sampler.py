@@ -22,7 +22,16 @@ __all__ = [
     "SubsetRandomSampler",
     "WeightedRandomSampler",
     "draw_seed",
+    "whole_numbers",
 ]
+
+
+def whole_numbers(owner: str, argument: str, values: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return them as int64; truth values and fractions are refused rather than cut."""
+    array = np.asarray(values).reshape(-1)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{owner}: argument {argument!r} must be integers, got {array.dtype}")
+    return array.astype(np.int64)
 
 
 def draw_seed() -> int:
@@ -129,7 +138,7 @@ class SubsetRandomSampler(_Seeded):
     ) -> None:
         """Store the indices."""
         super().__init__(generator)
-        self.indices = np.asarray(indices, dtype=np.int64)
+        self.indices = whole_numbers("SubsetRandomSampler", "indices", indices)
 
     def __iter__(self) -> Iterator[int]:
         """Iterate in this epoch's order."""

@@ -1,4 +1,8 @@
-"""Activation layers. Each keeps the shape and the dtype of its input."""
+"""Activation layers. Each keeps the shape and the dtype of its input.
+
+`inplace` is taken where PyTorch has it, so that its code runs, and changes nothing: the result is
+always a new tensor.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,13 @@ __all__ = [
 ]
 
 
-class ReLU(Module):
+class _Elementwise(Module):
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+
+class ReLU(_Elementwise):
     """max(0, x)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -39,9 +49,10 @@ class ReLU(Module):
 class LeakyReLU(Module):
     """x where positive, else negative_slope x."""
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         """Store the settings."""
         super().__init__()
+        self.inplace = inplace
         self.negative_slope = negative_slope
 
     def forward(self, input: Tensor) -> Tensor:
@@ -56,9 +67,10 @@ class LeakyReLU(Module):
 class ELU(Module):
     """x where positive, else alpha (exp(x) - 1) (Clevert, Unterthiner and Hochreiter, 2015)."""
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         """Store the settings."""
         super().__init__()
+        self.inplace = inplace
         self.alpha = alpha
 
     def forward(self, input: Tensor) -> Tensor:
@@ -87,7 +99,7 @@ class GELU(Module):
         return f"approximate={self.approximate!r}"
 
 
-class SiLU(Module):
+class SiLU(_Elementwise):
     """x sigmoid(x)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -132,9 +144,10 @@ class Tanh(Module):
 class Hardtanh(Module):
     """x cut to [min_val, max_val]."""
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         """Store the settings."""
         super().__init__()
+        self.inplace = inplace
         self.min_val = min_val
         self.max_val = max_val
         if not min_val <= max_val:
@@ -149,7 +162,7 @@ class Hardtanh(Module):
         return f"min_val={self.min_val}, max_val={self.max_val}"
 
 
-class ReLU6(Module):
+class ReLU6(_Elementwise):
     """x cut to [0, 6]."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -157,7 +170,7 @@ class ReLU6(Module):
         return _core.relu6(input)
 
 
-class Hardsigmoid(Module):
+class Hardsigmoid(_Elementwise):
     """x / 6 + 1/2 cut to [0, 1]."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -165,7 +178,7 @@ class Hardsigmoid(Module):
         return _core.hardsigmoid(input)
 
 
-class Hardswish(Module):
+class Hardswish(_Elementwise):
     """x hardsigmoid(x) (Howard et al., 2019)."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -173,7 +186,7 @@ class Hardswish(Module):
         return _core.hardswish(input)
 
 
-class Mish(Module):
+class Mish(_Elementwise):
     """x tanh(softplus(x)) (Misra, 2019)."""
 
     def forward(self, input: Tensor) -> Tensor:

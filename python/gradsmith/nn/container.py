@@ -72,12 +72,12 @@ class _Ordered(Module):
             self.append(module)
         return self
 
-    def insert(self, index: int, module: Module) -> None:
+    def insert(self, index: int, module: Module) -> Self:
         """Insert before `index`, as `list.insert` does."""
         items = self._items()
         items.insert(index, module)
         self._modules.clear()
-        self.extend(items)
+        return self.extend(items)
 
 
 class Sequential(_Ordered):

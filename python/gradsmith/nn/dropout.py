@@ -14,12 +14,14 @@ __all__ = ["Dropout"]
 class Dropout(Module):
     """Zeroes each element with probability `p` in training and scales the rest by 1 / (1 - p).
 
-    In evaluation it is the identity (Srivastava et al., 2014).
+    In evaluation it is the identity (Srivastava et al., 2014). `inplace` is taken for PyTorch's
+    sake and changes nothing.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         """Check and store the probability."""
         super().__init__()
+        self.inplace = inplace
         self.p = probability("Dropout", "p", p)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class Adam(Optimizer):
         owner = type(self).__name__
         for name in ("lr", "eps", "weight_decay"):
             check(owner, name, group[name])
-        if len(group["betas"]) != 2:
+        if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
             raise ValueError(f"{owner}: betas must be two numbers, got {group['betas']!r}")
         for number, beta in enumerate(group["betas"]):
             check(owner, f"betas[{number}]", beta, 0.0, 1.0)

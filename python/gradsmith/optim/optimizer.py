@@ -183,6 +183,11 @@ class Optimizer:
         for number, values in saved.items():
             if int(number) not in params:
                 raise ValueError(f"{owner}: state_dict has state for parameter {number}")
+            if not isinstance(values, Mapping):
+                raise ValueError(
+                    f"{owner}: the state of parameter {number} must be a dict, "
+                    f"got {type(values).__name__}"
+                )
             param = params[int(number)]
             state[param] = {
                 name: self._restored(param, name, value) for name, value in values.items()
@@ -192,7 +197,12 @@ class Optimizer:
 
     def _restored(self, param: Tensor, name: str, value: Any) -> Any:
         if not isinstance(value, Tensor):
-            return copy.copy(value)
+            if value is not None and not isinstance(value, (bool, int, float)):
+                raise ValueError(
+                    f"{type(self).__name__}: state {name!r} must be a Tensor or a number, "
+                    f"got {type(value).__name__}"
+                )
+            return value
         if not value.shape:  # a step count that another library stored as a tensor
             return value.item()
         if tuple(value.shape) != tuple(param.shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -310,10 +311,26 @@ class Trainer:
         Raises:
             ValueError: the state is of another format, or of another model, optimizer or schedule.
         """
-        if state_dict.get("format") != _FORMAT:
+        if not isinstance(state_dict, Mapping) or "format" not in state_dict:
+            raise ValueError("load_checkpoint: this is no checkpoint of a Trainer")
+        if state_dict["format"] != _FORMAT:
             raise ValueError(
-                f"load_checkpoint: format must be {_FORMAT}, got {state_dict.get('format')!r}"
+                f"load_checkpoint: format must be {_FORMAT}, got {state_dict['format']!r}"
             )
+        # Parts that fit must not be loaded where another one does not.
+        before, loader_states = copy.deepcopy(self.state_dict()), self._loader_states
+        try:
+            self._apply(state_dict)
+        except Exception as error:
+            self._apply(before)
+            self._loader_states = loader_states
+            if isinstance(error, (KeyError, TypeError, AttributeError)):
+                raise ValueError(
+                    f"load_checkpoint: the checkpoint is incomplete: {error!r}"
+                ) from error
+            raise
+
+    def _apply(self, state_dict: Mapping[str, Any]) -> None:
         if (state_dict["scheduler"] is None) != (self.scheduler is None):
             raise ValueError("load_checkpoint: only one of checkpoint and trainer has a scheduler")
         self.model.load_state_dict(state_dict["model"])
