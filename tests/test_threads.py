@@ -181,6 +181,19 @@ print("done")
     assert result.stdout == "done\n", result.stderr
 
 
+def test_a_bad_number_of_threads_is_one_line_on_the_command_line():
+    result = subprocess.run(
+        [sys.executable, "-m", "gradsmith", "info"],
+        env={**os.environ, "GRADSMITH_NUM_THREADS": "zz"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("gradsmith: GRADSMITH_NUM_THREADS is 'zz'")
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("value", "message"), [("3", None), ("0", "GRADSMITH_NUM_THREADS"), ("x", "NUM_THREADS")]
 )

@@ -96,12 +96,19 @@ def _package_dir(relative: str) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Parse the arguments and run the command; returns the exit code."""
+    from gradsmith import _core
+
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.cmake_dir:
         return _package_dir("share/cmake/gradsmith")
     if options.include_dir:
         return _package_dir("include")
+    try:
+        _core.get_num_threads()
+    except ValueError as error:  # GRADSMITH_NUM_THREADS is read at the first need
+        print(f"gradsmith: {error}", file=sys.stderr)
+        return 2
     try:
         if options.command == "info":
             from .info import info
