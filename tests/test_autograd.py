@@ -476,6 +476,36 @@ def test_wrapper_identity_and_weak_references():
     assert reference() is None
 
 
+class SavesItsOutput(gs.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = gs.exp(x)
+        ctx.save_for_backward(x, y)
+        return y, x * y
+
+    @staticmethod
+    def backward(ctx, g, h):
+        x, y = ctx.saved_tensors
+        return g * y + h * (1 + x) * y
+
+
+def test_a_saved_output_is_differentiable_and_freed():
+    x = gs.tensor([0.3, -1.2], dtype="float64", requires_grad=True)
+    assert autograd.gradcheck(SavesItsOutput.apply, (x,))
+    assert autograd.gradgradcheck(SavesItsOutput.apply, (x,))
+    before = gs._core.memory_stats()["in_use_bytes"]
+    SavesItsOutput.apply(gs.ones(10_000, requires_grad=True))  # never run backwards
+    assert gs._core.memory_stats()["in_use_bytes"] <= before
+
+
+def test_a_saved_output_changed_in_place():
+    y, _ = SavesItsOutput.apply(gs.ones(2, requires_grad=True))
+    with gs.no_grad():
+        y.add_(1)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
+
+
 def test_function_context_is_freed():
     x = leaf(1.0)
     y = Cube.apply(x)

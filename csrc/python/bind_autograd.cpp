@@ -59,19 +59,25 @@ std::int64_t add_hook(const Tensor& x, const py::function& fn) {
   });
 }
 
-// autograd.Function: the rule is `backward(ctx, *grads)` of the Python class.
+// autograd.Function: the rule is `rule(outputs, *grads)`, with the outputs that were `saved`.
 py::tuple record_function(const std::string& name, const std::vector<Tensor>& outputs,
-                          const std::vector<Tensor>& inputs, const py::function& rule) {
+                          const std::vector<Tensor>& inputs, const py::function& rule,
+                          const std::vector<std::int64_t>& saved) {
   // Names of nodes are literals elsewhere; a Python class may go away, so its name is kept.
   const char* op = PyUnicode_AsUTF8(py::str(name).release().ptr());
   struct PythonRule {
     std::shared_ptr<PyObject> fn;
     std::size_t inputs;
+    // Python must not keep them: output -> node -> rule -> output is a cycle that nobody sees.
+    std::vector<SavedOutput> saved;
     TensorList operator()(const Grads& g) const {
       py::gil_scoped_acquire gil;
-      py::tuple args(g.size());
+      py::tuple args(g.size() + 1), outputs(saved.size());
+      for (std::size_t i = 0; i < saved.size(); ++i)
+        outputs[i] = py::reinterpret_steal<py::object>(wrap(saved[i].unpack(g)));
+      args[0] = outputs;
       for (std::size_t i = 0; i < g.size(); ++i)
-        args[i] = py::reinterpret_steal<py::object>(wrap(grad_or_zeros(g, i)));
+        args[i + 1] = py::reinterpret_steal<py::object>(wrap(grad_or_zeros(g, i)));
       py::object result = py::handle(fn.get())(*args);
       if (!py::isinstance<py::tuple>(result)) result = py::make_tuple(result);
       const auto values =
@@ -88,8 +94,10 @@ py::tuple record_function(const std::string& name, const std::vector<Tensor>& ou
       return ops::zeros(info.shape, info.dtype, info.device);
     }
   };
-  auto node = Ref<Node>::adopt(
-      new gradsmith::detail::RuleNode<PythonRule>(op, PythonRule{keep(rule), inputs.size()}));
+  std::vector<SavedOutput> kept;
+  for (const std::int64_t i : saved) kept.push_back(save_output(outputs[std::size_t(i)], int(i)));
+  auto node = Ref<Node>::adopt(new gradsmith::detail::RuleNode<PythonRule>(
+      op, PythonRule{keep(rule), inputs.size(), std::move(kept)}));
   for (const Tensor& x : inputs) gradsmith::detail::add_edge(*node, x);
   std::vector<Tensor> recorded;
   for (const Tensor& y : outputs) {
@@ -118,10 +126,11 @@ void bind_autograd(py::module_& m, Binder& b) {
   m.def("add_hook", &add_hook);
   m.def("remove_hook", &remove_hook);
   m.def("record_function", [](const std::string& name, const py::tuple& outputs,
-                              const py::tuple& inputs, const py::function& rule) {
+                              const py::tuple& inputs, const py::function& rule,
+                              const std::vector<std::int64_t>& saved) {
     const Where where{"Function", "tensors"};
     return record_function(name, FromPy<std::vector<Tensor>>::get(outputs.ptr(), where),
-                           FromPy<std::vector<Tensor>>::get(inputs.ptr(), where), rule);
+                           FromPy<std::vector<Tensor>>::get(inputs.ptr(), where), rule, saved);
   });
   m.def("is_grad_enabled", &grad_enabled);
   m.def("set_grad_enabled", &set_grad_enabled);

@@ -182,8 +182,10 @@ class FunctionContext:
     needs_input_grad: tuple[bool, ...]
 
     def __init__(self) -> None:
-        self._saved: tuple[tuple[Tensor, int], ...] = ()
-        self._outputs: dict[int, int] = {}
+        # Tensors with their versions; once recorded, numbers in place of outputs, which the node
+        # keeps and hands out while `backward` runs.
+        self._saved: tuple[tuple[Tensor | int, int], ...] = ()
+        self._outputs: dict[int, Tensor] = {}
 
     def save_for_backward(self, *tensors: Tensor) -> None:
         """Keep inputs or outputs; changing one in place before backward is an error."""
@@ -192,12 +194,15 @@ class FunctionContext:
     @property
     def saved_tensors(self) -> tuple[Tensor, ...]:
         """The tensors given to `save_for_backward`."""
-        for tensor, version in self._saved:
+        tensors = []
+        for saved, version in self._saved:
+            tensor = self._outputs[saved] if isinstance(saved, int) else saved
             if tensor._version != version:
                 raise RuntimeError(
                     f"Function: a saved tensor of shape {tensor.shape} was changed in place"
                 )
-        return tuple(t for t, _ in self._saved)
+            tensors.append(tensor)
+        return tuple(tensors)
 
 
 class Function:
@@ -244,8 +249,16 @@ class Function:
         if not (_core.is_grad_enabled() and any(ctx.needs_input_grad)):
             return result
 
-        def rule(*grads: Tensor) -> tuple[Tensor | None, ...]:
-            values = cls.backward(ctx, *grads)
+        numbers = {id(output): i for i, output in enumerate(outputs)}
+        ctx._saved = tuple((numbers.get(id(t), t), v) for t, v in ctx._saved)
+        kept = sorted({saved for saved, _ in ctx._saved if isinstance(saved, int)})
+
+        def rule(kept_outputs: tuple[Tensor, ...], *grads: Tensor) -> tuple[Tensor | None, ...]:
+            ctx._outputs = dict(zip(kept, kept_outputs, strict=True))
+            try:
+                values = cls.backward(ctx, *grads)
+            finally:
+                ctx._outputs = {}
             values = values if isinstance(values, tuple) else (values,)
             if len(values) != len(args):
                 raise RuntimeError(
@@ -254,8 +267,5 @@ class Function:
                 )
             return tuple(values[i] for i in places)
 
-        recorded = _core.record_function(cls.__name__, outputs, tensors, rule)
-        # An output that was saved must be the recorded one, so that it can be differentiated.
-        swap = {id(old): new for old, new in zip(outputs, recorded, strict=True)}
-        ctx._saved = tuple((swap.get(id(t), t), v) for t, v in ctx._saved)
+        recorded = _core.record_function(cls.__name__, outputs, tensors, rule, kept)
         return recorded[0] if single else recorded
