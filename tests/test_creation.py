@@ -45,6 +45,13 @@ def test_arange(args):
     np.testing.assert_allclose(got.numpy(), np.arange(*args), rtol=1e-15, atol=1e-15)
 
 
+def test_any_integer_is_a_seed():
+    gs.manual_seed(-1)
+    a = gs.rand(3).tolist()
+    gs.manual_seed(2**64 - 1)
+    assert gs.rand(3).tolist() == a
+
+
 def test_arange_takes_the_dtype_of_its_arguments():
     assert gs.arange(3).dtype == gs.int64
     assert gs.arange(0, 3.0).dtype == gs.float32

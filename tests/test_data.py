@@ -265,6 +265,10 @@ HOSTILE = {
     "short": (GOOD[:-1], "the file holds"),
     "long": (GOOD + b"\0", "the file holds"),
     "huge": (HUGE, "max_bytes"),
+    "huge but for a 0": (
+        b"\0\0\x08\x03" + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1),
+        "read_idx.*max_bytes",
+    ),
     "gz short": (gzip.compress(GOOD)[:-9], "whole gzip file"),
     "gz data short": (gzip.compress(GOOD[:-1]), "ends after 11 of 12"),
     "gz data long": (gzip.compress(GOOD + b"\0"), "goes on after"),

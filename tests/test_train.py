@@ -252,6 +252,21 @@ def test_progress(style):
     assert "interrupted after 1 of 2 epochs" in stream.getvalue()
 
 
+def test_checkpoint_names(tmp_path):
+    best = train.Checkpoint(tmp_path / "{epoch}-{loss:.2f}.st")
+    trainer = build(callbacks=[best])
+    trainer.fit((X, Y), epochs=1)
+    assert best.last_saved == str(tmp_path / f"1-{trainer.history.last['loss']:.2f}.st")
+    with pytest.raises(ValueError, match=r"Checkpoint: path .*'val_loss'; there are .*loss"):
+        build(callbacks=[train.Checkpoint(tmp_path / "{val_loss}")]).fit((X, Y), epochs=1)
+
+
+@pytest.mark.parametrize("epochs", [1.5, -1, True, None])
+def test_epochs_are_counted(epochs):
+    with pytest.raises(ValueError, match="fit: epochs must be a whole number"):
+        build().fit((X, Y), epochs=epochs)
+
+
 def test_a_loss_that_explodes_is_reported():
     trainer = build()
     trainer.loss = lambda output, target: nn.functional.cross_entropy(output, target) * math.inf

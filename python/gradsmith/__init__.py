@@ -23,16 +23,16 @@ from ._core import (  # named for type checkers; `*` brings the ops
     from_dlpack,
     from_numpy,
     get_num_threads,
-    get_rng_state,
     is_grad_enabled,
-    manual_seed,
     set_num_threads,
-    set_rng_state,
     tensor,
 )
 from ._core import (
     __version__ as __version__,
 )
+from ._random import get_rng_state as get_rng_state
+from ._random import manual_seed as manual_seed
+from ._random import set_rng_state as set_rng_state
 from ._tensor import empty_like as empty_like
 from ._tensor import full as full  # type: ignore[assignment]
 from ._tensor import full_like as full_like

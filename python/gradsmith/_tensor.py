@@ -183,6 +183,10 @@ class RemovableHandle:
 
 def _register_hook(self: Tensor, hook: Any) -> RemovableHandle:
     """Call `hook(grad)` when this tensor's gradient is complete; a returned tensor replaces it."""
+    if not callable(hook):
+        raise TypeError(
+            f"register_hook: argument 'hook' must be callable, got {type(hook).__name__}"
+        )
     return RemovableHandle(self, _core.add_hook(self, hook))
 
 

@@ -90,7 +90,10 @@ def _tensor(name: str, stored: Stored) -> Tensor:
     if stored.code == BF16:
         wide = (np.atleast_1d(stored.array).astype(np.uint32) << 16).view(np.float32)
         return gs.from_numpy(wide.reshape(stored.array.shape)).to(gs.bfloat16)
-    return gs.from_numpy(stored.array)
+    try:
+        return gs.from_numpy(stored.array)
+    except ValueError as error:  # more axes than a tensor can have
+        raise ValueError(f"load: tensor {name!r}: {error}") from None
 
 
 def _name(path: tuple[str, ...], taken: dict[str, Stored]) -> str:

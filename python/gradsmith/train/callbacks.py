@@ -95,7 +95,7 @@ class Checkpoint(_Monitor):
     """Saves the whole training state, from which `fit(resume=path)` continues exactly.
 
     Args:
-        path: the file; "{epoch}" in it becomes the epoch's number.
+        path: the file; "{epoch}" in it becomes the epoch's number, "{val_loss:.3f}" that value.
         monitor: the value that `save_best_only` watches.
         save_best_only: save only when the monitored value has improved.
         mode: "min", "max", or "auto" to tell from the name.
@@ -128,7 +128,12 @@ class Checkpoint(_Monitor):
                 return
         elif trainer.epoch % self.every and trainer.epoch != trainer.epochs:
             return
-        path = self.path.replace("{epoch}", str(trainer.epoch))
+        try:
+            path = self.path.format(**{**logs, "epoch": trainer.epoch})
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"Checkpoint: path {self.path!r} names {error}; there are {', '.join(sorted(logs))}"
+            ) from None
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         trainer.save_checkpoint(path)
         self.last_saved = path

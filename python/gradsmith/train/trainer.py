@@ -153,6 +153,8 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C, passed on after the callbacks have finished; the last
                 checkpoint is whole.
         """
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+            raise ValueError(f"fit: epochs must be a whole number of at least 0, got {epochs!r}")
         self._loaders = {"train": self._loader("fit", train, batch_size, shuffle, seed)}
         if val is not None:
             self._loaders["val"] = self._loader("fit", val, max(batch_size, 256), False, seed)

@@ -68,7 +68,7 @@ def _read(
     shape = struct.unpack(f">{rank}I", sizes)
     data_bytes = math.prod(shape) * dtype.itemsize
     header_bytes = 4 + 4 * rank
-    if data_bytes > max_bytes:
+    if data_bytes > max_bytes or max(shape) > max_bytes:  # an axis of 0 hides how long others are
         raise ValueError(
             f"read_idx: {path} says shape {shape}, {data_bytes:,} bytes; max_bytes is {max_bytes:,}"
         )
