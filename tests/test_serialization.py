@@ -211,11 +211,22 @@ HOSTILE = {
             },
             DATA,
         ),
-        "structure wrongly: 'a'",
+        "structure wrongly: tensor 'a' is missing or named twice",
     ),
     "tree of another kind": (
         file_of({"__metadata__": {"gradsmith.tree": '{"python": "os.system"}'}}),
         "unknown kind of node",
+    ),
+    "nine axes": (file_of({"a": entry(shape=(1,) * 8 + (2,))}, DATA), r"f: tensor 'a': .*9"),
+    "nine axes in a tree": (
+        file_of(
+            {
+                "__metadata__": {"gradsmith.tree": '{"t":"a"}'},
+                "a": entry(shape=(1,) * 8 + (2,)),
+            },
+            DATA,
+        ),
+        "f describes.*tensor 'a': .*9",
     ),
     "deep tree": (
         file_of({"__metadata__": {"gradsmith.tree": '{"l":[' * 900 + "]}" * 900}}),
@@ -247,6 +258,15 @@ def test_every_truncation_and_many_flips_are_handled(tmp_path):
         path.write_bytes(broken)
         with contextlib.suppress(ValueError):
             gs.load(path)
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    for obj in ({"a\ud800": gs.ones(1)}, {"x": {"a\ud800": gs.ones(1)}}):
+        with pytest.raises(ValueError, match=r"save: the name '.*a\\ud800'"):
+            gs.save(obj, tmp_path / "f")
+    with pytest.raises(ValueError, match=r"save: a\.0 is an int of"):
+        gs.save({"a": [10**5000]}, tmp_path / "f")
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_file_and_folder(tmp_path):

@@ -70,6 +70,11 @@ def write_file(
     """Write atomically: the file at `path` is the old one or the whole new one, never a part."""
     # Wide elements first, so that every tensor is aligned to its element size.
     order = sorted(tensors, key=lambda name: (-_DTYPES[tensors[name].code].itemsize, name))
+    for name in order:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"save: the name {name!r} cannot be written: {error}") from None
     entries: dict[str, Any] = {}
     arrays, at = [], 0
     for name in order:

@@ -24,6 +24,7 @@ __all__ = ["load", "save"]
 
 _TREE = "gradsmith.tree"
 _MAX_DEPTH = 64
+_MAX_INT_BITS = 14_000  # Python reads at most 4300 digits
 _TENSOR_CODES = ("F64", "F32", "F16", BF16, "I64", "I32", "U8", "BOOL")
 
 
@@ -37,6 +38,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: something in `obj` cannot be stored; the text says where.
+        ValueError: a name is no valid Unicode, or an int is too long; the text says where.
     """
     if _is_flat(obj):
         write_file(path, {name: _stored(tensor) for name, tensor in obj.items()}, {})
@@ -58,7 +60,10 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     stored, metadata = read_file(path)
     if _TREE not in metadata:
-        return {name: _tensor(name, item) for name, item in stored.items()}
+        try:
+            return {name: _tensor(name, item) for name, item in stored.items()}
+        except ValueError as error:
+            raise ValueError(f"load: {path}: {error}") from None
     try:
         return _decode(json.loads(metadata[_TREE]), stored, 0)
     except (KeyError, TypeError, IndexError, RecursionError, ValueError) as error:
@@ -84,16 +89,15 @@ def _stored(tensor: Tensor) -> Stored:
 def _tensor(name: str, stored: Stored) -> Tensor:
     if stored.code not in _TENSOR_CODES:
         raise ValueError(
-            f"load: tensor {name!r} has dtype {stored.code}; "
-            f"tensors can be {', '.join(_TENSOR_CODES)}"
+            f"tensor {name!r} has dtype {stored.code}; tensors can be {', '.join(_TENSOR_CODES)}"
         )
-    if stored.code == BF16:
-        wide = (np.atleast_1d(stored.array).astype(np.uint32) << 16).view(np.float32)
-        return gs.from_numpy(wide.reshape(stored.array.shape)).to(gs.bfloat16)
     try:
+        if stored.code == BF16:
+            wide = (np.atleast_1d(stored.array).astype(np.uint32) << 16).view(np.float32)
+            return gs.from_numpy(wide.reshape(stored.array.shape)).to(gs.bfloat16)
         return gs.from_numpy(stored.array)
     except ValueError as error:  # more axes than a tensor can have
-        raise ValueError(f"load: tensor {name!r}: {error}") from None
+        raise ValueError(f"tensor {name!r}: {error}") from None
 
 
 def _name(path: tuple[str, ...], taken: dict[str, Stored]) -> str:
@@ -116,6 +120,10 @@ def _encode(obj: Any, path: tuple[str, ...], tensors: dict[str, Stored]) -> Any:
         raise TypeError(f"save: {where} is nested more than {_MAX_DEPTH} levels deep")
     if isinstance(obj, np.generic):
         obj = obj.item()
+    if isinstance(obj, int) and obj.bit_length() > _MAX_INT_BITS:
+        raise ValueError(
+            f"save: {where} is an int of {obj.bit_length():,} bits; allowed are {_MAX_INT_BITS:,}"
+        )
     if obj is None or isinstance(obj, (bool, int, str)):
         return obj
     if isinstance(obj, float):
@@ -142,7 +150,6 @@ def _encode(obj: Any, path: tuple[str, ...], tensors: dict[str, Stored]) -> Any:
 
 
 def _decode(node: Any, stored: dict[str, Stored], depth: int) -> Any:
-    # A name is taken only once, as `save` writes it: a small file must not become a large object.
     if depth > _MAX_DEPTH:
         raise ValueError(f"more than {_MAX_DEPTH} levels")
     if node is None or isinstance(node, (bool, int, float, str)):
@@ -150,10 +157,12 @@ def _decode(node: Any, stored: dict[str, Stored], depth: int) -> Any:
     if not isinstance(node, dict) or len(node) != 1:
         raise ValueError("a node must be an object with one member")
     ((kind, value),) = node.items()
-    if kind == "t":
-        return _tensor(value, stored.pop(value))
-    if kind == "a":
-        return stored.pop(value).array
+    if kind in ("t", "a"):
+        # Taken only once, as `save` writes it: a small file must not become a large object.
+        if value not in stored:
+            raise ValueError(f"tensor {value!r} is missing or named twice")
+        item = stored.pop(value)
+        return _tensor(value, item) if kind == "t" else item.array
     if kind == "f":
         return {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[value]
     if kind in ("l", "u"):
