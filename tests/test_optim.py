@@ -68,13 +68,70 @@ def test_same_steps_as_torch(name, options):
 
 
 @pytest.mark.parametrize(
-    ("state", "text"), [({0: 5}, "must be a dict, got int"), ({0: {"step": "x"}}, "'step'.*str")]
+    ("state", "text"),
+    [
+        (5, "'state' of state_dict must be a dict, got int"),
+        ({0: 5}, "must be a dict, got int"),
+        ({"x": {}}, "state for parameter 'x'"),
+        ({0: {"step": "x"}}, "'step' must be a count, got 'x'"),
+        ({0: {"step": math.nan}}, "'step' must be a count, got nan"),
+        ({0: {"step": -1}}, "'step' must be a count, got -1"),
+        ({0: {"exp_avg": "x"}}, "'exp_avg'.*str"),
+    ],
 )
 def test_alien_state_is_refused(state, text):
     optimizer = optim.Adam([gs.ones(2, requires_grad=True)])
     saved = optimizer.state_dict() | {"state": state}
     with pytest.raises(ValueError, match=text):
         optimizer.load_state_dict(saved)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (3, "must be a dict with 'state' and 'param_groups'"),
+        ({"state": {}}, "must be a dict with 'state' and 'param_groups'"),
+        ({"state": {}, "param_groups": 5}, "must be a list of dicts with 'params'"),
+        ({"state": {}, "param_groups": [5]}, "must be a list of dicts with 'params'"),
+    ],
+)
+def test_no_state_of_an_optimizer(state, text):
+    with pytest.raises(ValueError, match=f"Adam: .*{text}"):
+        optim.Adam([gs.ones(2, requires_grad=True)]).load_state_dict(state)
+
+
+def test_state_of_a_scalar_parameter_and_from_json():
+    scalar = gs.tensor(1.0, requires_grad=True)
+    optimizer = optim.Adam([scalar], 0.1)
+    (scalar * 2).backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["state"] = {"0": {**state["state"][0], "step": gs.tensor(1.0)}}
+    optimizer.load_state_dict(state)
+    optimizer.step()
+    assert optimizer.state[scalar]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov="x"), "SGD: nesterov"),
+        (lambda p: optim.SGD(p, 0.1, maximize=1), "SGD: maximize"),
+        (lambda p: optim.AdamW(p, amsgrad=None), "AdamW: amsgrad"),
+        (lambda p: optim.RMSprop(p, centered=0.5), "RMSprop: centered"),
+    ],
+)
+def test_flags_are_bools(build, name):
+    with pytest.raises(TypeError, match=f"{name} must be a bool"):
+        build(problem())
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad"])
+def test_numpy_numbers_are_numbers(name):
+    ours, _ = run(lambda params: getattr(optim, name)(params, np.float32(0.5)))
+    plain, optimizer = run(lambda params: getattr(optim, name)(params, 0.5))
+    assert all((a == b).all() for a, b in zip(ours, plain, strict=True))
+    assert type(optimizer.param_groups[0]["lr"]) is float
 
 
 def test_betas_are_two_numbers():
@@ -233,6 +290,12 @@ def test_load_state_dict_checks():
         (lambda p: optim.SGD([{"lr": 1}], 0.1), TypeError, "key 'params'"),
         (lambda p: lrs.StepLR("x", 2), TypeError, "optimizer must be an Optimizer, got str"),
         (lambda p: lrs.StepLR(optim.SGD(p), 0), ValueError, "step_size must be positive, got 0"),
+        (
+            lambda p: lrs.StepLR(optim.SGD(p), 2, math.nan),
+            ValueError,
+            "gamma must be finite",
+        ),
+        (lambda p: lrs.ExponentialLR(optim.SGD(p), "x"), TypeError, "gamma must be a number"),
         (lambda p: lrs.LinearLR(optim.SGD(p), 0.0), ValueError, "start_factor"),
         (lambda p: lrs.OneCycleLR(optim.SGD(p), 0.1), ValueError, "give total_steps"),
         (lambda p: lrs.LambdaLR(optim.SGD(p), []), ValueError, "0 functions for 1 parameter"),
@@ -251,6 +314,16 @@ def test_lr_that_becomes_nan_is_refused_at_the_step():
     set_grads(params, 0)
     optimizer.param_groups[0]["lr"] = float("nan")
     with pytest.raises(ValueError, match="lr"):
+        optimizer.step()
+    assert (params[0].detach().numpy() == START).all()
+
+
+def test_an_option_that_becomes_nan_changes_nothing():
+    params = problem()
+    optimizer = optim.RMSprop([{"params": params[:1]}, {"params": params[1:]}], 0.1)
+    set_grads(params, 0)
+    optimizer.param_groups[1]["alpha"] = float("nan")
+    with pytest.raises(ValueError, match="RMSprop: alpha"):
         optimizer.step()
     assert (params[0].detach().numpy() == START).all()
 

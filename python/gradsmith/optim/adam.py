@@ -27,6 +27,7 @@ class Adam(Optimizer):
         maximize: climb instead of descend.
     """
 
+    _flags = ("amsgrad", "maximize")
     _decoupled: ClassVar[bool] = False
 
     def __init__(

@@ -57,6 +57,8 @@ class RMSprop(Optimizer):
             },
         )
 
+    _flags = ("centered", "maximize")
+
     def _check(self, group: Group) -> None:
         for name in ("lr", "alpha", "eps", "weight_decay", "momentum"):
             check("RMSprop", name, group[name])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import numbers
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 import gradsmith as gs
 from gradsmith._core import Tensor
@@ -25,7 +28,7 @@ def check(
     open_low: bool = False,
 ) -> float:
     """Return a finite number in [low, high) (or (low, high)); NaN and infinity are refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):  # NumPy's are Real
         raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
     inside = (low < value if open_low else low <= value) and value < high
     if not inside or not math.isfinite(value):
@@ -43,6 +46,8 @@ class Optimizer:
 
     Subclasses check one group's options in `_check` and update one group in `_update`.
     """
+
+    _flags: ClassVar[tuple[str, ...]] = ("maximize",)
 
     def __init__(
         self,
@@ -93,8 +98,20 @@ class Optimizer:
                 f"{owner}: unknown options {sorted(unknown)}; allowed: {sorted(self.defaults)}"
             )
         group = {**self.defaults, **param_group, "params": params}
-        self._check(group)
+        for name, value in group.items():
+            if isinstance(value, np.generic):
+                group[name] = value.item()
+        self._check_all(group)
         self.param_groups.append(group)
+
+    def _check_all(self, group: Group) -> None:
+        for name in self._flags:
+            if not isinstance(group.get(name, False), bool):
+                raise TypeError(
+                    f"{type(self).__name__}: {name} must be a bool, "
+                    f"got {type(group[name]).__name__}"
+                )
+        self._check(group)
 
     def _check(self, group: Group) -> None:
         """Raise if an option of the group is out of range."""
@@ -115,8 +132,9 @@ class Optimizer:
             with gs.enable_grad():
                 loss = closure()
         with gs.no_grad():
+            for group in self.param_groups:  # options may have been changed since
+                self._check_all(group)
             for group in self.param_groups:
-                check(type(self).__name__, "lr", group["lr"])
                 params = [param for param in group["params"] if param.grad is not None]
                 if params:
                     self._update(group, params, [param.grad for param in params])
@@ -157,11 +175,12 @@ class Optimizer:
         """Restore what `state_dict` returned; tensors are copied, and nothing changes on error.
 
         Raises:
-            KeyError: "state" or "param_groups" is missing.
-            ValueError: groups differ in number or size, or a state's shape does not fit.
+            TypeError: an option is of another type.
+            ValueError: it is no state of an optimizer, groups differ in number or size, or a
+                state's shape does not fit.
         """
         owner = type(self).__name__
-        groups, saved = state_dict["param_groups"], state_dict["state"]
+        groups, saved = self._parts(state_dict)
         if len(groups) != len(self.param_groups):
             raise ValueError(
                 f"{owner}: state_dict has {len(groups)} groups, "
@@ -177,25 +196,50 @@ class Optimizer:
                 )
             params.update(zip(stored["params"], group["params"], strict=True))
             fresh = {**group, **copy.deepcopy({k: v for k, v in stored.items() if k != "params"})}
-            self._check(fresh)
+            self._check_all(fresh)
             fresh_groups.append(fresh)
         state = {}
+        known = {str(number): param for number, param in params.items()}  # JSON makes them text
         for number, values in saved.items():
-            if int(number) not in params:
-                raise ValueError(f"{owner}: state_dict has state for parameter {number}")
+            if str(number) not in known:
+                raise ValueError(f"{owner}: state_dict has state for parameter {number!r}")
             if not isinstance(values, Mapping):
                 raise ValueError(
                     f"{owner}: the state of parameter {number} must be a dict, "
                     f"got {type(values).__name__}"
                 )
-            param = params[int(number)]
+            param = known[str(number)]
             state[param] = {
                 name: self._restored(param, name, value) for name, value in values.items()
             }
         self.param_groups[:] = fresh_groups
         self.state = state
 
+    def _parts(self, state_dict: Mapping[str, Any]) -> tuple[list[Group], Mapping[Any, Any]]:
+        """Return groups and state of a state_dict that has the form of one."""
+        owner = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError(f"{owner}: state_dict must be a dict with 'state' and 'param_groups'")
+        groups, saved = state_dict["param_groups"], state_dict["state"]
+        if not isinstance(saved, Mapping):
+            raise ValueError(
+                f"{owner}: 'state' of state_dict must be a dict, got {type(saved).__name__}"
+            )
+        if not isinstance(groups, (list, tuple)) or not all(
+            isinstance(group, Mapping) and isinstance(group.get("params"), (list, tuple))
+            for group in groups
+        ):
+            raise ValueError(
+                f"{owner}: 'param_groups' of state_dict must be a list of dicts with 'params'"
+            )
+        return list(groups), saved
+
     def _restored(self, param: Tensor, name: str, value: Any) -> Any:
+        if name == "step":  # which other libraries store as a tensor
+            step = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+            if isinstance(step, (int, float)) and step >= 0 and step == step // 1:
+                return int(step)
+            raise ValueError(f"{type(self).__name__}: state 'step' must be a count, got {value!r}")
         if not isinstance(value, Tensor):
             if value is not None and not isinstance(value, (bool, int, float)):
                 raise ValueError(
@@ -203,7 +247,7 @@ class Optimizer:
                     f"got {type(value).__name__}"
                 )
             return value
-        if not value.shape:  # a step count that another library stored as a tensor
+        if not value.shape and param.shape:
             return value.item()
         if tuple(value.shape) != tuple(param.shape):
             raise ValueError(

@@ -51,6 +51,8 @@ class SGD(Optimizer):
             },
         )
 
+    _flags = ("nesterov", "maximize")
+
     def _check(self, group: Group) -> None:
         for name in ("lr", "momentum", "weight_decay"):
             check("SGD", name, group[name])

@@ -326,10 +326,12 @@ class Trainer:
         except Exception as error:
             self._apply(before)
             self._loader_states = loader_states
-            if isinstance(error, (KeyError, TypeError, AttributeError)):
+            if isinstance(error, KeyError):
                 raise ValueError(
-                    f"load_checkpoint: the checkpoint is incomplete: {error!r}"
+                    f"load_checkpoint: the checkpoint is incomplete, {error} is missing"
                 ) from error
+            if isinstance(error, (TypeError, AttributeError)):
+                raise ValueError(f"load_checkpoint: it does not fit: {error}") from error
             raise
 
     def _apply(self, state_dict: Mapping[str, Any]) -> None:
@@ -354,7 +356,11 @@ class Trainer:
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Restore a checkpoint; `fit` continues after it."""
-        self.load_state_dict(gs.load(path))
+        state = gs.load(path)
+        try:
+            self.load_state_dict(state)
+        except ValueError as error:
+            raise ValueError(f"{error} (in {path})") from error
 
     # -- helpers ---------------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 from gradsmith.optim.optimizer import Optimizer
 
-__all__ = ["LRScheduler", "check_optimizer", "positive"]
+__all__ = ["LRScheduler", "check_optimizer", "finite", "positive"]
 
 
 def check_optimizer(owner: str, optimizer: Any) -> None:
@@ -16,9 +17,18 @@ def check_optimizer(owner: str, optimizer: Any) -> None:
         raise TypeError(f"{owner}: optimizer must be an Optimizer, got {type(optimizer).__name__}")
 
 
+def finite(owner: str, name: str, value: float) -> float:
+    """Return a number that is neither infinite nor NaN."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"{owner}: {name} must be finite, got {value}")
+    return value
+
+
 def positive(owner: str, name: str, value: float) -> float:
     """Return a finite number above zero."""
-    if not value > 0 or not math.isfinite(value):
+    if not finite(owner, name, value) > 0:
         raise ValueError(f"{owner}: {name} must be positive, got {value}")
     return value
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from gradsmith.optim.optimizer import Optimizer
 
-from .base import LRScheduler, check_optimizer, positive
+from .base import LRScheduler, check_optimizer, finite, positive
 
 __all__ = [
     "CosineAnnealingLR",
@@ -54,7 +54,7 @@ class StepLR(LRScheduler):
     ) -> None:
         """Store the settings."""
         self.step_size = positive("StepLR", "step_size", step_size)
-        self.gamma = gamma
+        self.gamma = finite("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
@@ -73,7 +73,7 @@ class MultiStepLR(LRScheduler):
     ) -> None:
         """Store the settings."""
         self.milestones = sorted(milestones)
-        self.gamma = gamma
+        self.gamma = finite("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
@@ -85,7 +85,7 @@ class ExponentialLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         """Store the settings."""
-        self.gamma = gamma
+        self.gamma = finite("ExponentialLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
@@ -127,7 +127,7 @@ class CosineAnnealingLR(LRScheduler):
     ) -> None:
         """Store the settings."""
         self.T_max = positive("CosineAnnealingLR", "T_max", T_max)
-        self.eta_min = eta_min
+        self.eta_min = finite("CosineAnnealingLR", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
@@ -151,7 +151,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         if not isinstance(T_mult, int) or T_mult < 1:
             raise ValueError(f"CosineAnnealingWarmRestarts: T_mult must be 1 or more, got {T_mult}")
         self.T_mult = T_mult
-        self.eta_min = eta_min
+        self.eta_min = finite("CosineAnnealingWarmRestarts", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
