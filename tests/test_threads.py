@@ -181,6 +181,20 @@ print("done")
     assert result.stdout == "done\n", result.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line_on_the_command_line():
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "gradsmith", "info"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith("gradsmith: ") and result.stderr.count("\n") == 1
+
+
 def test_a_bad_number_of_threads_is_one_line_on_the_command_line():
     result = subprocess.run(
         [sys.executable, "-m", "gradsmith", "info"],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
         if options.command == "info":
             from .info import info
 
-            print(info())
+            print(info(), flush=True)
             return 0
         if options.command == "demo":
             from gradsmith.demo import run_demo
@@ -126,7 +128,12 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone
+    except OSError as error:
+        # What is left to write must not fail once more at the exit.
+        with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader of our output has gone
+            print(f"gradsmith: {error}", file=sys.stderr)
         return 1
     parser.print_help()
     return 2
