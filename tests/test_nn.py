@@ -245,6 +245,30 @@ def test_module_list_and_dict():
         (lambda: nn.Embedding(3, 2, padding_idx=3), ValueError, "padding_idx"),
         (lambda: nn.LSTM(2, 0), ValueError, "hidden_size must be at least 1"),
         (lambda: nn.GELU("fast"), ValueError, "one of none, tanh"),
+        (lambda: nn.BatchNorm2d(3, eps=-1), ValueError, "BatchNorm2d: eps must be .* got -1"),
+        (lambda: nn.LayerNorm(3, eps=math.nan), ValueError, "LayerNorm: eps must be"),
+        (lambda: nn.GroupNorm(1, 3, eps="x"), TypeError, "GroupNorm: eps must be a number"),
+        (lambda: nn.RMSNorm(3, eps=-1e-5), ValueError, "RMSNorm: eps must be"),
+        (lambda: nn.ReLU(alpha=1), TypeError, "ReLU: got unexpected.*'alpha'"),
+        (lambda: nn.Tanh(alpha=1), TypeError, "Tanh: got unexpected.*'alpha'"),
+        (lambda: nn.Module(1), TypeError, "Module: got unexpected arguments, 1 positional"),
+        (
+            lambda: F.conv2d(gs.ones(1, 1, 4, 4), gs.ones(1, 1, 3, 3), stride=2, padding="same"),
+            ValueError,
+            "conv2d: padding 'same' needs stride 1",
+        ),
+        (
+            lambda: F.conv1d(gs.ones(1, 1, 4), gs.ones(1, 1, 3), padding="all"),
+            ValueError,
+            "conv1d: padding must be one of same, valid",
+        ),
+        (
+            lambda: F.conv2d(gs.ones(1, 1, 4, 4), gs.ones(1, 1, 3), padding="same"),
+            ValueError,
+            "conv2d",
+        ),
+        (lambda: F.adaptive_avg_pool2d(gs.ones(4), (None, 2)), TypeError, "adaptive_avg_pool2d"),
+        (lambda: F.embedding([1], gs.ones(2, 2)), TypeError, "embedding: argument 'input'"),
         (lambda: nn.MSELoss("avg"), ValueError, "one of mean, sum, none; got 'avg'"),
         (lambda: nn.CrossEntropyLoss(label_smoothing=1.1), ValueError, "label_smoothing"),
         (lambda: nn.Hardtanh(1.0, -1.0), ValueError, "must not exceed"),
@@ -261,6 +285,33 @@ def test_module_list_and_dict():
 def test_bad_arguments(build, error, text):
     with pytest.raises(error, match=text):
         build()
+
+
+def test_functional_takes_the_forms_of_the_layers():
+    x = gs.randn(2, 3, 7, 6)
+    for padding in ("same", "valid"):
+        conv = nn.Conv2d(3, 4, (4, 3), padding=padding, dilation=(1, 2))
+        y = F.conv2d(x, conv.weight, conv.bias, padding=padding, dilation=(1, 2))
+        np.testing.assert_array_equal(y.tolist(), conv(x).tolist())
+    assert F.conv1d(x[:, :, 0], gs.randn(5, 3, 4), padding="same").shape == (2, 5, 6)
+    for size in ((None, 2), (3, None), None, 2):
+        average, most = nn.AdaptiveAvgPool2d(size)(x), nn.AdaptiveMaxPool2d(size)(x)
+        assert F.adaptive_avg_pool2d(x, size).tolist() == average.tolist()
+        assert F.adaptive_max_pool2d(x, size).tolist() == most.tolist()
+    assert F.adaptive_avg_pool2d(x, (None, 2)).shape == (2, 3, 7, 2)
+    assert F.adaptive_max_pool2d(x, (3, None), True)[1].shape == (2, 3, 3, 6)
+
+
+@pytest.mark.parametrize("dtype", [gs.int32, gs.uint8])
+def test_indices_of_small_integers(dtype):
+    wide = gs.tensor([2, 0, 1])
+    narrow, scores, table = wide.to(dtype), gs.randn(3, 4), nn.Embedding(3, 2)
+    assert table(narrow).tolist() == table(wide).tolist()
+    assert F.embedding(narrow, table.weight).tolist() == table(wide).tolist()
+    for layer, op in ((nn.CrossEntropyLoss(), F.cross_entropy), (nn.NLLLoss(), F.nll_loss)):
+        assert layer(scores, narrow).item() == op(scores, narrow).item() == op(scores, wide).item()
+    with pytest.raises(TypeError, match="embedding"):
+        table(wide.float())
 
 
 def test_initial_values():

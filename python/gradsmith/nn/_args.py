@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
-__all__ = ["choice", "pair", "positive_int", "probability", "single"]
+from gradsmith import _core
+from gradsmith._core import Tensor
+
+__all__ = [
+    "as_index",
+    "choice",
+    "conv_padding",
+    "nonnegative",
+    "pair",
+    "positive_int",
+    "probability",
+    "single",
+    "spatial_size",
+]
 
 
 def positive_int(layer: str, name: str, value: Any, minimum: int = 1) -> int:
@@ -36,10 +50,22 @@ def pair(layer: str, name: str, value: Any, minimum: int = 1) -> tuple[int, int]
     return _ints(layer, name, value, 2, minimum)  # type: ignore[return-value]
 
 
+def _number(layer: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{layer}: {name} must be a number, got {type(value).__name__}")
+    return float(value)
+
+
+def nonnegative(layer: str, name: str, value: float) -> float:
+    """Return a finite number that is not negative."""
+    if not 0 <= _number(layer, name, value) < math.inf:
+        raise ValueError(f"{layer}: {name} must be finite and not negative, got {value}")
+    return float(value)
+
+
 def probability(layer: str, name: str, value: float) -> float:
     """Return a number in [0, 1]."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{layer}: {name} must be a number, got {type(value).__name__}")
+    _number(layer, name, value)
     if math.isnan(value) or not 0 <= value <= 1:
         raise ValueError(f"{layer}: {name} must lie in [0, 1], got {value}")
     return float(value)
@@ -50,3 +76,39 @@ def choice(layer: str, name: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{layer}: {name} must be one of {', '.join(allowed)}; got {value!r}")
     return value
+
+
+def conv_padding(
+    layer: str,
+    padding: str,
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Return the zeros that "same" or "valid" stands for."""
+    if choice(layer, "padding", padding, ("same", "valid")) == "valid":
+        return (0,) * len(kernel_size)
+    if any(s != 1 for s in stride):
+        raise ValueError(f"{layer}: padding 'same' needs stride 1, got {stride}")
+    totals = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
+    if all(total % 2 == 0 for total in totals):
+        return tuple(total // 2 for total in totals)
+    # Before and after each axis; the odd zero goes behind.
+    return tuple(side for total in totals for side in (total // 2, total - total // 2))
+
+
+def spatial_size(input: Tensor, output_size: Any) -> Any:
+    """Put the input's sizes in place of None in the output size of an adaptive pooling."""
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
+    if None not in sizes or not isinstance(input, Tensor) or len(input.shape) < 2:
+        return output_size  # the op says what is wrong, if anything is
+    return tuple(
+        own if size is None else size for own, size in zip(input.shape[-2:], sizes, strict=False)
+    )
+
+
+def as_index(tensor: Tensor) -> Tensor:
+    """Widen small integers to the int64 that the ops take as indices."""
+    if not isinstance(tensor, Tensor) or tensor.dtype is _core.int64:
+        return tensor  # the op names what is no tensor
+    return tensor.to(_core.int64) if tensor.dtype in (_core.int32, _core.uint8) else tensor

@@ -6,6 +6,8 @@ always a new tensor.
 
 from __future__ import annotations
 
+from typing import Never
+
 from gradsmith import _core
 from gradsmith._core import Tensor
 
@@ -33,8 +35,8 @@ __all__ = [
 
 
 class _Elementwise(Module):
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
+    def __init__(self, inplace: bool = False, **unexpected: Never) -> None:
+        super().__init__(**unexpected)
         self.inplace = inplace
 
 

@@ -11,7 +11,7 @@ from gradsmith import _core
 from gradsmith._core import Tensor
 
 from . import init
-from ._args import choice, pair, positive_int, single
+from ._args import choice, conv_padding, pair, positive_int, single
 from .module import Module
 from .parameter import Parameter
 
@@ -64,15 +64,7 @@ class _Conv(Module):
     def _padding(self, name: str, padding: int | tuple[int, ...] | str) -> tuple[int, ...]:
         if not isinstance(padding, str):
             return type(self)._tuple(name, "padding", padding, 0)
-        if choice(name, "padding", padding, ("same", "valid")) == "valid":
-            return (0,) * len(self.kernel_size)
-        if any(s != 1 for s in self.stride):
-            raise ValueError(f"{name}: padding 'same' needs stride 1, got {self.stride}")
-        totals = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-        if all(total % 2 == 0 for total in totals):
-            return tuple(total // 2 for total in totals)
-        # Before and after each axis; the odd zero goes behind.
-        return tuple(side for total in totals for side in (total // 2, total - total // 2))
+        return conv_padding(name, padding, self.kernel_size, self.stride, self.dilation)
 
     def reset_parameters(self) -> None:
         """Draw fresh initial values: uniform in +-1/sqrt(fan_in)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from ._args import choice, probability
+from ._args import as_index, choice, probability
 from .module import Module
 
 __all__ = [
@@ -179,7 +179,9 @@ class NLLLoss(_Weighted):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return _core.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+        return _core.nll_loss(
+            input, as_index(target), self.weight, self.ignore_index, self.reduction
+        )
 
 
 class CrossEntropyLoss(_Weighted):
@@ -210,5 +212,10 @@ class CrossEntropyLoss(_Weighted):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
         return _core.cross_entropy(
-            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+            input,
+            as_index(target),
+            self.weight,
+            self.ignore_index,
+            self.reduction,
+            self.label_smoothing,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import gradsmith as gs
 from gradsmith._core import Tensor
@@ -44,8 +44,14 @@ class Module:
     _forward_pre_hooks: dict[int, ForwardPreHook]
     _forward_hooks: dict[int, ForwardHook]
 
-    def __init__(self) -> None:
-        """Create the empty registries; subclasses call this before they assign anything."""
+    def __init__(self, *args: Never, **kwargs: Never) -> None:
+        """Create the empty registries; subclasses call this before they assign anything.
+
+        It takes no arguments; any that a layer passes on are refused in that layer's name.
+        """
+        if args or kwargs:
+            given = f"{len(args)} positional" if args else f"the keyword {next(iter(kwargs))!r}"
+            raise TypeError(f"{type(self).__name__}: got unexpected arguments, {given}")
         for name in ("_parameters", "_buffers", "_modules", "_forward_pre_hooks", "_forward_hooks"):
             object.__setattr__(self, name, {})
         object.__setattr__(self, "_non_persistent", set())

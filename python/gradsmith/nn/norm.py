@@ -9,7 +9,7 @@ from gradsmith import _core
 from gradsmith._core import Tensor
 
 from . import init
-from ._args import positive_int
+from ._args import nonnegative, positive_int
 from .module import Module
 from .parameter import Parameter
 
@@ -34,7 +34,7 @@ class _BatchNorm(Module):
         """Create parameters and running statistics."""
         super().__init__()
         self.num_features = positive_int(type(self).__name__, "num_features", num_features)
-        self.eps = eps
+        self.eps = nonnegative(type(self).__name__, "eps", eps)
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
@@ -152,7 +152,7 @@ class LayerNorm(Module):
         """Create the parameters."""
         super().__init__()
         self.normalized_shape = _shape("LayerNorm", normalized_shape)
-        self.eps = eps
+        self.eps = nonnegative("LayerNorm", "eps", eps)
         self.elementwise_affine = elementwise_affine
         shape = self.normalized_shape
         self.register_parameter(
@@ -201,7 +201,7 @@ class GroupNorm(Module):
                 f"GroupNorm: num_channels ({num_channels}) must be divisible by "
                 f"num_groups ({num_groups})"
             )
-        self.eps = eps
+        self.eps = nonnegative("GroupNorm", "eps", eps)
         self.affine = affine
         shape = (self.num_channels,)
         self.register_parameter(
@@ -238,7 +238,7 @@ class RMSNorm(Module):
         """Create the parameter."""
         super().__init__()
         self.normalized_shape = _shape("RMSNorm", normalized_shape)
-        self.eps = eps
+        self.eps = None if eps is None else nonnegative("RMSNorm", "eps", eps)
         self.elementwise_affine = elementwise_affine
         self.register_parameter(
             "weight",

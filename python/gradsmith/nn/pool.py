@@ -7,7 +7,7 @@ from typing import Any
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from ._args import pair
+from ._args import pair, spatial_size
 from .module import Module
 
 __all__ = ["AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "MaxPool2d"]
@@ -125,13 +125,6 @@ class _Adaptive(Module):
                 pair(name, "output_size", size)
         self.output_size = (sizes[0], sizes[1])
 
-    def _target(self, input: Tensor) -> tuple[int, int]:
-        high, wide = self.output_size
-        return (
-            input.shape[-2] if high is None else high,
-            input.shape[-1] if wide is None else wide,
-        )
-
     def extra_repr(self) -> str:
         """Show the output size."""
         return f"output_size={self.output_size}"
@@ -142,7 +135,7 @@ class AdaptiveAvgPool2d(_Adaptive):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return _core.adaptive_avg_pool2d(input, self._target(input))
+        return _core.adaptive_avg_pool2d(input, spatial_size(input, self.output_size))
 
 
 class AdaptiveMaxPool2d(_Adaptive):
@@ -162,4 +155,6 @@ class AdaptiveMaxPool2d(_Adaptive):
 
     def forward(self, input: Tensor) -> Any:
         """Apply the layer; a pair (values, indices) with `return_indices`."""
-        return _core.adaptive_max_pool2d(input, self._target(input), self.return_indices)
+        return _core.adaptive_max_pool2d(
+            input, spatial_size(input, self.output_size), self.return_indices
+        )

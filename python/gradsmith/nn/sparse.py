@@ -9,7 +9,7 @@ from gradsmith import _core
 from gradsmith._core import Tensor
 
 from . import init
-from ._args import positive_int
+from ._args import as_index, positive_int
 from .module import Module
 from .parameter import Parameter
 
@@ -60,7 +60,7 @@ class Embedding(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Look the rows up."""
-        return _core.embedding(input, self.weight, self.padding_idx)
+        return _core.embedding(as_index(input), self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
