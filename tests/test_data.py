@@ -216,6 +216,12 @@ def test_indices_are_integers(indices):
         data.SubsetRandomSampler(indices)
 
 
+def test_collate_refuses_numbers_that_do_not_fit():
+    for batch in ([np.uint64(2**63), np.uint64(1)], [2**63, 2**63]):
+        with pytest.raises(ValueError, match="default_collate: 9223372036854775808 does not fit"):
+            data.default_collate(batch)
+
+
 def test_empty_dataset_and_bad_arguments():
     assert list(data.DataLoader(data.TensorDataset(gs.zeros(0, 2)), 4, shuffle=True)) == []
     dataset = numbered()

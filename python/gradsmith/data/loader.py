@@ -43,6 +43,8 @@ def default_collate(batch: list[Any]) -> Any:
         if numbers.ndim != 1 or numbers.dtype.kind not in "biuf":
             kinds = ", ".join(sorted({type(item).__name__ for item in batch}))
             raise TypeError(f"default_collate: cannot join numbers with {kinds}")
+        if numbers.dtype.kind == "u" and numbers.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"default_collate: {numbers.max()} does not fit into int64")
         if numbers.dtype.name not in _NUMBERS:
             numbers = numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
         return gs.from_numpy(numbers)
