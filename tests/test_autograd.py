@@ -514,3 +514,25 @@ def test_function_context_is_freed():
     del x, y
     gc.collect()
     assert reference() is None
+
+
+class Weighs(autograd.Function):
+    """Hands its input on, and saves it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x
+
+
+def test_function_that_saves_the_input_it_returns():
+    x = leaf(2.0, 3.0)
+    (g,) = autograd.grad(Weighs.apply(x).sum(), x, create_graph=True)
+    assert g.tolist() == [2.0, 3.0]
+    (h,) = autograd.grad(g.sum(), x)
+    assert h.tolist() == [1.0, 1.0]

@@ -250,6 +250,8 @@ class Function:
             return result
 
         numbers = {id(output): i for i, output in enumerate(outputs)}
+        for t in tensors:
+            numbers.pop(id(t), None)  # an input that is handed on is saved as the input
         ctx._saved = tuple((numbers.get(id(t), t), v) for t, v in ctx._saved)
         kept = sorted({saved for saved, _ in ctx._saved if isinstance(saved, int)})
 
