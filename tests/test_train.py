@@ -201,7 +201,7 @@ def test_checkpoint_of_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="format must be 1, got 7"):
         build().load_checkpoint(tmp_path / "c")
     gs.save({"format": 1}, tmp_path / "c")
-    with pytest.raises(ValueError, match=r"incomplete, 'scheduler' is missing \(in .*c\)"):
+    with pytest.raises(ValueError, match=r"it does not fit: 'scheduler' is missing \(in .*c\)"):
         build().load_checkpoint(tmp_path / "c")
     gs.save(build().state_dict() | {"history": 5}, tmp_path / "c")
     with pytest.raises(ValueError, match=r"it does not fit: .*iterable.*\(in .*c\)"):

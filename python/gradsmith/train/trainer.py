@@ -198,13 +198,8 @@ class Trainer:
                 self.scheduler.step(logs.get("val_loss", logs["loss"]))
             else:
                 self.scheduler.step()
-        return {
-            "epoch": self.epoch,
-            **logs,
-            "lr": rate,
-            "seconds": seconds,
-            "samples_per_second": speed,
-        }
+        timing = {"lr": rate, "seconds": seconds, "samples_per_second": speed}
+        return {"epoch": self.epoch, **logs, **timing}
 
     def _train_batches(self, start: float) -> dict[str, float]:
         self.model.train()
@@ -315,10 +310,8 @@ class Trainer:
         """
         if not isinstance(state_dict, Mapping) or "format" not in state_dict:
             raise ValueError("load_checkpoint: this is no checkpoint of a Trainer")
-        if state_dict["format"] != _FORMAT:
-            raise ValueError(
-                f"load_checkpoint: format must be {_FORMAT}, got {state_dict['format']!r}"
-            )
+        if (found := state_dict["format"]) != _FORMAT:
+            raise ValueError(f"load_checkpoint: format must be {_FORMAT}, got {found!r}")
         # Parts that fit must not be loaded where another one does not.
         before, loader_states = copy.deepcopy(self.state_dict()), self._loader_states
         try:
@@ -326,13 +319,10 @@ class Trainer:
         except Exception as error:
             self._apply(before)
             self._loader_states = loader_states
-            if isinstance(error, KeyError):
-                raise ValueError(
-                    f"load_checkpoint: the checkpoint is incomplete, {error} is missing"
-                ) from error
-            if isinstance(error, (TypeError, AttributeError)):
-                raise ValueError(f"load_checkpoint: it does not fit: {error}") from error
-            raise
+            if not isinstance(error, (KeyError, TypeError, AttributeError)):
+                raise
+            text = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise ValueError(f"load_checkpoint: it does not fit: {text}") from error
 
     def _apply(self, state_dict: Mapping[str, Any]) -> None:
         if (state_dict["scheduler"] is None) != (self.scheduler is None):
