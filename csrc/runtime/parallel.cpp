@@ -181,7 +181,7 @@ class Pool {
     const auto spin_from_now = [this] {
       return Clock::now() + std::chrono::nanoseconds(spin_now_.load(memory_order_relaxed));
     };
-    Clock::time_point spin_end{};  // moved on only by calls it got: surplus workers go to sleep
+    Clock::time_point spin_end{};  // moved on by calls it got and by being woken, by nothing else
     for (;;) {
       if (take_all()) spin_end = spin_from_now();
       if (spin_until(found, spin_end - Clock::now())) continue;

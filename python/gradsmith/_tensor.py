@@ -54,7 +54,7 @@ def full(
     if dtype is None:
         kinds = {bool: "bool", int: "int64"}
         dtype = kinds.get(type(fill_value), "float32")
-    return _core.full(size, fill_value, dtype, device).requires_grad_(requires_grad)
+    return _core.full(size, fill_value, dtype, device, requires_grad)
 
 
 def _like(name: str, input: Tensor, *args: Any, dtype: Any, device: Any, grad: bool) -> Tensor:
@@ -72,33 +72,21 @@ def _like(name: str, input: Tensor, *args: Any, dtype: Any, device: Any, grad: b
 
 
 def zeros_like(
-    input: Tensor,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros of the input's shape; its dtype and device unless given."""
     return _like("zeros", input, dtype=dtype, device=device, grad=requires_grad)
 
 
 def ones_like(
-    input: Tensor,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones of the input's shape; its dtype and device unless given."""
     return _like("ones", input, dtype=dtype, device=device, grad=requires_grad)
 
 
 def empty_like(
-    input: Tensor,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Uninitialised, of the input's shape; its dtype and device unless given."""
     return _like("empty", input, dtype=dtype, device=device, grad=requires_grad)
@@ -117,22 +105,14 @@ def full_like(
 
 
 def rand_like(
-    input: Tensor,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Uniform on [0, 1) in the input's shape; its dtype and device unless given."""
     return _like("rand", input, dtype=dtype, device=device, grad=requires_grad)
 
 
 def randn_like(
-    input: Tensor,
-    *,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Standard normal in the input's shape; its dtype and device unless given."""
     return _like("randn", input, dtype=dtype, device=device, grad=requires_grad)

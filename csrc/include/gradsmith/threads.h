@@ -1,4 +1,4 @@
-// How many threads an op may use. They sleep between ops.
+// How many threads an op may use. After an op they wait for the next one, and soon go to sleep.
 #pragma once
 #include "gradsmith/export.h"
 

@@ -28,7 +28,7 @@ def check(
     open_low: bool = False,
 ) -> float:
     """Return a finite number in [low, high) (or (low, high)); NaN and infinity are refused."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):  # NumPy's are Real
+    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
         raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
     inside = (low < value if open_low else low <= value) and value < high
     if not inside or not math.isfinite(value):
