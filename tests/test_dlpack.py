@@ -149,7 +149,7 @@ def test_capsules():
     assert t.__dlpack_device__() == (1, 0)
     with pytest.raises(TypeError, match="__dlpack__"):
         gs.from_dlpack(3)
-    with pytest.raises(RuntimeError, match="detach"):
+    with pytest.raises(BufferError, match="detach"):
         gs.ones(2).requires_grad_().__dlpack__()
     copied = np.from_dlpack(t, copy=True)
     copied[0] = 9
@@ -186,6 +186,18 @@ def test_pickle(dtype):
 
 
 # ---- torch ----
+
+
+def test_what_cannot_be_shared_is_a_buffer_error():
+    with pytest.raises(BufferError, match="requires grad"):
+        np.from_dlpack(gs.ones(2, requires_grad=True))
+    with pytest.raises(BufferError, match=r"cpu.*\(2, 0\)"):
+        gs.ones(2).__dlpack__(dl_device=(2, 0))
+    frozen = np.ones(2)
+    frozen.flags.writeable = False
+    with pytest.raises(BufferError, match="read-only"):
+        gs.from_numpy(frozen).__dlpack__()
+    assert gs.from_dlpack(gs.ones(2).__dlpack__(dl_device=(1, 0))).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.torch

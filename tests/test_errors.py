@@ -24,10 +24,26 @@ CUBE = f(2, 3, 4)
 
 # (call, exception, parts of the message)
 CASES = {
+    # the op that was called is named, not one inside it
+    "t of rank 3": (lambda: CUBE.t(), ValueError, "t (2, 3, 4)"),
+    "minus bool": (lambda: -gs.tensor([True]), TypeError, "neg bool"),
+    "lerp": (lambda: gs.lerp(X, f(4), 0.5), ValueError, "lerp (2, 3) (4,)"),
+    "masked_fill": (
+        lambda: X.masked_fill(gs.tensor([True] * 4), 1.0),
+        ValueError,
+        "masked_fill (2, 3) (4,)",
+    ),
+    "index_put_": (
+        lambda: X.index_put_([i(0, 1)], f(4)),
+        ValueError,
+        "index_put_ values (4,) (2, 3)",
+    ),
+    "matmul with a number": (lambda: X @ 2, TypeError, "@"),
     # calls
     "missing argument": (lambda: gs.softmax(X), TypeError, "softmax dim"),
     "too many": (lambda: gs.exp(X, X), TypeError, "exp"),
-    "unknown keyword": (lambda: gs.softmax(X, dim=1, axis=2), TypeError, "softmax axis"),
+    "unknown keyword": (lambda: gs.softmax(X, 1, along=2), TypeError, "softmax along"),
+    "an argument under two names": (lambda: gs.sum(X, dim=1, axis=1), TypeError, "sum dim twice"),
     "given twice": (lambda: gs.softmax(X, 1, dim=1), TypeError, "softmax dim"),
     "not a tensor": (lambda: gs.exp([1.0]), TypeError, "exp input Tensor list"),
     "None": (lambda: gs.exp(None), TypeError, "exp input"),
@@ -49,7 +65,7 @@ CASES = {
     "negative size": (lambda: f(2, -1), ValueError, "-1"),
     "permute twice": (lambda: X.permute(0, 0), ValueError, "permute twice"),
     "permute rank": (lambda: X.permute(0), ValueError, "permute (2, 3)"),
-    "expand": (lambda: X.expand(4, 3), ValueError, "(2, 3) (4, 3)"),
+    "expand": (lambda: X.expand(4, 3), ValueError, "expand (2, 3) (4, 3)"),
     "squeeze dim": (lambda: X.squeeze(5), (IndexError, ValueError), "squeeze 5"),
     "flatten order": (lambda: CUBE.flatten(2, 1), ValueError, "flatten 2 1"),
     "unflatten": (lambda: X.unflatten(1, (2, 2)), ValueError, "unflatten (2, 2) 3"),
@@ -209,7 +225,7 @@ CASES = {
     "read-only": (lambda: gs.from_numpy(np.broadcast_to(np.ones(1, "f4"), (1,))).fill_(2.0),
                   ValueError, "read-only"),
     "add_ larger": (lambda: f(3).add_(f(2, 3)), ValueError, "(2, 3) (3,)"),
-    "copy_": (lambda: f(3).copy_(f(2, 3)), ValueError, "(2, 3) (3,)"),
+    "copy_": (lambda: f(3).copy_(f(2, 3)), ValueError, "copy_ source (2, 3) (3,)"),
     # making tensors
     "ragged": (lambda: gs.tensor([[1.0], [1.0, 2.0]]), ValueError, ""),
     "strings": (lambda: gs.tensor(["a"]), TypeError, "data numbers"),

@@ -208,3 +208,31 @@ def test_iteration_and_unpacking():
     assert first.tolist() == [0.0, 1.0] and len(rest) == 2
     assert len(t) == 3
     assert max(gs.tensor([1, 5, 2])).item() == 5
+
+
+def test_assignment_writes_where_the_tensor_lies():
+    """In any layout, from its own memory, and adding at repeated places."""
+    for view in (lambda t: t, lambda t: t.transpose(0, 1), lambda t: gs.flip(t, (1,))):
+        base, _ = pair(4, 6)
+        t, expected = view(base), view(base).numpy().copy()
+        t[[2, 0]] = t[[0, 1]]
+        expected[[2, 0]] = expected[[0, 1]]
+        t[:, [1, 3]] = -1.0
+        expected[:, [1, 3]] = -1.0
+        np.testing.assert_array_equal(t.numpy(), expected)
+        ones = gs.ones(3, t.shape[1], dtype="float64")
+        t.index_put_([gs.tensor([1, 1, 0])], ones, accumulate=True)
+        np.add.at(expected, [1, 1, 0], 1.0)
+        np.testing.assert_array_equal(t.numpy(), expected)
+    t = gs.arange(4)
+    t[[3, 2, 1, 0]] = t
+    assert t.tolist() == [3, 2, 1, 0]
+
+
+def test_assignment_counts_as_a_change():
+    x = gs.ones(3, requires_grad=True)
+    factor = gs.tensor([1.0, 2.0, 3.0])
+    y = (x * factor).sum()
+    factor[[0, 1]] = 5.0
+    with pytest.raises(RuntimeError, match="changed"):
+        y.backward()

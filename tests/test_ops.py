@@ -64,3 +64,61 @@ def _flat(value):
 def test_norm_does_not_overflow_on_the_way():
     x = gs.tensor([1e30, 1e30, 1e-30])
     assert gs.norm(x).item() == pytest.approx(2**0.5 * 1e30)
+
+
+@pytest.mark.parametrize("p", [0.5, 1.5, 3.0, -1.0])
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.0, 2.0], [1.0, -2.0]])
+def test_slope_of_norms_at_zero(p, values):
+    x = gs.tensor(values, dtype="float64", requires_grad=True)
+    norm = x.norm(p)
+    norm.backward()
+    a = np.array(values)
+    with np.errstate(divide="ignore"):
+        expected = (np.abs(a) ** p).sum() ** (1 / p)
+    slope = np.zeros(2)
+    if expected > 0:
+        on = a != 0
+        slope[on] = np.sign(a[on]) * (np.abs(a[on]) / expected) ** (p - 1)
+    assert norm.item() == pytest.approx(expected, rel=1e-14)
+    np.testing.assert_allclose(x.grad.numpy(), slope, rtol=1e-14)
+
+
+def test_slope_of_atan2_at_zero():
+    x = gs.zeros(3, requires_grad=True)
+    gs.atan2(x, x).sum().backward()
+    assert x.grad.tolist() == [0, 0, 0]
+
+
+def test_floor_divide_by_infinity():
+    a = np.array([-1.0, 1.0, -1.0, 7.0, -7.0, 0.0, np.inf])
+    b = np.array([np.inf, np.inf, -np.inf, 2.0, 2.0, -3.0, 2.0])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal((gs.tensor(a) // gs.tensor(b)).numpy(), a // b)
+
+
+def test_logsumexp_of_nothing():
+    assert gs.logsumexp(gs.zeros(2, 0), 1).tolist() == [-np.inf, -np.inf]
+    assert gs.logsumexp(gs.zeros(2, 0), 1, keepdim=True).shape == (2, 1)
+    assert gs.logsumexp(gs.zeros(0, 2), 1).shape == (0,)
+
+
+def test_numpys_names_of_arguments():
+    x = gs.arange(6.0).reshape(2, 3)
+    assert x.sum(axis=1, keepdims=True).tolist() == [[3.0], [12.0]]
+    assert gs.softmax(x, axis=0).shape == (2, 3)
+
+
+def test_arrays_in_products():
+    a, x = np.arange(6, dtype=np.float32).reshape(2, 3), gs.ones(3)
+    assert (a @ x).tolist() == [3.0, 12.0]
+    assert (gs.ones(2) @ a).tolist() == [3.0, 5.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "relu6", "selu", "silu", "mish", "hardsigmoid", "hardswish", "elu"]
+)
+def test_functional_takes_inplace(name):
+    op = getattr(gs.nn.functional, name)
+    x = gs.tensor([-1.0, 2.0])
+    assert op(x, inplace=True).tolist() == op(x).tolist()
+    assert x.tolist() == [-1.0, 2.0]

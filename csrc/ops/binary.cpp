@@ -182,15 +182,18 @@ Tensor minimum(const Operand& a, const Operand& b) {
 }
 
 Tensor atan2(const Operand& a, const Operand& b) {
-  return binary("atan2", kernels::atan2, a, b, DType::f32,
-                [](const Tensor& x, const Tensor& y, Tensor out) {
-                  return record("atan2", out, {x, y}, [x = save(x), y = save(y)](const Grads& g) {
-                    const Tensor &u = x.unpack(g), &v = y.unpack(g);
-                    const Tensor scaled = div(g[0], add(square(u), square(v)));
-                    return grads(g.needs(0) ? mul(scaled, v) : Tensor(),
-                                 g.needs(1) ? neg(mul(scaled, u)) : Tensor());
-                  });
-                });
+  return binary(
+      "atan2", kernels::atan2, a, b, DType::f32, [](const Tensor& x, const Tensor& y, Tensor out) {
+        return record("atan2", out, {x, y}, [x = save(x), y = save(y)](const Grads& g) {
+          const Tensor &u = x.unpack(g), &v = y.unpack(g);
+          const Tensor squares = add(square(u), square(v));
+          // At (0, 0) both slopes are taken as 0.
+          const Tensor scaled =
+              div(g[0], masked_fill(squares, eq(squares.detach(), Operand(0.0)), Operand(1.0)));
+          return grads(g.needs(0) ? mul(scaled, v) : Tensor(),
+                       g.needs(1) ? neg(mul(scaled, u)) : Tensor());
+        });
+      });
 }
 
 // ---- comparisons and logic: bool results, no gradient ----
@@ -266,6 +269,7 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
 Tensor lerp(const Tensor& a, const Tensor& b, const Operand& weight) {
   check_defined("lerp", "input", a);
   check_defined("lerp", "end", b);
+  broadcast_shapes("lerp", broadcast_shapes("lerp", a.shape(), b.shape()), weight.shape());
   return add(a, mul(weight, sub(b, a)));
 }
 
@@ -274,6 +278,8 @@ Tensor masked_fill(const Tensor& x, const Tensor& on, const Operand& value) {
   check_defined("masked_fill", "value", value);
   GS_CHECK(value.dim() == 0, "masked_fill: argument 'value' must be a number, got shape {}",
            value.shape());
+  check_defined("masked_fill", "mask", on);
+  broadcast_shapes("masked_fill", x.shape(), on.shape());
   return where(on, to_dtype(value, x.dtype()), x);
 }
 
@@ -293,10 +299,9 @@ Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& 
   const DType t = result_type(x, other);
   GS_CHECK_TYPE(is_floating(x.dtype()) || !is_floating(t),
                 "{}: a result of {} cannot be stored in {}", op, t, x.dtype());
-  GS_CHECK(broadcast_shapes(op, x.shape(), other.shape()) == x.shape(),
-           "{}: other of shape {} does not broadcast to {}", op, other.shape(), x.shape());
+  check_broadcast(op, "other", other, x.shape());
   NoGradGuard guard;
-  const bool shared = other.impl()->storage.get() == x.impl()->storage.get() && !other.is(x);
+  const bool shared = same_memory(other, x) && !other.is(x);
   if (t != x.dtype() || !kernel.has(t) || shared) return copy_(x, compute());
   dispatch::binary(op, kernel, x, x, to_dtype(other, t), {});
   return written(x);

@@ -70,6 +70,18 @@ inline void check_writable(const char* op, const Tensor& x) {
              "{}: elements of an expanded tensor share memory and cannot be written; clone() it",
              op);
 }
+// Whether x has a shape that broadcasts to this one.
+inline void check_broadcast(const char* op, const char* argument, const Tensor& x,
+                            const Dims& shape) {
+  bool fits = x.dim() <= shape.size();
+  for (int d = 1; fits && d <= x.dim(); ++d)
+    fits = x.shape()[x.dim() - d] == 1 || x.shape()[x.dim() - d] == shape[shape.size() - d];
+  GS_CHECK(fits, "{}: argument '{}' of shape {} cannot be broadcast to {}", op, argument, x.shape(),
+           shape);
+}
+inline bool same_memory(const Tensor& a, const Tensor& b) {
+  return a.impl()->storage.get() == b.impl()->storage.get();
+}
 inline Tensor written(const Tensor& x) {
   x.bump_version();
   return x;

@@ -41,9 +41,9 @@ Tensor copy_(const Tensor& x, const Operand& source) {
   check_defined("copy_", "source", source);
   GS_CHECK_STATE(!tracked(source),
                  "copy_: the source requires grad, but an in-place copy is not recorded");
+  check_broadcast("copy_", "source", source, x.shape());
   Tensor spread = broadcast_to(to_device(source, x.device()), x.shape());
-  const bool shared = spread.impl()->storage.get() == x.impl()->storage.get();
-  if (shared && (spread.data() != x.data() || !(spread.strides() == x.strides())))
+  if (same_memory(spread, x) && (spread.data() != x.data() || !(spread.strides() == x.strides())))
     spread = clone(spread);  // what is read could be overwritten before
   dispatch::copy(x, spread);
   return written(x);

@@ -66,6 +66,32 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
   });
 }
 
+namespace {
+// Adds the source's slices to those of y, in place.
+void add_slices(const Tensor& y, int at, const Tensor& index, const Tensor& source) {
+  if (source.numel() == 0) return;
+  if (at != 0 || !index.is_contiguous() || !y.is_contiguous()) {
+    kernels::scatter_add_axis(y.view(), source.view(),
+                              spread_index(index, source.shape(), at).view(), at);
+    return;
+  }
+  const Tensor rows = contiguous(source.detach());
+  const std::int64_t columns = y.numel() / y.shape()[0];
+  kernels::AddRows args{y.data(),
+                        rows.data(),
+                        index.data_as<std::int64_t>(),
+                        index.numel(),
+                        columns,
+                        columns,
+                        columns,
+                        y.shape()[0],
+                        -1,
+                        0,
+                        0};
+  kernels::embedding_backward(y.dtype(), args);
+}
+}  // namespace
+
 // x with source rows added where index says.
 Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
   const int at = check_axis_and_vector("index_add", x, dim, index);
@@ -77,26 +103,7 @@ Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const T
   GS_CHECK(source.shape() == shape, "index_add: source must have shape {}, got {}", shape,
            source.shape());
   Tensor y = clone(x.detach());
-  if (source.numel() > 0) {
-    if (at == 0 && index.is_contiguous()) {
-      const Tensor rows = contiguous(source.detach());
-      const std::int64_t columns = y.numel() / y.shape()[0];
-      kernels::AddRows args{y.data(),
-                            rows.data(),
-                            index.data_as<std::int64_t>(),
-                            index.numel(),
-                            columns,
-                            columns,
-                            columns,
-                            y.shape()[0],
-                            -1,
-                            0,
-                            0};
-      kernels::embedding_backward(y.dtype(), args);
-    } else {
-      kernels::scatter_add_axis(y.view(), source.view(), spread_index(index, shape, at).view(), at);
-    }
-  }
+  add_slices(y, at, index, source);
   if (!tracked(x, source)) return y;
   return record("index_add", y, {x, source}, [=, index = save(index)](const Grads& g) {
     return grads(g[0], g.needs(1) ? index_select(g[0], at, index.unpack(g)) : Tensor());
@@ -265,21 +272,25 @@ Tensor index_put_(const Tensor& x, const std::vector<Tensor>& indices, const Ope
   Dims shape;  // of x[indices]
   const Dims unordered = joined(p.positions, p.tail);
   for (auto d : order) shape.push_back(unordered[int(d)]);
+  check_broadcast("index_put_", "values", values, shape);
   const Tensor spread = broadcast_to(to_dtype(values, x.dtype()), shape);
-  const Tensor rows =
+  Tensor rows =
       contiguous(reshape(permute(spread, inverse(order)), joined({p.flat.numel()}, p.tail)));
+  if (rows.numel() == 0) return x;
+  if (same_memory(rows, x)) rows = clone(rows);
   const Tensor front = permute(x, p.order);
   const Tensor flat_index = reshape(p.flat, {p.flat.numel()});
-  Tensor target = clone(reshape(front, joined({p.merged}, p.tail)));
-  if (rows.numel() == 0) return x;
+  // A view of x where its strides allow, else a copy that has to be copied back.
+  const Tensor target = reshape(front, joined({p.merged}, p.tail));
   if (accumulate) {
-    target = index_add(target, 0, flat_index, rows);
+    check_addable("index_put_", x);
+    add_slices(target, 0, flat_index, rows);
   } else {
     kernels::scatter_axis(target.view(), rows.view(),
                           spread_index(flat_index, rows.shape(), 0).view(), 0);
   }
-  copy_(front, reshape(target, front.shape()));
-  return x;
+  if (!same_memory(target, x)) copy_(front, reshape(target, front.shape()));
+  return written(x);
 }
 
 Tensor nonzero(const Tensor& x) {

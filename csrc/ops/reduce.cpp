@@ -262,6 +262,31 @@ Tensor all(const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
                             : run(ReduceOp::all, x, mask, keepdim);
 }
 
+namespace {
+
+// (sum |x|^p)^(1/p), with the slope sign(x) (|x| / norm)^(p-1), which is taken as 0 where x
+// or the norm is 0.
+Tensor power_norm(const Tensor& x, double p, const std::optional<Dims>& dim, unsigned mask,
+                  bool keepdim) {
+  if (is_half(x.dtype()))
+    return to_dtype(power_norm(to_dtype(x, DType::f32), p, dim, mask, keepdim), x.dtype());
+  const Operand zero(0.0), one(1.0);
+  const Tensor y = pow(sum(pow(abs(x.detach()), Operand(p)), dim, keepdim), Operand(1 / p));
+  if (!tracked(x)) return y;
+  return record("norm", y, {x}, [=, x = save(x), y = save_output(y)](const Grads& g) {
+    const Tensor& v = x.unpack(g);
+    const Tensor n = y.unpack(g);
+    const Tensor at_zero = eq(v.detach(), zero);
+    const Tensor size = masked_fill(abs(v), at_zero, one);
+    const Tensor whole = spread(masked_fill(n, eq(n.detach(), zero), one), v.shape(), mask);
+    const Tensor slope = mul(sign(v.detach()), pow(div(size, whole), Operand(p - 1)));
+    const Tensor upper = masked_fill(g[0], eq(n.detach(), zero), zero);
+    return grads(mul(spread(upper, v.shape(), mask), slope));
+  });
+}
+
+}  // namespace
+
 Tensor norm(const Tensor& x, double p, const std::optional<Dims>& dim, bool keepdim) {
   const unsigned mask = reduced_dims("norm", x, dim);
   check_floating("norm", x);
@@ -269,7 +294,7 @@ Tensor norm(const Tensor& x, double p, const std::optional<Dims>& dim, bool keep
   if (std::isinf(p)) return p > 0 ? amax(abs(x), dim, keepdim) : amin(abs(x), dim, keepdim);
   if (p == 0) return sum(to_dtype(ne(x.detach(), Operand(0.0)), x.dtype()), dim, keepdim);
   if (p == 1) return sum(abs(x), dim, keepdim);
-  if (p != 2) return pow(sum(pow(abs(x), Operand(p)), dim, keepdim), Operand(1 / p));
+  if (p != 2) return power_norm(x, p, dim, mask, keepdim);
   Tensor y = run(ReduceOp::norm2, x, mask, keepdim);
   if (!tracked(x)) return y;
   return record("norm", y, {x}, [mask, x = save(x), y = save_output(y)](const Grads& g) {
@@ -296,8 +321,9 @@ Tensor cumsum(const Tensor& x, std::int64_t dim) {
 }
 
 Tensor logsumexp(const Tensor& x, const Dims& dim, bool keepdim) {
-  reduced_dims("logsumexp", x, dim);
+  const unsigned mask = reduced_dims("logsumexp", x, dim);
   check_floating("logsumexp", x);
+  if (reduced_count(x.shape(), mask) == 0) return log(sum(x, dim, keepdim));  // of no terms
   // The shift has no gradient; where it is infinite, none is needed.
   Tensor top = amax(x.detach(), dim, true);
   top = masked_fill(top, isinf(top), Operand(0.0));

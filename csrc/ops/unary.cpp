@@ -64,7 +64,13 @@ bool fused(const Tensor& g) { return !grad_enabled() && on_cpu(g); }
         [](const Tensor& g, [[maybe_unused]] const Tensor& y) -> Tensor { __VA_ARGS__ }); \
   }
 
-GS_FROM_X(neg, return neg(g);)
+Tensor neg(const Tensor& input) {
+  check_defined("neg", "input", input);
+  GS_CHECK_TYPE(input.dtype() != DType::b8,
+                "neg: is not defined for bool; use ~x for its opposite");
+  return unary<false>("neg", kernels::neg, input,
+                      [](const Tensor& g, const Tensor&) -> Tensor { return neg(g); });
+}
 GS_FROM_X(abs, return mul(g, sign(x.detach()));)
 GS_FROM_X(sign, return zeros_like(g);)
 // Integers are round already.

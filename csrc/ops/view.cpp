@@ -108,19 +108,14 @@ Tensor transpose(const Tensor& x, std::int64_t dim0, std::int64_t dim1) {
 
 Tensor t(const Tensor& x) {
   check_defined("t", "input", x);
-  Dims order;
-  for (int d = x.dim() - 1; d >= 0; --d) order.push_back(d);
-  return permute(x, order);
+  GS_CHECK(x.dim() <= 2, "t: needs a tensor of rank 2 or less, got shape {}; use transpose or mT",
+           x.shape());
+  return transpose(x, 0, -1);
 }
 
 Tensor broadcast_to(const Tensor& x, const Dims& shape) {
   check_defined("broadcast_to", "input", x);
-  GS_CHECK(shape.size() >= x.dim(), "broadcast_to: shape {} has fewer dims than {}", shape,
-           x.shape());
-  const int skip = shape.size() - x.dim();
-  for (int d = 0; d < x.dim(); ++d)
-    GS_CHECK(x.shape()[d] == shape[d + skip] || x.shape()[d] == 1,
-             "broadcast_to: shape {} cannot be broadcast to {}", x.shape(), shape);
+  check_broadcast("broadcast_to", "input", x, shape);
   if (x.shape() == shape) return x;
   checked_bytes(shape, x.dtype());
   Tensor y = alias(x, shape, broadcast_strides(x.shape(), x.strides(), shape), 0);
@@ -139,6 +134,7 @@ Tensor expand(const Tensor& x, const Dims& shape) {
              shape, x.shape());
     to[d] = x.shape()[d - skip];
   }
+  check_broadcast("expand", "input", x, to);
   return broadcast_to(x, to);
 }
 

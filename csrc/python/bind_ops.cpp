@@ -96,7 +96,7 @@ void bind_views(Binder& b) {
   b.both<&flatten>("flatten", "input, start_dim=0, end_dim=-1", "Merge dims start to end.");
   b.both<&unflatten>("unflatten", "input, dim, sizes", "Split one dim into several.");
   b.both<&transpose>("transpose", "input, dim0, dim1", "Exchange two dims (a view).");
-  b.both<&t>("t", "input", "Dims in reverse order (a view).");
+  b.both<&t>("t", "input", "Exchange the two dims of a matrix (a view).");
   b.both<&permute>("permute", "input, *dims", "Reorder dims (a view).");
   b.method<&expand>("expand", "input, *sizes", "Broadcast to sizes without a copy; -1 keeps one.");
   b.both<&broadcast_to>("broadcast_to", "input, *shape", "Broadcast to shape without a copy.");
@@ -145,14 +145,30 @@ void bind_elementwise(Binder& b) {
   GS_BIND(logical_not)
   GS_BIND(bitwise_not)
 #undef GS_BIND
-  b.both<&leaky_relu>("leaky_relu", "input, negative_slope=0.01",
-                      "x where positive, else slope * x.");
-  b.both<&elu>("elu", "input, alpha=1.0", "x where positive, else alpha * (exp(x) - 1).");
+#define GS_BIND(op)                                                      \
+  b.function<&TakesInplace<&ops::op>::call>(#op, "input, inplace=False", \
+                                            "Elementwise " #op "; inplace changes nothing.");
+  GS_BIND(relu)
+  GS_BIND(relu6)
+  GS_BIND(selu)
+  GS_BIND(silu)
+  GS_BIND(mish)
+  GS_BIND(hardsigmoid)
+  GS_BIND(hardswish)
+#undef GS_BIND
+  b.function<&TakesInplace<&leaky_relu>::call>(
+      "leaky_relu", "input, negative_slope=0.01, inplace=False",
+      "x where positive, else slope * x; inplace changes nothing.");
+  b.function<&TakesInplace<&elu>::call>(
+      "elu", "input, alpha=1.0, inplace=False",
+      "x where positive, else alpha * (exp(x) - 1); inplace changes nothing.");
   b.both<&gelu>("gelu", "input, approximate='none'",
                 "x * Phi(x) (Hendrycks and Gimpel 2016); approximate is 'none' or 'tanh'.");
   b.both<&softplus>("softplus", "input, beta=1.0, threshold=20.0",
                     "log(1 + exp(beta * x)) / beta; x where beta * x is above the threshold.");
-  b.both<&hardtanh>("hardtanh", "input, min_val=-1.0, max_val=1.0", "Clip to [min_val, max_val].");
+  b.function<&TakesInplace<&hardtanh>::call>(
+      "hardtanh", "input, min_val=-1.0, max_val=1.0, inplace=False",
+      "Clip to [min_val, max_val]; inplace changes nothing.");
   b.both<&clamp>("clamp", "input, min=None, max=None", "Clip to [min, max]; NaN stays NaN.");
   b.method<&clamp_>("clamp_", "input, min=None, max=None", "clamp in place.");
 

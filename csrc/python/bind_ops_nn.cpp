@@ -107,8 +107,10 @@ void bind_recurrent(Binder& b) {
 }
 
 void bind_dropout_and_embedding(Binder& b) {
-  b.function<&dropout>("dropout", "input, p=0.5, training=True",
-                       "Zero each element with probability p, scale the others by 1 / (1 - p).");
+  b.function<&TakesInplace<&dropout>::call>(
+      "dropout", "input, p=0.5, training=True, inplace=False",
+      "Zero each element with probability p, scale the others by 1 / (1 - p); inplace changes "
+      "nothing.");
   b.function<&embedding>("embedding", "input, weight, padding_idx=None",
                          "Rows of weight by int64 index; padding_idx gets no gradient.");
 }

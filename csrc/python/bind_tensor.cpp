@@ -111,15 +111,15 @@ void bind_tensor(Binder& b) {
   method(
       "__dlpack__",
       [](const Tensor& x, const py::object&, std::optional<std::pair<int, int>> max_version,
-         const py::object&, std::optional<bool> copy) {
-        const Tensor shared = copy.value_or(false) ? ops::clone(x.detach()) : x;
-        return owned(to_dlpack(shared, max_version && max_version->first >= 1));
+         std::optional<std::pair<int, int>> dl_device, std::optional<bool> copy) {
+        return owned(to_dlpack(x, max_version && max_version->first >= 1, dl_device, copy));
       },
       py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
       py::arg("dl_device") = py::none(), py::arg("copy") = py::none(),
       py::doc("A DLPack capsule over the same memory."));
   method("__dlpack_device__", [](const Tensor& x) {
-    return py::make_tuple(x.device().type == DeviceType::cpu ? 1 : 2, int(x.device().index));
+    const auto [type, index] = dlpack_device(x);
+    return py::make_tuple(type, index);
   });
   // A fresh wrapper of a subclass (nn.Parameter) over the same memory.
   py::handle type(reinterpret_cast<PyObject*>(tensor_type));

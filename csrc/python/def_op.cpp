@@ -40,6 +40,16 @@ PyObject* parse_default(const std::string& text) {
   return PyFloat_FromDouble(std::stod(text));
 }
 
+// The argument of that name, or of the name that NumPy gives it.
+std::size_t find(const std::vector<OpSpec::Arg>& args, const char* key) {
+  std::string_view name = key ? key : "";
+  if (name == "axis") name = "dim";
+  if (name == "keepdims") name = "keepdim";
+  std::size_t at = 0;
+  while (at < args.size() && args[at].text != name) ++at;
+  return at;
+}
+
 [[noreturn]] void bad_call(const OpSpec& spec, const std::string& what) {
   fail(ErrorKind::type, "{}({}): {}", spec.name, spec.signature, what);
 }
@@ -100,10 +110,7 @@ void OpSpec::bind(PyObject** slots, PyObject* self, PyObject* const* given, Py_s
     PyObject* key = PyTuple_GET_ITEM(kwnames, k);
     std::size_t at = 0;
     while (at < total && args[at].name != key) ++at;
-    if (at == total) {
-      at = 0;
-      while (at < total && PyUnicode_Compare(args[at].name, key) != 0) ++at;
-    }
+    if (at == total) at = find(args, PyUnicode_AsUTF8(key));
     if (at == total) bad_call(*this, format("has no argument '{}'", PyUnicode_AsUTF8(key)));
     if (at < filled || slots[at])
       bad_call(*this, format("argument '{}' given twice", args[at].text));

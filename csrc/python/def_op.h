@@ -113,6 +113,14 @@ struct Bound<Fn> {
 };
 }  // namespace detail
 
+// An op of one tensor that also takes PyTorch's `inplace`, and does not write in place.
+template <auto Op>
+struct TakesInplace;
+template <class... A, Tensor (*Op)(A...)>
+struct TakesInplace<Op> {
+  static Tensor call(A... arguments, bool) { return Op(arguments...); }
+};
+
 class Binder {
  public:
   explicit Binder(PyObject* module) : module_(module) {}

@@ -59,7 +59,8 @@ Managed* make_export(const Tensor& x) {
   e->managed.deleter = &delete_export<Managed>;
   DLTensor& d = e->managed.dl_tensor;
   d.data = x.data();
-  d.device = {x.device().type == DeviceType::cpu ? kCpu : kCuda, x.device().index};
+  const auto [type, index] = dlpack_device(x);
+  d.device = {type, index};
   d.ndim = x.dim();
   d.dtype = kTypes[int(x.dtype())];
   d.shape = e->shape.begin();
@@ -103,9 +104,22 @@ Tensor import_capsule(PyObject* capsule, const char* name, bool read_only) {
 
 }  // namespace
 
-PyObject* to_dlpack(const Tensor& x, bool versioned) {
-  GS_CHECK_STATE(!x.requires_grad(),
-                 "__dlpack__: the tensor requires grad; use detach() before sharing it");
+DlpackDevice dlpack_device(const Tensor& x) {
+  return {x.device().type == DeviceType::cpu ? kCpu : kCuda, int(x.device().index)};
+}
+
+PyObject* to_dlpack(const Tensor& tensor, bool versioned, std::optional<DlpackDevice> device,
+                    std::optional<bool> copy) {
+  if (tensor.requires_grad())
+    throw py::buffer_error("__dlpack__: the tensor requires grad; use detach() before sharing it");
+  const bool moved = device && *device != dlpack_device(tensor);
+  if (moved && (copy == false || device->first != kCpu))
+    throw py::buffer_error(
+        format("__dlpack__: the tensor is on {}, not on DLPack device ({}, {}){}", tensor.device(),
+               device->first, device->second, copy == false ? ", and copy=False" : ""));
+  const Tensor x = moved                  ? ops::to_device(tensor, {})
+                   : copy.value_or(false) ? ops::clone(tensor)
+                                          : tensor;
   // The consumer may work on any stream.
   if (x.device().type == DeviceType::cuda) cuda::synchronize(x.device().index);
   const bool read_only = x.impl()->storage->read_only;
@@ -117,8 +131,8 @@ PyObject* to_dlpack(const Tensor& x, bool versioned) {
       delete_capsule<DLManagedTensorVersioned>(c, "dltensor_versioned");
     });
   }
-  GS_CHECK_KIND(state, !read_only,
-                "__dlpack__: read-only memory needs a consumer that speaks DLPack 1.0");
+  if (read_only)
+    throw py::buffer_error("__dlpack__: read-only memory needs a consumer that speaks DLPack 1.0");
   return PyCapsule_New(make_export<DLManagedTensor>(x), "dltensor",
                        [](PyObject* c) { delete_capsule<DLManagedTensor>(c, "dltensor"); });
 }

@@ -2,6 +2,8 @@
 // structs below are its published binary interface.
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 #include "python/py_tensor.h"
 
@@ -42,8 +44,12 @@ struct DLManagedTensorVersioned {
 
 inline constexpr std::uint64_t kDlpackReadOnly = 1;
 
-Tensor from_dlpack(PyObject* o);  // anything with __dlpack__, or a capsule
-// A new capsule; versioned where the consumer asks for version 1 or later.
-PyObject* to_dlpack(const Tensor& x, bool versioned);
+Tensor from_dlpack(PyObject* o);           // anything with __dlpack__, or a capsule
+using DlpackDevice = std::pair<int, int>;  // type and index
+DlpackDevice dlpack_device(const Tensor& x);
+// A new capsule; versioned where the consumer asks for version 1 or later. Raises BufferError where
+// the memory cannot be shared as asked.
+PyObject* to_dlpack(const Tensor& x, bool versioned, std::optional<DlpackDevice> device,
+                    std::optional<bool> copy);
 
 }  // namespace gradsmith::python

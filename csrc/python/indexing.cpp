@@ -135,9 +135,10 @@ void set_item(const Tensor& x, PyObject* index, PyObject* value) {
   Operand source = is_tensor(value)   ? Operand(tensor_of(value))
                    : is_number(value) ? operand_from_number(value)
                                       : Operand(tensor_from_data(value, Py_None, Py_None));
-  GS_CHECK_STATE(!(grad_enabled() && source.requires_grad()),
-                 "x[...] = value: the value requires grad, but an assignment is not recorded; use "
-                 "where() or index_put of a new tensor, or detach() it");
+  GS_CHECK_STATE(
+      !(grad_enabled() && source.requires_grad()),
+      "x[...] = value: the value requires grad, but an assignment is not recorded; build "
+      "the tensor with where(), cat() or scatter_add(), or detach() the value");
   Parsed p = parse(x, index);
   if (p.has_advanced) {
     ops::index_put_(p.view, p.advanced, source, false);

@@ -152,13 +152,14 @@ PyObject* power_slot(PyObject* a, PyObject* b, PyObject* modulo) {
 }
 
 PyObject* matmul_slot(PyObject* a, PyObject* b) {
-  if (!is_tensor(a) || !is_tensor(b)) Py_RETURN_NOTIMPLEMENTED;
+  if (!(is_tensor(a) || is_array(a)) || !(is_tensor(b) || is_array(b))) Py_RETURN_NOTIMPLEMENTED;
   return guarded(
       [&] {
+        const Tensor x = from_any_array(a, "operand"), y = from_any_array(b, "operand");
         std::optional<Tensor> out;
         {
-          GilRelease gil(tensor_of(a).numel() + tensor_of(b).numel() > kReleaseGilElements);
-          out.emplace(ops::matmul(tensor_of(a), tensor_of(b)));
+          GilRelease gil(x.numel() + y.numel() > kReleaseGilElements);
+          out.emplace(ops::matmul(x, y));
         }
         return wrap(std::move(*out));
       },

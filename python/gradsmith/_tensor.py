@@ -162,7 +162,10 @@ class RemovableHandle:
 
 
 def _register_hook(self: Tensor, hook: Any) -> RemovableHandle:
-    """Call `hook(grad)` when this tensor's gradient is complete; a returned tensor replaces it."""
+    """Call `hook(grad)` when this tensor's gradient is complete; a returned tensor replaces it.
+
+    The tensor keeps its hooks: one that refers to the tensor itself keeps it alive until removed.
+    """
     if not callable(hook):
         raise TypeError(
             f"register_hook: argument 'hook' must be callable, got {type(hook).__name__}"

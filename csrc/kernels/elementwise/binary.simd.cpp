@@ -15,7 +15,9 @@ GS_INLINE T remainder_of_one(T a, T b) {
 template <class T>
 GS_INLINE T floor_divide_of_one(T a, T b) {
   if (b == 0) return a / b;
-  const T quotient = (a - remainder_of_one(a, b)) / b;
+  const T r = T(__builtin_fmod(double(a), double(b)));
+  const bool below = r != 0 && (r < 0) != (b < 0);  // a - r is finite for an infinite b
+  const T quotient = (a - r) / b - T(below);
   return quotient == 0 ? T(__builtin_copysign(0.0, double(a / b)))
                        : T(__builtin_floor(double(quotient) + 0.5));
 }

@@ -29,6 +29,12 @@ double times_vanishing(double x, long double factor) {
 }
 double elu_at(double x, double alpha) { return x > 0 ? x : alpha * std::expm1(x); }
 double nan_or(double a, double b, double value) { return a != a ? a : b != b ? b : value; }
+// floor(a / b) of a quotient that is not rounded up to a whole number first.
+double floor_quotient(double a, double b) {
+  const double r = std::fmod(a, b);
+  const bool below = r != 0 && (r < 0) != (b < 0);
+  return std::nearbyint((a - r) / b) - (below ? 1 : 0);
+}
 double remainder_at(double a, double b) {
   const double r = std::fmod(a, b);
   return r != 0 && (r < 0) != (b < 0) ? r + b : r;
@@ -119,7 +125,7 @@ GS_OP(mul, a* b)
 GS_OP(div, a / b)
 GS_OP(maximum, nan_or(a, b, a > b ? a : b))
 GS_OP(minimum, nan_or(a, b, a < b ? a : b))
-GS_OP(floor_divide, b == 0 ? a / b : std::nearbyint((a - remainder_at(a, b)) / b))
+GS_OP(floor_divide, b == 0 ? a / b : floor_quotient(a, b))
 GS_OP(remainder, remainder_at(a, b))
 GS_OP(fmod, std::fmod(a, b))
 GS_OP(pow, std::pow(a, b))
