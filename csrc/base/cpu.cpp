@@ -78,6 +78,8 @@ std::uint32_t detect_features() {
   return bits;
 }
 
+bool detect_hypervisor() { return cpuid(1).c >> 31 & 1; }
+
 std::string detect_brand() {
   char text[49] = {};
   if (cpuid(0x80000000u).a < 0x80000004u) return "";
@@ -105,11 +107,13 @@ std::uint32_t detect_features() {
   return bits;
 }
 
+bool detect_hypervisor() { return false; }
 std::string detect_brand() { return ""; }
 
 #else
 
 std::uint32_t detect_features() { return 0; }
+bool detect_hypervisor() { return false; }
 std::string detect_brand() { return ""; }
 
 #endif
@@ -262,6 +266,7 @@ CpuInfo detect() {
   if (info.brand.empty()) info.brand = brand_from_os();
   if (info.brand.empty()) info.brand = "unknown";
   info.feature_bits = detect_features();
+  info.virtual_machine = detect_hypervisor();
   info.l2_shared_by = info.l3_shared_by = 1;
   detect_caches(info);
   detect_cores(info);

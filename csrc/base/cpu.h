@@ -30,6 +30,7 @@ struct GS_API CpuInfo {
   std::int64_t l1d_bytes, l2_bytes, l3_bytes;
   int l2_shared_by, l3_shared_by;    // logical CPUs that share one such cache; at least 1
   int physical_cores, logical_cpus;  // of the machine
+  bool virtual_machine;              // as far as the CPU says; false where it cannot
 
   bool has(CpuFeature feature) const { return feature_bits >> int(feature) & 1; }
   std::vector<std::string> feature_names() const;

@@ -65,6 +65,7 @@ void bind_runtime(py::module_& m) {
     d["physical_cores"] = c.physical_cores;
     d["logical_cpus"] = c.logical_cpus;
     d["usable_cpus"] = usable_cpus();
+    d["virtual_machine"] = c.virtual_machine;
     d["l1d_bytes"] = c.l1d_bytes;
     d["l2_bytes"] = c.l2_bytes;
     d["l3_bytes"] = c.l3_bytes;

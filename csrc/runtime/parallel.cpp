@@ -24,9 +24,10 @@
 namespace gradsmith {
 namespace {
 
-// Waking a thread takes some 5 us on bare metal and 60 to 120 us where the CPU is a virtual one
-// that was halted. Spinning as long as that costs at most twice the better choice, whatever comes.
-constexpr int kSpinMicroseconds = 100;
+// For how long a thread without work spins before it sleeps. As long as waking it costs: then it
+// costs at most twice the better choice, whatever comes. A virtual CPU that was halted takes 70 us
+// to come back, and its host may take the caller's CPU away meanwhile, for most of a millisecond.
+constexpr int kSpinMicroseconds = 100, kSpinMicrosecondsVirtual = 1000;
 
 using Clock = std::chrono::steady_clock;
 using std::memory_order_acq_rel;
@@ -79,8 +80,10 @@ class Pool {
   using Call = detail::RangeFn;
 
   Pool()
-      : spin_(std::chrono::microseconds(
-            env_int("GRADSMITH_SPIN_US", kSpinMicroseconds, 0, 1'000'000))) {}
+      : spin_(std::chrono::microseconds(env_int(
+            "GRADSMITH_SPIN_US",
+            cpu_info().virtual_machine ? kSpinMicrosecondsVirtual : kSpinMicroseconds, 0,
+            1'000'000))) {}
 
   std::mutex& owner() { return owner_; }
   bool awake() const {
@@ -352,6 +355,22 @@ void parallel_team(int wanted, RangeFn fn, void* ctx) {
 
 }  // namespace detail
 
+namespace {
+template <class Done>
+void await(Done done) {
+  constexpr int kPauses = 256;
+  for (int i = 0; i < kPauses; ++i) {
+    if (done()) return;
+    cpu_relax();
+  }
+  while (!done()) std::this_thread::yield();
+}
+}  // namespace
+
+void wait_for(const std::atomic<std::int64_t>& counter, std::int64_t value) {
+  await([&] { return counter.load(memory_order_acquire) == value; });
+}
+
 void Barrier::wait() {
   const unsigned phase = phase_.load(memory_order_relaxed);
   if (arrived_.fetch_add(1, memory_order_acq_rel) + 1 == threads_) {
@@ -359,13 +378,7 @@ void Barrier::wait() {
     phase_.store(phase + 1, memory_order_release);
     return;
   }
-  const auto passed = [this, phase] { return phase_.load(memory_order_acquire) != phase; };
-  constexpr int kPauses = 256;
-  for (int i = 0; i < kPauses; ++i) {
-    if (passed()) return;
-    cpu_relax();
-  }
-  while (!passed()) std::this_thread::yield();
+  await([this, phase] { return phase_.load(memory_order_acquire) != phase; });
 }
 
 }  // namespace gradsmith

@@ -66,8 +66,8 @@ void parallel_chunks(std::int64_t n, std::int64_t chunk, F&& fn) {
                           detail::context(fn));
 }
 
-// fn(thread, threads): a team of up to `wanted` threads that run together, e.g. for GEMM, where
-// they pack B cooperatively and meet at a Barrier. Inside a parallel region the team has one.
+// fn(thread, threads): a team of up to `wanted` threads that may wait for each other, e.g. at a
+// Barrier after each time step of an RNN. Inside a parallel region the team has one.
 // A member must not throw while others may wait for it at a barrier: take scratch memory before.
 template <class F>
 void parallel_team(int wanted, F&& fn) {
@@ -75,7 +75,11 @@ void parallel_team(int wanted, F&& fn) {
                         detail::context(fn));
 }
 
-// Barrier for a team: spins for a moment, then yields its core to whoever else wants it.
+// Waits until the counter, which others move, has this value: spins for a moment, then yields its
+// core to whoever else wants it. What they wrote before is visible then.
+GS_API void wait_for(const std::atomic<std::int64_t>& counter, std::int64_t value);
+
+// Barrier for a team; waits in the same way.
 class GS_API Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads) {}

@@ -79,25 +79,24 @@ Gemm transposed(const Gemm& g) {
   return t;
 }
 
-// The threads of one column of the grid. They pack each block of B together and then take rows of
-// C from `next_row`, one counter for each of the two buffers of B.
-struct Crew {
-  explicit Crew(int threads) : meeting(threads) {}
-  Barrier meeting;
-  std::atomic<std::int64_t> next_row[2] = {};
-
-  // Large pieces first, so that A and B are read as seldom as possible, small ones at the end, so
-  // that the threads end together however fast each core happens to be.
-  Range take(int buffer, Range rows, std::int64_t unit, std::int64_t most, int threads) {
-    std::int64_t begin = next_row[buffer].load(std::memory_order_relaxed), end;
-    do {
-      const std::int64_t fair = round_up(ceil_div(rows.end - begin, 2 * threads), unit);
-      end = std::min(rows.end, begin + std::min(most, fair));
-    } while (begin < rows.end &&
-             !next_row[buffer].compare_exchange_weak(begin, end, std::memory_order_relaxed));
-    return {begin, end};
-  }
+// What the threads of one column of the grid know of one block of B. Work is dealt by counters, and
+// nobody waits for a thread that has not taken any: one that wakes late, or never, holds nobody up.
+struct alignas(64) SharedBlock {
+  std::atomic<std::int64_t> next_column{0}, columns_packed{0}, next_row{0}, rows_done{0};
 };
+
+// The next piece of [0, total), cut at multiples of `unit`. Large pieces first, so that A and B are
+// read as seldom as possible, small ones at the end, so that the threads end together however fast
+// each core happens to be.
+Range take(std::atomic<std::int64_t>& next, std::int64_t total, std::int64_t unit,
+           std::int64_t most, int threads) {
+  std::int64_t begin = next.load(std::memory_order_relaxed), end;
+  do {
+    const std::int64_t fair = round_up(ceil_div(total - begin, 2 * threads), unit);
+    end = std::min(total, begin + std::min(most, fair));
+  } while (begin < total && !next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+  return {begin, end};
+}
 
 // One batch entry of a product, seen by all threads that run it.
 class Product {
@@ -122,7 +121,7 @@ class Product {
       Workspace ws;
       void* const a_buffer = leaf.scratch(ws, a_elements());
       void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(1)) : nullptr;
-      five_loops({0, g.m}, {0, g.n}, a_buffer, b_buffer, 0, 1, nullptr);
+      five_loops({0, g.n}, a_buffer, b_buffer, 1, nullptr);
     } else {
       run_team();
     }
@@ -204,35 +203,35 @@ class Product {
 
   void run_team() {
     Workspace ws;
-    const Grid planned = grid_for(leaf.shape, g.m, g.n, plan.threads);
-    // Memory for all, here: a thread that got none would leave the others waiting for it.
+    const Grid grid = grid_for(leaf.shape, g.m, g.n, plan.threads);
+    // Memory for all, here: a thread that got none would leave the others waiting for its piece.
     const std::int64_t a_stride = round_up(a_elements(), 16);
     void* const a_buffers = leaf.scratch(ws, a_stride * plan.threads);
     void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(plan.threads)) : nullptr;
-    Crew* const crews = ws.get<Crew>(planned.columns);
-    for (int i = 0; i < planned.columns; ++i) new (crews + i) Crew(planned.rows);
-    parallel_team(plan.threads, [&](int thread, int threads) {
-      // A smaller team than planned shares nothing: each thread has its own columns.
-      const Grid grid = threads == plan.threads ? planned : Grid{1, threads};
-      const int i = thread % grid.rows, j = thread / grid.rows;
-      const Range columns = share(g.n, leaf.shape.nr, j, grid.columns);
-      const std::int64_t most = round_up(ceil_div(g.n, grid.columns), leaf.shape.nr);
-      const std::int64_t stride = 2 * plan.kc * (most < plan.nc ? most : plan.nc);
-      const bool together = plan.pack_b && grid.rows > 1;
-      const Range rows = together ? Range{0, g.m} : share(g.m, plan.mr, i, grid.rows);
-      five_loops(rows, columns, leaf.at(a_buffers, thread * a_stride),
-                 leaf.at(b_buffer, j * stride), i, grid.rows, together ? crews + j : nullptr);
+    const std::int64_t most = round_up(ceil_div(g.n, grid.columns), leaf.shape.nr);
+    const std::int64_t b_stride = 2 * plan.kc * smaller(most, plan.nc);
+    const std::int64_t blocks = ceil_div(most, plan.nc) * ceil_div(g.k, plan.kc);
+    auto* const shared = ws.get<SharedBlock>(grid.columns * blocks);
+    for (std::int64_t i = 0; i < grid.columns * blocks; ++i) new (shared + i) SharedBlock;
+    parallel_team(plan.threads, [&](int thread, int) {
+      for (int i = 0; i < grid.columns; ++i) {  // its own column first, then whatever is left
+        const int j = (thread / grid.rows + i) % grid.columns;
+        five_loops(share(g.n, leaf.shape.nr, j, grid.columns),
+                   leaf.at(a_buffers, thread * a_stride), leaf.at(b_buffer, j * b_stride),
+                   grid.rows, shared + j * blocks);
+      }
     });
   }
 
-  // Rows x columns of C. `member` of `members` threads work on the same columns and pack B
-  // together; they meet once for each block of B, which is enough with two buffers: whoever packs
-  // a block has passed the meeting after which nobody reads the block before the last.
-  void five_loops(Range rows, Range columns, void* a_buffer, void* b_buffer, int member,
-                  int members, Crew* crew) const {
+  // All rows of some columns of C. `shared` has an entry for each block of B where `threads` work
+  // on them together, else it is null. C takes the blocks one after another: nobody begins with
+  // one before all rows of the last are done. So two buffers are enough to pack ahead.
+  void five_loops(Range columns, void* a_buffer, void* b_buffer, int threads,
+                  SharedBlock* shared) const {
     const std::int64_t nr = leaf.shape.nr, lanes = leaf.shape.vector;
     void* const tail_buffer = plan.pack_a ? leaf.at(a_buffer, a_block()) : a_buffer;
     const std::int64_t nc_most = smaller(plan.nc, round_up(columns.end - columns.begin, nr));
+    const SharedBlock* before = nullptr;
     bool second = false;
     for (std::int64_t jc = columns.begin; jc < columns.end; jc += plan.nc) {
       const std::int64_t nc = smaller(plan.nc, columns.end - jc);
@@ -244,17 +243,16 @@ class Product {
         std::int64_t tail = 0;  // columns at the end of an unpacked B that fill no register
         if (plan.pack_b) {
           void* const packed = leaf.at(b_buffer, second ? plan.kc * nc_most : 0);
-          const Range mine = share(nc, nr, member, members);
-          if (mine.begin < mine.end) {
+          const auto piece = [&](std::int64_t from) {
+            return shared ? take(shared->next_column, nc, nr, nc, threads) : Range{from, nc};
+          };
+          for (Range now = piece(0); now.begin < now.end; now = piece(now.end)) {
             fill_panels(leaf, g.b, g.b.cs, g.b.rs,
-                        {leaf.at(packed, mine.begin * kc), z, jc + mine.begin,
-                         mine.end - mine.begin, pc, kc, int(nr)});
+                        {leaf.at(packed, now.begin * kc), z, jc + now.begin, now.end - now.begin,
+                         pc, kc, int(nr)});
+            if (shared) shared->columns_packed.fetch_add(now.end - now.begin);
           }
-          if (crew) {
-            // Whoever comes here has met the others after they used this counter the last time.
-            crew->next_row[second].store(rows.begin, std::memory_order_relaxed);
-            crew->meeting.wait();
-          }
+          if (shared) wait_for(shared->columns_packed, nc);
           block.b = packed;
           block.b_panel = nr * kc;
           block.b_depth = nr;
@@ -273,11 +271,12 @@ class Product {
                         {tail_buffer, z, jc + nc - tail, tail, pc, kc, int(lanes)});
           }
         }
+        if (before) wait_for(before->rows_done, g.m);
         const auto piece = [&](std::int64_t from) {
-          return crew ? crew->take(second, rows, plan.mr, plan.mc, members)
-                      : Range{from, smaller(from + plan.mc, rows.end)};
+          return shared ? take(shared->next_row, g.m, plan.mr, plan.mc, threads)
+                        : Range{from, smaller(from + plan.mc, g.m)};
         };
-        for (Range now = piece(rows.begin); now.begin < now.end; now = piece(now.end)) {
+        for (Range now = piece(0); now.begin < now.end; now = piece(now.end)) {
           const std::int64_t ic = now.begin, mc = now.end - now.begin;
           set_a(block, a_buffer, ic, mc, pc, kc);
           block.m = mc;
@@ -292,8 +291,12 @@ class Product {
             rest.target.column = jc + block.n;
             leaf.block(rest);
           }
+          if (shared) shared->rows_done.fetch_add(mc);
         }
-        second = crew && !second;
+        if (shared) {
+          before = shared++;
+          second = !second;
+        }
       }
     }
   }

@@ -35,7 +35,8 @@ def info() -> str:
 
 
 def _cpu(cpu: dict[str, Any]) -> str:
-    return f"{cpu['brand']} ({cpu['physical_cores']} cores, {cpu['logical_cpus']} logical)"
+    virtual = ", virtual machine" if cpu["virtual_machine"] else ""
+    return f"{cpu['brand']} ({cpu['physical_cores']} cores, {cpu['logical_cpus']} logical{virtual})"
 
 
 def _caches(cpu: dict[str, Any]) -> str:
