@@ -80,10 +80,10 @@ class Pool {
   using Call = detail::RangeFn;
 
   Pool()
-      : spin_(std::chrono::microseconds(env_int(
-            "GRADSMITH_SPIN_US",
-            cpu_info().virtual_machine ? kSpinMicrosecondsVirtual : kSpinMicroseconds, 0,
-            1'000'000))) {}
+      : spin_(std::chrono::microseconds(
+            env_int("GRADSMITH_SPIN_US",
+                    cpu_info().virtual_machine ? kSpinMicrosecondsVirtual : kSpinMicroseconds, 0,
+                    1'000'000))) {}
 
   std::mutex& owner() { return owner_; }
   bool awake() const {
