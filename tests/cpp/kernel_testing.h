@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "kernels/registry.h"
+#include "runtime/workspace.h"
 
 namespace gradsmith::testing {
 
@@ -67,6 +69,14 @@ std::vector<T> random_values(std::int64_t n, std::uint32_t seed) {
   return values;
 }
 
+// Fills the calling thread's scratch memory: results must not depend on what lies there. Bytes of
+// 0xff are NaN.
+inline void fill_scratch(unsigned char byte) {
+  constexpr std::int64_t kBytes = 4 << 20;
+  Workspace ws;
+  std::memset(ws.get<char>(kBytes), byte, std::size_t(kBytes));
+}
+
 template <class T>
 bool same_bits(const Poisoned<T>& a, const Poisoned<T>& b) {
   for (std::int64_t i = 0; i < a.size(); ++i) {
@@ -82,6 +92,7 @@ void for_each_target(F&& fn) {
   for (kernels::Target target : kernels::supported_targets()) {
     if (target == kernels::Target::reference) continue;
     kernels::set_target(kernels::name(target));
+    fill_scratch(0xff);
     fn(kernels::name(target));
   }
   kernels::set_target("auto");

@@ -22,8 +22,8 @@ GS_INLINE void clear_run(typename V::T* dst, Index n) {
 }
 
 // dst[i] = src[i * step], 0 <= i < n; `available` elements exist from src on. Up to N - 1 elements
-// past dst[n - 1] are overwritten, with zeros where src has ended: rows are copied in ascending
-// order, and masked stores are microcoded on AMD.
+// past dst[n - 1] are overwritten with zeros: what follows is padding or the next row, which is
+// copied later, and masked stores are microcoded on AMD.
 template <class V>
 GS_INLINE void copy_run(typename V::T* dst, const typename V::T* src, Index n, Index step,
                         Index available) {
@@ -34,7 +34,8 @@ GS_INLINE void copy_run(typename V::T* dst, const typename V::T* src, Index n, I
   } else if (step == 2) {
     for (; i < n; i += V::N) {
       V even, odd;
-      load_even_odd(src + 2 * i, available - 2 * i, even, odd);
+      const Index left = n - i;
+      load_even_odd(src + 2 * i, left >= V::N ? available - 2 * i : 2 * left - 1, even, odd);
       store(dst + i, even);
     }
   } else {
@@ -64,6 +65,8 @@ void prepare_channels(const ConvSource& g, Index channels, Index h, Index w,
         for (Index r = top; r < bottom; ++r)
           copy_run<V>(dst + r * g.cols + begin, src + (h0 + r * g.step_h) * w + at, end - begin,
                       g.step_w, w - at);
+        // Kernels read whole vectors, with weights of 0 past the end, which must not meet a NaN.
+        if (!padded) clear_run<V>(dst + g.rows * g.cols, plane - g.rows * g.cols);
       }
     }
   }
