@@ -298,3 +298,31 @@ def test_operators_with_numbers_on_the_left():
         x + "1"
     with pytest.raises(TypeError):
         x * {}
+
+
+def test_fills_are_exact():
+    big = 2**53 + 1
+    assert gs.full((2,), big, dtype="int64").tolist() == [big, big]
+    assert gs.full((1,), 2**63 - 1, dtype="int64").item() == 2**63 - 1
+    assert gs.zeros(1, dtype="int64").fill_(-big).item() == -big
+    assert gs.full((1,), gs.tensor(2.5), dtype="int64").item() == 2  # cut off, as in a cast
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(256, "uint8"), (-1, "uint8"), (2**31, "int32"), (-(2**31) - 1, "int32"), (1e19, "int64")]
+    + [(float(v), d) for v in ("nan", "inf", "-inf") for d in ("uint8", "int32", "int64")],
+)
+def test_fills_that_do_not_fit(value, dtype):
+    with pytest.raises(ValueError, match=f"full.*fill_value.*{dtype}"):
+        gs.full((2,), value, dtype=dtype)
+    x = gs.ones(2, dtype=dtype)
+    with pytest.raises(ValueError, match=f"fill_.*value.*{dtype}"):
+        x.fill_(value)
+    assert x.tolist() == [1, 1]
+
+
+def test_uniform_over_more_than_the_type_holds():
+    with pytest.raises(ValueError, match="uniform_"):
+        gs.empty(3).uniform_(-3e38, 3e38)
+    assert gs.empty(100, dtype="float64").uniform_(-3e38, 3e38).abs().max().item() > 1e38

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string_view>
 #include <unordered_map>
 
@@ -143,12 +144,12 @@ void copy(const Tensor& out, const Tensor& x) {
   cuda::copy(out.device().index, args);
 }
 
-void fill(const Tensor& out, double value) {
-  if (on_cpu(out)) return kernels::fill(out.view(), value);
+void fill(const Tensor& out, const void* element) {
+  if (on_cpu(out)) return kernels::fill(out.view(), element);
   auto args = with_shape<cuda::CopyArgs>(out.shape());
   args.out = operand(out, out.shape());
   args.x = {nullptr, out.dtype(), {}};
-  args.value = value;
+  std::memcpy(&args.element, element, itemsize(out.dtype()));
   cuda::copy(out.device().index, args);
 }
 

@@ -32,7 +32,7 @@ void binary(const char* op, const BinaryKernel& kernel, const Tensor& out, const
             const Tensor& b, kernels::Params params);
 // Any strides and dtypes, one shape and device.
 void copy(const Tensor& out, const Tensor& x);
-void fill(const Tensor& out, double value);
+void fill(const Tensor& out, const void* element);  // of out's dtype, on the CPU
 // Between devices: contiguous, of one shape and dtype.
 void transfer(const Tensor& out, const Tensor& x);
 // problem.c is in out's memory.

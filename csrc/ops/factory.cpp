@@ -1,5 +1,7 @@
 // Tensors from nothing: constants, sequences, random numbers.
+#include <cfloat>
 #include <cmath>
+#include <cstdint>
 
 #include "kernels/rng/rng.h"
 #include "ops/dispatch.h"
@@ -31,6 +33,20 @@ T from_double(double v) {
   }
 }
 
+// Whether v, cut to a whole number where the dtype has no others, is one of its values.
+bool fits_in(DType dtype, double v) {
+  switch (dtype) {
+    case DType::u8:
+      return v > -1 && v < 256;
+    case DType::i32:
+      return v > -0x1p31 - 1 && v < 0x1p31;
+    case DType::i64:
+      return v >= -0x1p63 && v < 0x1p63;
+    default:
+      return true;
+  }
+}
+
 // A contiguous place to fill: x itself, or a scratch tensor that is copied into x afterwards.
 // Random numbers are drawn on the CPU for every device.
 template <class Fill>
@@ -48,19 +64,42 @@ Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
   return copy_(x, scratch);
 }
 
+// The value as one element of this dtype on the CPU.
+Tensor one_element(const char* op, const char* argument, const Operand& value, DType dtype) {
+  check_defined(op, argument, value);
+  GS_CHECK(value.dim() == 0, "{}: argument '{}' must be a number, got shape {}", op, argument,
+           value.shape());
+  GS_CHECK_STATE(!tracked(value), "{}: argument '{}' requires grad, but a fill is not recorded", op,
+                 argument);
+  const Tensor from = to_device(value.detach(), {});
+  const double v = *to_dtype(from, DType::f64).data_as<double>();
+  const bool exact = from.dtype() == DType::i64 && dtype == DType::i64;  // v may be rounded up
+  GS_CHECK(exact || fits_in(dtype, v), "{}: argument '{}' is {}, which {} cannot hold", op,
+           argument, v, dtype);
+  return to_dtype(from, dtype);
+}
+
+void fill_zero(const Tensor& x) {
+  constexpr std::uint64_t zero = 0;
+  dispatch::fill(x, &zero);
+}
+
 void check_finite(const char* op, const char* argument, double v) {
   GS_CHECK(std::isfinite(v), "{}: argument '{}' must be finite, got {}", op, argument, v);
 }
 
 }  // namespace
 
-Tensor full(const Dims& shape, double value, DType dtype, Device device) {
+Tensor full(const Dims& shape, const Operand& value, DType dtype, Device device) {
+  const Tensor element = one_element("full", "fill_value", value, dtype);
   Tensor x = empty(shape, dtype, device);
-  dispatch::fill(x, value);
+  dispatch::fill(x, element.data());
   return x;
 }
 Tensor zeros(const Dims& shape, DType dtype, Device device) {
-  return full(shape, 0, dtype, device);
+  Tensor x = empty(shape, dtype, device);
+  fill_zero(x);
+  return x;
 }
 Tensor ones(const Dims& shape, DType dtype, Device device) { return full(shape, 1, dtype, device); }
 Tensor zeros_like(const Tensor& x) {
@@ -110,15 +149,23 @@ Tensor eye(std::int64_t n, std::optional<std::int64_t> m, DType dtype, Device de
   return x;
 }
 
-Tensor fill_(const Tensor& x, double value) {
+Tensor fill_(const Tensor& x, const Operand& value) {
   check_writable("fill_", x);
-  dispatch::fill(x, value);
+  const Tensor element = one_element("fill_", "value", value, x.dtype());
+  dispatch::fill(x, element.data());
   return written(x);
 }
-Tensor zero_(const Tensor& x) { return fill_(x, 0); }
+Tensor zero_(const Tensor& x) {
+  check_writable("zero_", x);
+  fill_zero(x);
+  return written(x);
+}
 
 Tensor uniform_(const Tensor& x, double from, double to) {
   check_finite("uniform_", "from", from);
+  const double widest = x.defined() && x.dtype() == DType::f64 ? DBL_MAX : FLT_MAX;
+  GS_CHECK(to - from <= widest, "uniform_: from {} to {} is further than {} can hold", from, to,
+           x.dtype());
   GS_CHECK(std::isfinite(to) && to >= from,
            "uniform_: argument 'to' must be finite and at least {}, got {}", from, to);
   return fill_contiguous("uniform_", x, [&](const Tensor& y) {

@@ -24,7 +24,7 @@ inline constexpr std::uint32_t kAbiVersion = 1;  // raise with every change in t
   X(abs) X(sign) X(square) X(relu) X(clamp /* a, b: bounds */) X(sqrt) X(rsqrt) X(reciprocal)     \
       X(exp) X(exp2) X(expm1) X(log) X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(sinh)       \
           X(cosh) X(tanh) X(asin) X(acos) X(atan) X(erf) X(sigmoid) X(log_sigmoid) X(floor)       \
-              X(ceil) X(round) X(trunc) X(relu6) X(silu) X(gelu) X(gelu_tanh) X(mish) X(softsign) \
+              X(ceil) X(round) X(trunc) X(silu) X(gelu) X(gelu_tanh) X(mish) X(softsign) \
                   X(hardsigmoid) X(hardswish) X(leaky_relu /* a: slope */) X(elu /* a: alpha */)  \
                       X(softplus /* a: beta, b: threshold */)
 // clang-format on
@@ -71,12 +71,12 @@ struct BinaryArgs {
   double x_value, y_value;  // stand for x or y where its data is null; dtype is set all the same
 };
 
-// out = cast(x), any two dtypes; x.data null: out = value, a fill.
+// out = cast(x), any two dtypes; x.data null: a fill with one element of out's dtype.
 struct CopyArgs {
   std::int32_t ndim;
   std::int64_t shape[kMaxDims];
   Operand out, x;
-  double value;
+  std::uint64_t element;  // its bits, from the first byte on
 };
 
 // ---- GEMM ---------------------------------------------------------------------------------------

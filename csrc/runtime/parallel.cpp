@@ -315,31 +315,6 @@ void parallel_range(std::int64_t n, std::int64_t grain, RangeFn fn, void* ctx) {
   if (!run_on_pool(threads, threads, run_range, &split)) fn(ctx, 0, n);
 }
 
-void parallel_chunks(std::int64_t n, std::int64_t chunk, RangeFn fn, void* ctx) {
-  if (n <= 0) return;
-  struct Chunks {
-    std::int64_t n, chunk, count;
-    RangeFn fn;
-    void* ctx;
-    std::atomic<std::int64_t> next{0};
-
-    void run(std::int64_t index) {
-      fn(ctx, index * chunk, index + 1 == count ? n : (index + 1) * chunk);
-    }
-  };
-  chunk = std::max<std::int64_t>(chunk, 1);
-  Chunks chunks{n, chunk, (n - 1) / chunk + 1, fn, ctx};
-  const auto take_chunks = [](void* p, std::int64_t, std::int64_t) {
-    Chunks& c = *static_cast<Chunks*>(p);
-    for (std::int64_t i; (i = c.next.fetch_add(1, memory_order_relaxed)) < c.count;) c.run(i);
-  };
-  if (chunks.count > 1 && !in_region) {
-    const int threads = int(std::min<std::int64_t>(get_num_threads(), chunks.count));
-    if (threads > 1 && run_on_pool(threads, threads, take_chunks, &chunks)) return;
-  }
-  for (std::int64_t i = 0; i < chunks.count; ++i) chunks.run(i);
-}
-
 void parallel_team(int wanted, RangeFn fn, void* ctx) {
   const int threads = in_region ? 1 : std::min(wanted, get_num_threads());
   if (threads > 1) {
@@ -371,14 +346,17 @@ void wait_for(const std::atomic<std::int64_t>& counter, std::int64_t value) {
   await([&] { return counter.load(memory_order_acquire) == value; });
 }
 
-void Barrier::wait() {
+bool Barrier::wait() {
   const unsigned phase = phase_.load(memory_order_relaxed);
   if (arrived_.fetch_add(1, memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, memory_order_relaxed);
     phase_.store(phase + 1, memory_order_release);
-    return;
+  } else {
+    await([this, phase] {
+      return phase_.load(memory_order_acquire) != phase || abandoned_.load(memory_order_acquire);
+    });
   }
-  await([this, phase] { return phase_.load(memory_order_acquire) != phase; });
+  return !abandoned_.load(memory_order_acquire);
 }
 
 }  // namespace gradsmith

@@ -27,8 +27,6 @@ using RangeFn = void (*)(void* ctx, std::int64_t begin, std::int64_t end);
 // Splits [0, n) into at most get_num_threads() contiguous ranges, multiples of `grain` but the
 // last. Runs inline when one range results or when called from inside a parallel region.
 GS_API void parallel_range(std::int64_t n, std::int64_t grain, RangeFn fn, void* ctx);
-// Calls fn for [i * chunk, min(n, (i + 1) * chunk)) for every i.
-GS_API void parallel_chunks(std::int64_t n, std::int64_t chunk, RangeFn fn, void* ctx);
 // Runs fn(ctx, i, count) for i in [0, count) on `count` threads AT THE SAME TIME (barriers inside
 // are allowed); returns the count really used (<= wanted) through fn's third argument.
 GS_API void parallel_team(int wanted, RangeFn fn, void* ctx);
@@ -57,18 +55,10 @@ void parallel_for(std::int64_t n, std::int64_t grain, F&& fn) {
                          detail::context(fn));
 }
 
-// The same over chunks of fixed size, whatever the number of threads: fn(begin, end) with begin a
-// multiple of `chunk`. Reductions use it, with one partial result per chunk, combined in order, so
-// that their results do not depend on the number of threads.
-template <class F>
-void parallel_chunks(std::int64_t n, std::int64_t chunk, F&& fn) {
-  detail::parallel_chunks(n, chunk, detail::call_range<std::remove_reference_t<F>>,
-                          detail::context(fn));
-}
-
 // fn(thread, threads): a team of up to `wanted` threads that may wait for each other, e.g. at a
 // Barrier after each time step of an RNN. Inside a parallel region the team has one.
-// A member must not throw while others may wait for it at a barrier: take scratch memory before.
+// A member must not throw while others may wait for it: take scratch memory before, or abandon the
+// barrier.
 template <class F>
 void parallel_team(int wanted, F&& fn) {
   detail::parallel_team(wanted, detail::call_member<std::remove_reference_t<F>>,
@@ -79,14 +69,17 @@ void parallel_team(int wanted, F&& fn) {
 // core to whoever else wants it. What they wrote before is visible then.
 GS_API void wait_for(const std::atomic<std::int64_t>& counter, std::int64_t value);
 
-// Barrier for a team; waits in the same way.
+// Barrier for a team; waits in the same way. A member that cannot go on abandons it, and then
+// wait() returns false, now and ever after.
 class GS_API Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads) {}
-  void wait();
+  bool wait();
+  void abandon() { abandoned_.store(true, std::memory_order_release); }
 
  private:
   const int threads_;
+  std::atomic<bool> abandoned_{false};
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<unsigned> phase_{0};
 };

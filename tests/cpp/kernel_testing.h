@@ -81,7 +81,8 @@ template <class T>
 bool same_bits(const Poisoned<T>& a, const Poisoned<T>& b) {
   for (std::int64_t i = 0; i < a.size(); ++i) {
     const bool both_nan = a[i] != a[i] && b[i] != b[i];
-    if (!both_nan && !(a[i] == b[i])) return false;
+    if (!both_nan && !(a[i] == b[i] && std::signbit(double(a[i])) == std::signbit(double(b[i]))))
+      return false;
   }
   return a.size() == b.size();
 }

@@ -259,7 +259,8 @@ void check_drivers(const std::vector<std::int64_t>& shape, std::mt19937& random)
     each_index(to, [&](auto at) { ok &= element<T>(to, at) == element<T>(from_a, at); });
     report(ok, "in place");
   }
-  k::fill(to, 1);
+  const T one = T(1);
+  k::fill(to, &one);
   each_index(to, [&](auto at) { ok &= element<T>(to, at) == T(1); });
   report(ok, "fill");
   std::int64_t stride = 2, size = 9;

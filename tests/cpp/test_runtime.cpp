@@ -47,28 +47,6 @@ void test_ranges() {
   }
 }
 
-// The sum over fixed chunks has the same bits for any number of threads.
-void test_chunks() {
-  std::vector<float> x(100003);
-  std::mt19937 rng(1);
-  for (float& v : x) v = std::uniform_real_distribution<float>(-1, 1)(rng);
-  const auto sum = [&] {
-    constexpr std::int64_t chunk = 1000;
-    std::vector<float> partial(x.size() / chunk + 1);
-    parallel_chunks(std::int64_t(x.size()), chunk, [&](std::int64_t begin, std::int64_t end) {
-      partial[std::size_t(begin / chunk)] =
-          std::accumulate(x.begin() + begin, x.begin() + end, 0.f);
-    });
-    return std::accumulate(partial.begin(), partial.end(), 0.f);
-  };
-  set_num_threads(1);
-  const float expected = sum();
-  for (int threads : {2, 3, 5, 16}) {
-    set_num_threads(threads);
-    CHECK(sum() == expected);
-  }
-}
-
 void test_errors_and_nesting() {
   set_num_threads(4);
   for (int round = 0; round < 200; ++round) {
@@ -110,6 +88,30 @@ void test_team_and_barrier() {
         }
       });
     }
+  }
+}
+
+// A member that fails lets the others go, and its error comes out.
+void test_abandoned_barrier() {
+  set_num_threads(3);
+  for (int round = 0; round < 50; ++round) {
+    Barrier barrier(3);
+    std::atomic<int> released{0};
+    const auto member = [&](int me, int count) {
+      GS_CHECK_STATE(count == 3 && me != round % 3, "this member failed");
+      released += !barrier.wait();
+    };
+    CHECK_THROWS(parallel_team(3,
+                               [&](int me, int count) {
+                                 try {
+                                   member(me, count);
+                                 } catch (...) {
+                                   barrier.abandon();
+                                   throw;
+                                 }
+                               }),
+                 "this member failed");
+    CHECK(released == 2 || released == 0);
   }
 }
 
@@ -350,9 +352,9 @@ int main() {
   test_allocator_threads();
   test_workspace();
   test_ranges();
-  test_chunks();
   test_errors_and_nesting();
   test_team_and_barrier();
+  test_abandoned_barrier();
   test_many_callers();
   test_sleep_and_wake();
 #if !defined(__SANITIZE_THREAD__)

@@ -99,7 +99,8 @@ inline double tolerance(DType dtype) {
 inline bool close(double got, double want, double tol) {
   if (std::isnan(want)) return std::isnan(got);
   if (std::isinf(want)) return got == want;
-  return std::abs(got - want) <= tol * std::max(1.0, std::abs(want));
+  constexpr double kLeastNormal = 1e-38;  // float32 below it has fewer digits
+  return std::abs(got - want) <= tol * std::abs(want) + kLeastNormal;
 }
 
 // Runs `call` in every schedule with the output poisoned before; the bits must agree.

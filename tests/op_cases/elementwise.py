@@ -145,7 +145,13 @@ PARAMETRIC = [
     OpCase(
         "clamp",
         _clamp,
-        with_options(unary_samples(), {"min": -0.5, "max": 0.7}, {"min": 0.1}, {"max": 0.1}),
+        with_options(
+            unary_samples(),
+            {"min": -0.5, "max": 0.7},
+            {"min": 0.1},
+            {"max": 0.1},
+            {"min": 0.7, "max": -0.5},  # then max is the result
+        ),
     ),
 ]
 

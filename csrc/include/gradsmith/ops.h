@@ -17,7 +17,8 @@ namespace gradsmith::ops {
 // ---- creation [no grad] ----
 GS_API Tensor zeros(const Dims& shape, DType dtype = DType::f32, Device device = {});
 GS_API Tensor ones(const Dims& shape, DType dtype = DType::f32, Device device = {});
-GS_API Tensor full(const Dims& shape, double value, DType dtype = DType::f32, Device device = {});
+GS_API Tensor full(const Dims& shape, const Operand& value, DType dtype = DType::f32,
+                   Device device = {});
 GS_API Tensor arange(double start, double end, double step, DType dtype, Device device = {});
 GS_API Tensor linspace(double start, double end, std::int64_t steps, DType dtype = DType::f32,
                        Device device = {});
@@ -42,7 +43,7 @@ GS_API Tensor contiguous(const Tensor& x);  // x itself where it is contiguous a
 GS_API Tensor to_dtype(const Tensor& x, DType dtype);
 GS_API Tensor to_device(const Tensor& x, Device device);
 GS_API Tensor copy_(const Tensor& x, const Operand& source);
-GS_API Tensor fill_(const Tensor& x, double value);
+GS_API Tensor fill_(const Tensor& x, const Operand& value);
 GS_API Tensor zero_(const Tensor& x);
 
 // ---- views: no copy unless said otherwise ----

@@ -12,7 +12,7 @@
 
 #include "kernels/conv/layout.h"
 #include "kernels/conv/prepare.h"
-#include "kernels/simd/math.h"
+#include "kernels/simd/activate.h"
 #include "kernels/simd/vec.h"
 
 namespace gradsmith::kernels::GS_ISA {
@@ -41,30 +41,6 @@ struct Job {
   T slope;
   T* partial;
 };
-
-template <class V>
-V activate(V x, Activation activation, typename V::T slope) {
-  using T = typename V::T;
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return select(lt(x, V::zero()), V::zero(), x);
-    case Activation::leaky_relu:
-      return select(lt(x, V::zero()), x * V::set(slope), x);
-    case Activation::sigmoid:
-      return sigmoid(x);
-    case Activation::tanh:
-      return tanh(x);
-    case Activation::gelu:
-      return gelu(x);
-    case Activation::gelu_tanh:
-      return gelu_tanh(x);
-    case Activation::silu:
-      return silu(x);
-  }
-  return V::set(T(0));
-}
 
 // A run of outputs that lie next to each other in the tile and y_col apart in y.
 struct Segment {

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/conv/conv.h"
+#include "kernels/gemm/activate_reference.h"
 
 namespace gradsmith::kernels::reference {
 namespace {
@@ -19,32 +20,10 @@ std::int64_t col_of(const ConvShape& s, std::int64_t q, std::int64_t j) {
   return position(q, j, s.stride_w, s.pad_w, s.dilation_w, s.w);
 }
 
-double activate(double v, const ConvEpilogue& e) {
-  switch (e.activation) {
-    case Activation::none:
-      return v;
-    case Activation::relu:
-      return v < 0 ? 0 : v;
-    case Activation::leaky_relu:
-      return v < 0 ? e.slope * v : v;
-    case Activation::sigmoid:
-      return 1 / (1 + std::exp(-v));
-    case Activation::tanh:
-      return std::tanh(v);
-    case Activation::gelu:
-      return 0.5 * v * std::erfc(-v * 0.70710678118654752);
-    case Activation::gelu_tanh:
-      return 0.5 * v * (1 + std::tanh(0.79788456080286536 * (v + 0.044715 * v * v * v)));
-    case Activation::silu:
-      return v / (1 + std::exp(-v));
-  }
-  return v;
-}
-
 template <class T>
 T finish(double sum, const ConvEpilogue& e, std::int64_t channel) {
   if (e.bias) sum += double(static_cast<const T*>(e.bias)[channel]);
-  return T(activate(sum, e));
+  return T(activate(sum, e.activation, e.slope));
 }
 
 template <class T>

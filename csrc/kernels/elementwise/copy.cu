@@ -97,7 +97,6 @@ struct CastParams {
   void* out;
   const void* x;
   DType to, from;
-  double value;  // where x is null
 };
 
 inline constexpr int kCastPerThread = 4;
@@ -107,16 +106,17 @@ __global__ void cast_kernel(CastParams p) {
       [&](std::int64_t i) {
         std::int64_t at[2];
         p.walk.offsets(i, at);
-        store_any(p.out, p.to, at[0],
-                  p.x ? load_any(p.x, p.from, at[1]) : AnyValue{false, p.value, 0});
+        store_any(p.out, p.to, at[0], load_any(p.x, p.from, at[1]));
       });
 }
 
 template <class T>
-int launch_move(const CopyArgs& args, T value, void* stream) {
+int launch_move(const CopyArgs& args, void* stream) {
   const std::int64_t* x_strides = args.x.data ? args.x.strides : nullptr;
+  T element;
+  std::memcpy(&element, &args.element, sizeof element);
   MoveParams<T> p{make_walk<2>(args.ndim, args.shape, {args.out.strides, x_strides}), false,
-                  static_cast<T*>(args.out.data), static_cast<const T*>(args.x.data), value};
+                  static_cast<T*>(args.out.data), static_cast<const T*>(args.x.data), element};
   p.packed = p.walk.contiguous && aligned16(p.out) && aligned16(p.x);
   return launch_elements("copy", move_kernel<T>, p.walk.numel, kPerThread<T>, stream, p);
 }
@@ -124,32 +124,20 @@ int launch_move(const CopyArgs& args, T value, void* stream) {
 }  // namespace
 
 int copy(const CopyArgs& args, void* stream) {
-  const bool zero = !args.x.data && args.value == 0 && !std::signbit(args.value);
-  if (zero || (args.x.data && args.x.dtype == args.out.dtype)) {
+  if (!args.x.data || args.x.dtype == args.out.dtype) {
     switch (itemsize(args.out.dtype)) {
       case 1:
-        return launch_move<std::uint8_t>(args, 0, stream);
+        return launch_move<std::uint8_t>(args, stream);
       case 2:
-        return launch_move<std::uint16_t>(args, 0, stream);
+        return launch_move<std::uint16_t>(args, stream);
       case 4:
-        return launch_move<std::uint32_t>(args, 0, stream);
+        return launch_move<std::uint32_t>(args, stream);
       default:
-        return launch_move<std::uint64_t>(args, 0, stream);
+        return launch_move<std::uint64_t>(args, stream);
     }
   }
-  if (!args.x.data && args.out.dtype == DType::f32) {
-    const float value = float(args.value);
-    std::uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    return launch_move<std::uint32_t>(args, bits, stream);
-  }
-  const std::int64_t* x_strides = args.x.data ? args.x.strides : nullptr;
-  const CastParams p{make_walk<2>(args.ndim, args.shape, {args.out.strides, x_strides}),
-                     args.out.data,
-                     args.x.data,
-                     args.out.dtype,
-                     args.x.dtype,
-                     args.value};
+  const CastParams p{make_walk<2>(args.ndim, args.shape, {args.out.strides, args.x.strides}),
+                     args.out.data, args.x.data, args.out.dtype, args.x.dtype};
   return launch_elements("cast", cast_kernel, p.walk.numel, kCastPerThread, stream, p);
 }
 

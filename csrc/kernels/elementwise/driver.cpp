@@ -229,12 +229,9 @@ void copy(const NdView& y, const NdView& x) {
   map(copy_elements.pick(element_row(y.dtype)), y, x, {});
 }
 
-void fill(const NdView& y, double value) {
-  alignas(8) char element[8];
+void fill(const NdView& y, const void* element) {
   const std::int64_t zeros[kMaxDims] = {};
-  const NdView one = {&value, DType::f64, 0, nullptr, nullptr};
-  copy({element, y.dtype, 0, nullptr, nullptr}, one);
-  copy(y, {element, y.dtype, y.ndim, y.shape, zeros});
+  copy(y, {const_cast<void*>(element), y.dtype, y.ndim, y.shape, zeros});
 }
 
 void iota(const NdView& y, double start, double step) {

@@ -66,7 +66,7 @@ struct TransposeTile {
 using unary_kernel = void(const UnaryRun& run);
 using binary_kernel = void(const BinaryRun& run);
 
-// The lists of names; which dtypes each has is in unary.inc, binary.inc and cast.inc.
+// The lists of names; which dtypes each has is in the .inc files.
 
 // Output of the input's dtype.
 // clang-format off
@@ -138,7 +138,7 @@ GS_API void where(const NdView& y, const NdView& condition, const NdView& a, con
 // Copies between any strides and casts between any dtypes. Floats are cut towards zero when they
 // become integers; a bool is x != 0.
 GS_API void copy(const NdView& y, const NdView& x);
-GS_API void fill(const NdView& y, double value);
+GS_API void fill(const NdView& y, const void* element);        // of y's dtype
 GS_API void iota(const NdView& y, double start, double step);  // y has one dimension
 
 // Kernels by their names in the lists above; null where there is none.

@@ -22,7 +22,10 @@ long double gelu_tanh_cdf(double x) {
   return 1 / (1 + std::exp(-2 * angle));
 }
 double density_at(double x) { return std::exp(-x * x / 2) / std::sqrt(2 * kPi); }
-double limited(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
+double limited(double x, double low, double high) {  // high wins where low is above it
+  const double raised = x < low ? low : x;
+  return raised > high ? high : raised;
+}
 // lim x -> -inf of x * (something that vanishes faster)
 double times_vanishing(double x, long double factor) {
   return factor == 0 ? -0.0 : double(x * factor);

@@ -17,8 +17,14 @@ __device__ T softplus_of(T x) {  // log(1 + exp(x))
   return (x > 0 ? x : T(0)) + ::log1p(::exp(-::fabs(x)));
 }
 template <class T>
-__device__ T clamp_of(T x, T low, T high) {  // NaN stays
-  return x < low ? low : x > high ? high : x;
+__device__ T clamp_of(T x, T low, T high) {  // NaN stays; high wins where low is above it
+  const T raised = x < low ? low : x;
+  return raised > high ? high : raised;
+}
+// x * factor, for a factor that vanishes faster than x grows.
+template <class T>
+__device__ T times_vanishing(T x, T factor) {
+  return factor == 0 ? T(-0.0) : x * factor;
 }
 
 template <class T>
@@ -88,16 +94,14 @@ __device__ T apply_floating(UnaryOp op, T x, T a, T b) {
       return ::rint(x);  // ties to even
     case UnaryOp::trunc:
       return ::trunc(x);
-    case UnaryOp::relu6:
-      return clamp_of(x, T(0), T(6));
     case UnaryOp::silu:
-      return x * sigmoid_of(x);
+      return times_vanishing(x, sigmoid_of(x));
     case UnaryOp::gelu:
-      return T(0.5) * x * (T(1) + ::erf(x * T(0.70710678118654752)));
-    case UnaryOp::gelu_tanh:
-      return T(0.5) * x * (T(1) + ::tanh(T(0.79788456080286536) * (x + T(0.044715) * x * x * x)));
+      return times_vanishing(x, T(0.5) * ::erfc(x * T(-0.70710678118654752)));
+    case UnaryOp::gelu_tanh:  // (1 + tanh(u)) / 2 is the logistic function of 2 u
+      return times_vanishing(x, sigmoid_of(T(1.5957691216057308) * (x + T(0.044715) * x * x * x)));
     case UnaryOp::mish:
-      return x * ::tanh(softplus_of(x));
+      return times_vanishing(x, ::tanh(softplus_of(x)));
     case UnaryOp::softsign:
       return x / (T(1) + ::fabs(x));
     case UnaryOp::hardsigmoid:

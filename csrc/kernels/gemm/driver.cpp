@@ -335,7 +335,7 @@ void gemm(DType dtype, const Gemm& problem) {
   const bool by_columns = problem.c.rs == 1 && problem.c.cs != 1 && problem.n > 1;
   const bool column_vector = problem.n == 1 && problem.m > 1 && !problem.a.pack && !problem.b.pack;
   const bool flip = (by_columns || column_vector) && !packed && problem.c.block == 0 &&
-                    problem.epilogue.residual.block == 0;
+                    problem.epilogue.bias.block == 0 && problem.epilogue.residual.block == 0;
   Gemm flipped;
   if (flip) flipped = transposed(problem);
   const Gemm& g = flip ? flipped : problem;

@@ -4,8 +4,7 @@
 // Contract: gemm.h, GemmFinish. Every view may have any strides and column blocks.
 // Column by column of registers, because whether a register's columns are neighbours in memory is
 // then asked once for all rows.
-#include "kernels/gemm/gemm.h"
-#include "kernels/simd/math.h"
+#include "kernels/simd/activate.h"
 #include "kernels/simd/vec.h"
 
 namespace gradsmith::kernels::GS_ISA {
@@ -78,29 +77,6 @@ GS_INLINE void write(const Columns<T>& c, std::int64_t row, V value) {
     return;
   }
   for (int j = 0; j < c.count; ++j) p[c.offset[j]] = lanes[j];
-}
-
-template <class V>
-V activate(V x, Activation activation, typename V::T slope) {
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return select(lt(x, V::zero()), V::zero(), x);  // keeps NaN
-    case Activation::leaky_relu:
-      return select(lt(x, V::zero()), x * V::set(slope), x);
-    case Activation::sigmoid:
-      return sigmoid(x);
-    case Activation::tanh:
-      return tanh(x);
-    case Activation::gelu:
-      return gelu(x);
-    case Activation::gelu_tanh:
-      return gelu_tanh(x);
-    case Activation::silu:
-      return silu(x);
-  }
-  return x;
 }
 
 template <class V>

@@ -38,6 +38,11 @@ struct alignas(16) Four {
   float v[4];
 };
 
+__device__ float logistic(float x) {
+  const float e = ::expf(-::fabsf(x));  // never overflows
+  return (x < 0 ? e : 1.0f) / (1.0f + e);
+}
+
 __device__ float activate(Activation activation, float x, float slope) {
   switch (activation) {
     case Activation::none:
@@ -46,20 +51,16 @@ __device__ float activate(Activation activation, float x, float slope) {
       return x < 0 ? 0.0f : x;
     case Activation::leaky_relu:
       return x < 0 ? slope * x : x;
-    case Activation::sigmoid: {
-      const float e = ::expf(-::fabsf(x));
-      return (x < 0 ? e : 1.0f) / (1.0f + e);
-    }
+    case Activation::sigmoid:
+      return logistic(x);
     case Activation::tanh:
       return ::tanhf(x);
     case Activation::gelu:
-      return 0.5f * x * (1.0f + ::erff(x * 0.70710678f));
+      return 0.5f * x * ::erfcf(x * -0.70710678f);
     case Activation::gelu_tanh:
-      return 0.5f * x * (1.0f + ::tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
-    case Activation::silu: {
-      const float e = ::expf(-::fabsf(x));
-      return x * ((x < 0 ? e : 1.0f) / (1.0f + e));
-    }
+      return x * logistic(1.5957691f * (x + 0.044715f * x * x * x));
+    case Activation::silu:
+      return x * logistic(x);
   }
   return x;
 }

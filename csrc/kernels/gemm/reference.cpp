@@ -3,7 +3,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/activate_reference.h"
 
 namespace gradsmith::kernels::reference {
 namespace {
@@ -12,29 +12,6 @@ template <class T, class Pointer>
 std::int64_t index_of(const MatViewOf<Pointer>& view, std::int64_t i, std::int64_t j) {
   if (view.block == 0) return i * view.rs + j * view.cs;
   return i * view.rs + j / view.block * view.block_stride + j % view.block * view.cs;
-}
-
-double activate(double x, Activation activation, double slope) {
-  constexpr double kSqrtHalf = 0.70710678118654752440, kSqrtTwoOverPi = 0.79788456080286535588;
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return x < 0 ? 0 : x;
-    case Activation::leaky_relu:
-      return x < 0 ? slope * x : x;
-    case Activation::sigmoid:
-      return 1 / (1 + std::exp(-x));
-    case Activation::tanh:
-      return std::tanh(x);
-    case Activation::gelu:
-      return 0.5 * x * std::erfc(-x * kSqrtHalf);
-    case Activation::gelu_tanh:
-      return 0.5 * x * (1 + std::tanh(kSqrtTwoOverPi * (x + 0.044715 * x * x * x)));
-    case Activation::silu:
-      return x / (1 + std::exp(-x));
-  }
-  return x;
 }
 
 template <class T>

@@ -32,10 +32,17 @@ struct SgdStep {
   bool nesterov = false, maximize = false, first_step = false;
 };
 
-// m = lerp(m, g, 1 - beta1);  v = beta2 * v + (1 - beta2) * g * g;  s = amsgrad ? max so far of v :
-// v p -= step_size * m / (sqrt(s) / bias_correction2_sqrt + eps) where step_size = lr / (1 -
-// beta1^t) and bias_correction2_sqrt = sqrt(1 - beta2^t) come from the caller. weight_decay is
-// added to the gradient (Adam), or p *= 1 - lr * weight_decay comes first when `decoupled` (AdamW).
+// m = lerp(m, g, 1 - beta1)
+//
+// v = beta2 * v + (1 - beta2) * g * g
+//
+// s = amsgrad ? max of v so far : v
+//
+// p -= step_size * m / (sqrt(s) / bias_correction2_sqrt + eps)
+//
+// where step_size = lr / (1 - beta1^t) and bias_correction2_sqrt = sqrt(1 - beta2^t) come from the
+// caller. weight_decay is added to the gradient (Adam), or p *= 1 - lr * weight_decay comes first
+// when `decoupled` (AdamW).
 struct AdamStep {
   void* param;
   const void* grad;

@@ -2,33 +2,10 @@
 // cache; inside it the division and the square root of Adam are the limit, so the bias correction
 // is a multiplication by the reciprocal.
 #include "kernels/optim/optim.h"
-#include "kernels/simd/vec.h"
+#include "kernels/simd/sweep.h"
 
 namespace gradsmith::kernels::GS_ISA {
 namespace {
-
-// A whole vector, and the last `n` lanes of an array.
-template <class V>
-struct Whole {
-  using T = typename V::T;
-  V get(const T* p) const { return load(p); }
-  void put(T* p, V v) const { store(p, v); }
-};
-template <class V>
-struct Tail {
-  using T = typename V::T;
-  int n;
-  V get(const T* p) const { return load_n(p, n); }
-  void put(T* p, V v) const { store_n(p, v, n); }
-};
-
-// body(i, lanes) for every vector of [0, count).
-template <class V, class Body>
-inline void each_vector(std::int64_t count, const Body& body) {
-  std::int64_t i = 0;
-  for (; i + V::N <= count; i += V::N) body(i, Whole<V>{});
-  if (i < count) body(i, Tail<V>{int(count - i)});
-}
 
 // The gradient as every optimiser starts with it.
 template <class V>
@@ -54,15 +31,15 @@ void sgd(const SgdStep& a) {
   const V lr = V::set(T(a.lr)), momentum = V::set(T(a.momentum));
   const V fresh = V::set(T(1 - a.dampening)), weight = V::set(T(a.weight_decay));
   const bool decay = a.weight_decay != 0, with_momentum = a.momentum != 0;
-  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
-    const V p = lanes.get(param + i);
-    V g = effective_grad(lanes.get(grad + i), p, a.maximize, decay, weight);
+  sweep<V>(a.count, [&](Index i, auto part) {
+    const V p = get(param + i, part);
+    V g = effective_grad(get(grad + i, part), p, a.maximize, decay, weight);
     if (with_momentum) {
-      const V b = a.first_step ? g : fma(momentum, lanes.get(buffer + i), fresh * g);
-      lanes.put(buffer + i, b);
+      const V b = a.first_step ? g : fma(momentum, get(buffer + i, part), fresh * g);
+      put(buffer + i, b, part);
       g = a.nesterov ? fma(momentum, b, g) : b;
     }
-    lanes.put(param + i, fnma(lr, g, p));
+    put(param + i, fnma(lr, g, p), part);
   });
 }
 
@@ -82,22 +59,22 @@ void adam(const AdamStep& a) {
   const V beta2 = V::set(T(a.beta2)), fresh2 = V::set(T(1 - a.beta2));
   const V correction = V::set(T(1 / a.bias_correction2_sqrt));
   const V eps = V::set(T(a.eps)), step_size = V::set(T(a.step_size));
-  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
-    V p = lanes.get(param + i);
-    const V g = effective_grad(lanes.get(grad + i), p, a.maximize, coupled_decay, weight);
+  sweep<V>(a.count, [&](Index i, auto part) {
+    V p = get(param + i, part);
+    const V g = effective_grad(get(grad + i, part), p, a.maximize, coupled_decay, weight);
     if (decoupled_decay) p = p * shrink;
-    const V m = lerp(lanes.get(first + i), g, fresh1, beta1, from_grad);
-    lanes.put(first + i, m);
-    const V v = fma(fresh2 * g, g, beta2 * lanes.get(second + i));
-    lanes.put(second + i, v);
+    const V m = lerp(get(first + i, part), g, fresh1, beta1, from_grad);
+    put(first + i, m, part);
+    const V v = fma(fresh2 * g, g, beta2 * get(second + i, part));
+    put(second + i, v, part);
     V s = v;
     if (largest) {
-      const V old = lanes.get(largest + i);
+      const V old = get(largest + i, part);
       s = select(le(v, old), old, v);  // NaN in v wins
-      lanes.put(largest + i, s);
+      put(largest + i, s, part);
     }
     const V denominator = fma(sqrt(s), correction, eps);
-    lanes.put(param + i, fnma(step_size, m / denominator, p));
+    put(param + i, fnma(step_size, m / denominator, p), part);
   });
 }
 
@@ -113,22 +90,22 @@ void rmsprop(const RmspropStep& a) {
   const V weight = V::set(T(a.weight_decay)), momentum = V::set(T(a.momentum));
   const V alpha = V::set(T(a.alpha)), fresh = V::set(T(1 - a.alpha));
   const V eps = V::set(T(a.eps)), lr = V::set(T(a.lr));
-  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
-    const V p = lanes.get(param + i);
-    const V g = effective_grad(lanes.get(grad + i), p, a.maximize, decay, weight);
-    V v = fma(fresh * g, g, alpha * lanes.get(square + i));
-    lanes.put(square + i, v);
+  sweep<V>(a.count, [&](Index i, auto part) {
+    const V p = get(param + i, part);
+    const V g = effective_grad(get(grad + i, part), p, a.maximize, decay, weight);
+    V v = fma(fresh * g, g, alpha * get(square + i, part));
+    put(square + i, v, part);
     if (mean) {
-      const V m = lerp(lanes.get(mean + i), g, fresh, alpha, from_grad);
-      lanes.put(mean + i, m);
+      const V m = lerp(get(mean + i, part), g, fresh, alpha, from_grad);
+      put(mean + i, m, part);
       v = fnma(m, m, v);
     }
     V step = g / (sqrt(v) + eps);
     if (buffer) {
-      step = fma(momentum, lanes.get(buffer + i), step);
-      lanes.put(buffer + i, step);
+      step = fma(momentum, get(buffer + i, part), step);
+      put(buffer + i, step, part);
     }
-    lanes.put(param + i, fnma(lr, step, p));
+    put(param + i, fnma(lr, step, p), part);
   });
 }
 
@@ -140,12 +117,12 @@ void adagrad(const AdagradStep& a) {
   T* const sum = static_cast<T*>(a.state_sum);
   const bool decay = a.weight_decay != 0;
   const V weight = V::set(T(a.weight_decay)), eps = V::set(T(a.eps)), lr = V::set(T(a.lr));
-  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
-    const V p = lanes.get(param + i);
-    const V g = effective_grad(lanes.get(grad + i), p, a.maximize, decay, weight);
-    const V s = fma(g, g, lanes.get(sum + i));
-    lanes.put(sum + i, s);
-    lanes.put(param + i, fnma(lr, g / (sqrt(s) + eps), p));
+  sweep<V>(a.count, [&](Index i, auto part) {
+    const V p = get(param + i, part);
+    const V g = effective_grad(get(grad + i, part), p, a.maximize, decay, weight);
+    const V s = fma(g, g, get(sum + i, part));
+    put(sum + i, s, part);
+    put(param + i, fnma(lr, g / (sqrt(s) + eps), p), part);
   });
 }
 
@@ -177,8 +154,8 @@ double largest_magnitude(const FlatArray& a) {
   using V = Vec<T>;
   const T* const x = static_cast<const T*>(a.data);
   V top = V::zero(), nan = V::zero();  // NaN compares false: kept apart
-  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
-    const V v = abs(lanes.get(x + i));
+  sweep<V>(a.count, [&](Index i, auto part) {
+    const V v = abs(get(x + i, part));
     top = select(gt(v, top), v, top);
     nan = select(is_nan(v), v, nan);
   });
@@ -191,8 +168,7 @@ void scale(const FlatArray& a, double factor) {
   using V = Vec<T>;
   T* const x = static_cast<T*>(a.data);
   const V f = V::set(T(factor));
-  each_vector<V>(a.count,
-                 [&](std::int64_t i, auto lanes) { lanes.put(x + i, lanes.get(x + i) * f); });
+  sweep<V>(a.count, [&](Index i, auto part) { put(x + i, get(x + i, part) * f, part); });
 }
 
 template <class T>
@@ -200,10 +176,10 @@ void limit(const FlatArray& a, double low, double high) {
   using V = Vec<T>;
   T* const x = static_cast<T*>(a.data);
   const V lo = V::set(T(low)), hi = V::set(T(high));
-  each_vector<V>(a.count, [&](std::int64_t i, auto lanes) {
-    V v = lanes.get(x + i);
+  sweep<V>(a.count, [&](Index i, auto part) {
+    V v = get(x + i, part);
     v = select(lt(v, lo), lo, v);
-    lanes.put(x + i, select(gt(v, hi), hi, v));
+    put(x + i, select(gt(v, hi), hi, v), part);
   });
 }
 

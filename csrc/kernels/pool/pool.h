@@ -16,7 +16,6 @@
 // Idea: vectors run along output columns whose windows lie inside the row, for stride 1 with plain
 // loads and for stride 2 with even/odd loads; the few border columns and other strides are scalar.
 // The position of the maximum rides along as a float (exact below 2^24; wider windows go scalar).
-// EPYC Zen 3, one core, against torch 2.13 (see README.md in ../conv for the method).
 #pragma once
 #include <cstdint>
 

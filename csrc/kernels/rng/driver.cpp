@@ -1,4 +1,4 @@
-// Splits fills over threads at multiples of 4096 elements, i.e. at block boundaries.
+// Splits fills over threads at multiples of kGrain elements, i.e. at block boundaries.
 #include "kernels/rng/rng.h"
 #include "runtime/parallel.h"
 #include "runtime/philox.h"

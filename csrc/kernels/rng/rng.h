@@ -4,10 +4,9 @@
 // function of (seed, block, j).
 //   uniform    f32 element i: word i, 24 bits;  f64: words 2i (upper 27 bits) and 2i + 1 (26 bits)
 //              low + u * (high - low), never high itself
-//   normal     Box-Muller; words (2i, 2i + 1) of f32 give elements 2i = r cos(t), 2i + 1 = r
-//   sin(t),
-//              f64 takes four words for two elements; r = sqrt(-2 ln u) with u in (0, 1], t = 2 pi
-//              v
+//   normal     Box-Muller: words (2i, 2i + 1) of f32 give element 2i, r cos(t), and the one after
+//              it, r sin(t); f64 takes four words for the two; r = sqrt(-2 ln u) with u in (0, 1]
+//              and t = 2 pi v
 //   bernoulli  element i is 1 where the 24-bit uniform of word i is below p
 //   integers   low + the upper half of the 128-bit product of words (2i, 2i + 1) and the range;
 //              a value's probability is off by less than 2^-64

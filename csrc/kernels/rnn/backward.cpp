@@ -136,7 +136,7 @@ void run_tile(const Backward& f, const Tile& tile, const TileWeights& weights,
             .lengths = s.lengths ? s.lengths + tile.b_begin : nullptr,
             .t = t});
     // The product reads the gates of all hidden units; nobody writes this step's again.
-    if (barriers) barriers->wait(team);
+    if (barriers && !barriers->wait(team)) return;
     if (step == 0 && !f.args.dh0) break;
     for (int i = 0; i < weights.count; ++i) {
       const WeightOperand& w = weights.operand[i];
@@ -173,11 +173,13 @@ void run_steps(const Backward& f, Workspace& ws) {
   }
   const Barriers barriers(ws, division.threads);
   parallel_team(division.threads, [&](int thread, int team) {
-    Workspace mine;
-    const Tile tile = division.tile(s, thread, team);
-    TileWeights weights;
-    weights.set(f, mine, tile, pack);
-    run_tile(f, tile, weights, &barriers, team);
+    barriers.run(team, [&] {
+      Workspace mine;
+      const Tile tile = division.tile(s, thread, team);
+      TileWeights weights;
+      weights.set(f, mine, tile, pack);
+      run_tile(f, tile, weights, &barriers, team);
+    });
   });
 }
 

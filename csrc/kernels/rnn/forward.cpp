@@ -221,7 +221,7 @@ void run_tile(const Forward& f, const Tile& tile, const TileWeights& input,
       h_prev = h;
       // The next step reads all of h. Its own h goes to the other buffer, which everybody has
       // finished reading by now.
-      if (barriers) barriers->wait(team);
+      if (barriers && !barriers->wait(team)) return;
     }
   }
   for (std::int64_t b = 0; b < tile.rows(); ++b) {
@@ -276,11 +276,13 @@ void rnn_forward(DType dtype, const RnnForward& args) {
   }
   const Barriers barriers(ws, division.threads);
   parallel_team(division.threads, [&](int thread, int team) {
-    Workspace mine;
-    const Tile tile = division.tile(s, thread, team);
-    TileWeights input, recurrent;
-    set_weights(input, recurrent, mine, tile);
-    run_tile(f, tile, input, recurrent, &barriers, team);
+    barriers.run(team, [&] {
+      Workspace mine;
+      const Tile tile = division.tile(s, thread, team);
+      TileWeights input, recurrent;
+      set_weights(input, recurrent, mine, tile);
+      run_tile(f, tile, input, recurrent, &barriers, team);
+    });
   });
 }
 

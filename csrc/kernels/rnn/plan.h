@@ -117,8 +117,17 @@ struct Barriers {
   Barriers(Workspace& ws, int most) : barrier(ws.get<Barrier>(most)) {
     for (int i = 0; i < most; ++i) new (barrier + i) Barrier(i + 1);
   }
-  void wait(int team) const {
-    if (team > 1) barrier[team - 1].wait();
+  // False where a member has failed: the others must leave too.
+  bool wait(int team) const { return team == 1 || barrier[team - 1].wait(); }
+  // Runs a member's part. It may throw.
+  template <class F>
+  void run(int team, F&& part) const {
+    try {
+      part();
+    } catch (...) {
+      barrier[team - 1].abandon();
+      throw;
+    }
   }
 };
 

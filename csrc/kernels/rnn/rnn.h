@@ -1,8 +1,7 @@
 // LSTM, GRU and plain RNN: one direction of one layer over a whole sequence, forward and backward.
 //
 // Formulas (PyTorch's; s is the logistic function, * elementwise, h and c the previous state)
-//   LSTM  i, f, o = s(W_ih x + b_ih + W_hh h + b_hh) in its rows, g = tanh(...);  gate order i f g
-//   o
+//   LSTM  i, f, o = s(W_ih x + b_ih + W_hh h + b_hh), g = tanh(...);  gate order i f g o
 //         c' = f * c + i * g;  h' = o * tanh(c')
 //   GRU   r, z = s(W_ih x + b_ih + W_hh h + b_hh);  n = tanh(W_in x + b_in + r * (W_hn h + b_hn))
 //         h' = (1 - z) * n + z * h;  gate order r z n

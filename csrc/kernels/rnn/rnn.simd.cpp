@@ -2,33 +2,15 @@
 // element of LSTM make it compute bound; everything it reads was just written by the GEMM.
 #include "kernels/rnn/rnn.h"
 #include "kernels/simd/math.h"
-#include "kernels/simd/vec.h"
+#include "kernels/simd/sweep.h"
 
 namespace gradsmith::kernels::GS_ISA {
 namespace {
 
-// A whole vector, and the last n lanes. A null pointer reads as zeros where `maybe` is used.
-template <class V>
-struct Whole {
-  using T = typename V::T;
-  V get(const T* p) const { return load(p); }
-  V maybe(const T* p, std::int64_t at) const { return p ? load(p + at) : V::zero(); }
-  void put(T* p, V v) const { store(p, v); }
-};
-template <class V>
-struct Tail {
-  using T = typename V::T;
-  int n;
-  V get(const T* p) const { return load_n(p, n); }
-  V maybe(const T* p, std::int64_t at) const { return p ? load_n(p + at, n) : V::zero(); }
-  void put(T* p, V v) const { store_n(p, v, n); }
-};
-
-template <class V, class Body>
-inline void each_vector(std::int64_t width, const Body& body) {
-  std::int64_t j = 0;
-  for (; j + V::N <= width; j += V::N) body(j, Whole<V>{});
-  if (j < width) body(j, Tail<V>{int(width - j)});
+// A null pointer reads as zeros.
+template <class T, class Part>
+GS_INLINE Vec<T> maybe(const T* p, std::int64_t at, Part part) {
+  return p ? get(p + at, part) : Vec<T>::zero();
 }
 
 template <class T>
@@ -82,18 +64,18 @@ void lstm(const RnnCell& a) {
     const T* const c_prev = at<T>(a.c_prev, b * a.c_prev_row);
     T *const c = at<T>(a.c, b * a.c_row), *const h = at<T>(a.h, b * a.h_row);
     T* const y = at<T>(a.y, b * a.y_row);
-    each_vector<V>(a.width, [=](std::int64_t j, auto lanes) {
-      const V i = sigmoid(lanes.get(pi + j)), f = sigmoid(lanes.get(pf + j));
-      const V g = tanh(lanes.get(pg + j)), o = sigmoid(lanes.get(po + j));
-      const V cell = fma(f, lanes.maybe(c_prev, j), i * g);
+    sweep<V>(a.width, [=](Index j, auto part) {
+      const V i = sigmoid(get(pi + j, part)), f = sigmoid(get(pf + j, part));
+      const V g = tanh(get(pg + j, part)), o = sigmoid(get(po + j, part));
+      const V cell = fma(f, maybe(c_prev, j, part), i * g);
       const V out = o * tanh(cell);
-      lanes.put(pi + j, i);
-      lanes.put(pf + j, f);
-      lanes.put(pg + j, g);
-      lanes.put(po + j, o);
-      lanes.put(c + j, cell);
-      lanes.put(h + j, out);
-      lanes.put(y + j, out);
+      put(pi + j, i, part);
+      put(pf + j, f, part);
+      put(pg + j, g, part);
+      put(po + j, o, part);
+      put(c + j, cell, part);
+      put(h + j, out, part);
+      put(y + j, out, part);
     });
   }
 }
@@ -114,18 +96,18 @@ void lstm_backward(const RnnCellBackward& a) {
     T *const dh = at<T>(a.dh, b * a.dh_row), *const dc = at<T>(a.dc, b * a.dc_row);
     T* const di = at<T>(a.dgates, b * a.dgates_row);
     T *const df = di + a.gate, *const dg = df + a.gate, *const d_o = dg + a.gate;
-    each_vector<V>(a.width, [=](std::int64_t j, auto lanes) {
+    sweep<V>(a.width, [=](Index j, auto part) {
       const V one = V::set(T(1));
-      const V i = lanes.get(pi + j), f = lanes.get(pf + j), g = lanes.get(pg + j);
-      const V o = lanes.get(po + j), squashed = tanh(lanes.get(c + j));
-      const V out = lanes.get(dh + j) + lanes.maybe(dy, j);
-      const V cell = fma(out * o, fnma(squashed, squashed, one), lanes.get(dc + j));
-      lanes.put(di + j, cell * g * (i * (one - i)));
-      lanes.put(df + j, cell * lanes.maybe(c_prev, j) * (f * (one - f)));
-      lanes.put(dg + j, cell * i * fnma(g, g, one));
-      lanes.put(d_o + j, out * squashed * (o * (one - o)));
-      lanes.put(dc + j, cell * f);
-      lanes.put(dh + j, V::zero());
+      const V i = get(pi + j, part), f = get(pf + j, part), g = get(pg + j, part);
+      const V o = get(po + j, part), squashed = tanh(get(c + j, part));
+      const V out = get(dh + j, part) + maybe(dy, j, part);
+      const V cell = fma(out * o, fnma(squashed, squashed, one), get(dc + j, part));
+      put(di + j, cell * g * (i * (one - i)), part);
+      put(df + j, cell * maybe(c_prev, j, part) * (f * (one - f)), part);
+      put(dg + j, cell * i * fnma(g, g, one), part);
+      put(d_o + j, out * squashed * (o * (one - o)), part);
+      put(dc + j, cell * f, part);
+      put(dh + j, V::zero(), part);
     });
   }
 }
@@ -144,15 +126,15 @@ void gru(const RnnCell& a) {
     T *const pz = pr + a.gate, *const pn = pz + a.gate, *const pm = pn + a.gate;
     const T* const h_prev = at<T>(a.h_prev, b * a.h_prev_row);
     T *const h = at<T>(a.h, b * a.h_row), *const y = at<T>(a.y, b * a.y_row);
-    each_vector<V>(a.width, [=](std::int64_t j, auto lanes) {
-      const V r = sigmoid(lanes.get(pr + j)), z = sigmoid(lanes.get(pz + j));
-      const V n = tanh(fma(r, lanes.get(pm + j), lanes.get(pn + j)));
-      const V out = fma(z, lanes.maybe(h_prev, j) - n, n);
-      lanes.put(pr + j, r);
-      lanes.put(pz + j, z);
-      lanes.put(pn + j, n);
-      lanes.put(h + j, out);
-      lanes.put(y + j, out);
+    sweep<V>(a.width, [=](Index j, auto part) {
+      const V r = sigmoid(get(pr + j, part)), z = sigmoid(get(pz + j, part));
+      const V n = tanh(fma(r, get(pm + j, part), get(pn + j, part)));
+      const V out = fma(z, maybe(h_prev, j, part) - n, n);
+      put(pr + j, r, part);
+      put(pz + j, z, part);
+      put(pn + j, n, part);
+      put(h + j, out, part);
+      put(y + j, out, part);
     });
   }
 }
@@ -172,16 +154,16 @@ void gru_backward(const RnnCellBackward& a) {
     T* const dh = at<T>(a.dh, b * a.dh_row);
     T* const dr = at<T>(a.dgates, b * a.dgates_row);
     T *const dz = dr + a.gate, *const dn = dz + a.gate, *const dm = dn + a.gate;
-    each_vector<V>(a.width, [=](std::int64_t j, auto lanes) {
+    sweep<V>(a.width, [=](Index j, auto part) {
       const V one = V::set(T(1));
-      const V r = lanes.get(pr + j), z = lanes.get(pz + j), n = lanes.get(pn + j);
-      const V out = lanes.get(dh + j) + lanes.maybe(dy, j);
+      const V r = get(pr + j, part), z = get(pz + j, part), n = get(pn + j, part);
+      const V out = get(dh + j, part) + maybe(dy, j, part);
       const V inner = out * (one - z) * fnma(n, n, one);
-      lanes.put(dr + j, inner * lanes.get(pm + j) * (r * (one - r)));
-      lanes.put(dz + j, out * (lanes.maybe(h_prev, j) - n) * (z * (one - z)));
-      lanes.put(dn + j, inner);
-      lanes.put(dm + j, inner * r);
-      lanes.put(dh + j, out * z);
+      put(dr + j, inner * get(pm + j, part) * (r * (one - r)), part);
+      put(dz + j, out * (maybe(h_prev, j, part) - n) * (z * (one - z)), part);
+      put(dn + j, inner, part);
+      put(dm + j, inner * r, part);
+      put(dh + j, out * z, part);
     });
   }
 }
@@ -219,11 +201,11 @@ void plain(const RnnCell& a, F function) {
     }
     T* const gate = at<T>(a.gates, b * a.gates_row);
     T *const h = at<T>(a.h, b * a.h_row), *const y = at<T>(a.y, b * a.y_row);
-    each_vector<V>(a.width, [=](std::int64_t j, auto lanes) {
-      const V out = function.value(lanes.get(gate + j));
-      lanes.put(gate + j, out);
-      lanes.put(h + j, out);
-      lanes.put(y + j, out);
+    sweep<V>(a.width, [=](Index j, auto part) {
+      const V out = function.value(get(gate + j, part));
+      put(gate + j, out, part);
+      put(h + j, out, part);
+      put(y + j, out, part);
     });
   }
 }
@@ -239,10 +221,10 @@ void plain_backward(const RnnCellBackward& a, F function) {
     const T* const gate = at<T>(a.gates, b * a.gates_row);
     const T* const dy = at<T>(a.dy, b * a.dy_row);
     T *const dh = at<T>(a.dh, b * a.dh_row), *const d = at<T>(a.dgates, b * a.dgates_row);
-    each_vector<V>(a.width, [=](std::int64_t j, auto lanes) {
-      const V out = lanes.get(dh + j) + lanes.maybe(dy, j);
-      lanes.put(d + j, out * function.slope(lanes.get(gate + j)));
-      lanes.put(dh + j, V::zero());
+    sweep<V>(a.width, [=](Index j, auto part) {
+      const V out = get(dh + j, part) + maybe(dy, j, part);
+      put(d + j, out * function.slope(get(gate + j, part)), part);
+      put(dh + j, V::zero(), part);
     });
   }
 }
