@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/check.h"
 #include "base/cpu.h"
 #include "check.h"
 #include "runtime/memory.h"

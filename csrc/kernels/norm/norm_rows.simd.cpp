@@ -180,13 +180,13 @@ void group_rows_grad(const NormRowsGrad& a) {
     }
     if (!a.dx) continue;
     T* dx = static_cast<T*>(a.dx) + r * a.n;
-    const V shift = V::set(T(rstd * sum_h / double(a.n)));
-    const V slope = V::set(T(rstd * rstd * sum_hx / double(a.n)));
+    const V avg_h = V::set(T(sum_h / double(a.n))), avg_hx = V::set(T(sum_hx / double(a.n)));
+    const V scale = V::set(T(rstd));  // never squared: that underflows for values like 1e20
     for (Index c = 0; c < channels; ++c, x += a.inner, g += a.inner, dx += a.inner) {
-      const V scale = V::set(gamma ? T(rstd) * gamma[first + c] : T(rstd));
+      const V weight = V::set(gamma ? gamma[first + c] : T(1));
       sweep<V>(a.inner, [&](auto i, auto part) {
-        const V rest = fma(get(x + i, part) - mean, slope, shift);
-        put(dx + i, fma(get(g + i, part), scale, -rest), part);
+        const V rest = fma((get(x + i, part) - mean) * scale, avg_hx, avg_h);
+        put(dx + i, fma(get(g + i, part), weight, -rest) * scale, part);
       });
     }
   }
