@@ -1,6 +1,7 @@
 """The tape itself: accumulation, modes, hooks, errors, Function, second order."""
 
 import gc
+import threading
 import weakref
 
 import gradsmith as gs
@@ -274,6 +275,39 @@ def test_hooks_see_and_replace_gradients():
     assert len(seen) == 1
 
 
+def test_hooks_that_add_and_remove_hooks():
+    x = leaf(1.0, 2.0)
+    handles = []
+
+    def once(grad):
+        for handle in handles:
+            handle.remove()
+        x.register_hook(lambda g: g * 3)
+        return grad * 2
+
+    handles += [x.register_hook(once) for _ in range(3)]
+    (x * 1).sum().backward()
+    assert x.grad.tolist() == [8.0, 8.0]  # those that were there when the gradient came
+    x.grad = None
+    (x * 1).sum().backward()
+    assert x.grad.tolist() == [27.0, 27.0]
+
+
+def test_threads_share_a_leaf():
+    x = gs.ones(20_000).requires_grad_()
+
+    def run():
+        for _ in range(100):
+            (x * 2).sum().backward()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (x.grad == 800.0).all().item()
+
+
 def test_hook_errors():
     x = leaf(1.0, 2.0)
     with pytest.raises(RuntimeError, match="require grad"):
@@ -433,6 +467,12 @@ def test_detect_anomaly_names_the_op():
     y = gs.sqrt(x * 0)
     with autograd.detect_anomaly(), pytest.raises(RuntimeError, match="backward of sqrt"):
         (y * 0).sum().backward()
+    for odd in (lambda v: gs.log(v).transpose(0, 1), lambda v: gs.log(v.bfloat16())):
+        with autograd.detect_anomaly(), pytest.raises(RuntimeError, match="log"):
+            odd(gs.full((2, 3), -1.0).requires_grad_())
+    z = gs.full((2, 3), 0.0).requires_grad_()
+    with autograd.detect_anomaly(), pytest.raises(RuntimeError, match="backward of"):
+        (gs.sqrt(z).transpose(0, 1) * gs.full((3, 2), 0.0)).sum().backward()
     assert not gs._core.is_anomaly_enabled()
     assert np.isnan(gs.log(x).detach().numpy()).all()
 

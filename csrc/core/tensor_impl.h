@@ -13,7 +13,7 @@ struct AutogradMeta {
   bool requires_grad = false;  // of a leaf
   std::int32_t output_index = 0;
   Ref<Node> grad_fn;             // node that computed this tensor; null for a leaf
-  Ref<Node> accumulator;         // of a leaf: the node that adds into grad
+  Ref<Node> accumulator;         // of a leaf that requires grad: the node that adds into grad
   std::shared_ptr<Tensor> grad;  // shared with the accumulator or a retain_grad hook
 };
 

@@ -99,7 +99,8 @@ void Engine::find_needed() {
 }
 
 void Engine::run_hooks(Node& node, TensorList& gradients) {
-  for (const NodeHook& hook : node.hooks) {
+  const std::vector<NodeHook> hooks = node.hooks;  // a hook may add hooks, or remove itself
+  for (const NodeHook& hook : hooks) {
     Tensor& g = gradients[std::size_t(hook.output_index)];
     if (!g.defined()) continue;
     Tensor changed = hook.fn(g);
@@ -113,6 +114,7 @@ void Engine::run_hooks(Node& node, TensorList& gradients) {
 }
 
 void Engine::accumulate(AccumulateGrad& leaf, Tensor gradient) {
+  const std::lock_guard lock(leaf.mutex);
   Tensor& grad = *leaf.grad;
   if (options_.create_graph) {
     grad = grad.defined() ? ops::add(grad, gradient) : gradient;

@@ -56,9 +56,7 @@ TensorList AccumulateGrad::apply(const Grads&) { return {}; }
 
 Edge gradient_edge(const Tensor& x) {
   AutogradMeta& meta = *x.impl()->meta;
-  if (meta.grad_fn) return {meta.grad_fn, meta.output_index};
-  if (!meta.accumulator) meta.accumulator = Ref<Node>::adopt(new AccumulateGrad(x));
-  return {meta.accumulator, 0};
+  return meta.grad_fn ? Edge{meta.grad_fn, meta.output_index} : Edge{meta.accumulator, 0};
 }
 
 // ---- a tensor's place on the tape ----
@@ -74,7 +72,11 @@ const Tensor& Tensor::set_requires_grad(bool on) const {
                 "requires_grad: only floating point tensors can require gradients, got {}",
                 dtype());
   GS_CHECK_STATE(is_leaf() || on, "requires_grad: can be turned off only on a leaf; use detach()");
-  if (is_leaf() && (on || impl_->meta)) impl_->require_meta().requires_grad = on;
+  if (!is_leaf() || !(on || impl_->meta)) return *this;
+  AutogradMeta& meta = impl_->require_meta();
+  // Here and not at first use, which may be in several threads at once.
+  if (on && !meta.accumulator) meta.accumulator = Ref<Node>::adopt(new AccumulateGrad(*this));
+  meta.requires_grad = on;
   return *this;
 }
 
@@ -132,9 +134,12 @@ void set_history(const Tensor& out, Node* node) {
 }
 
 void check_anomaly(const char* op, const Tensor& out) {
-  if (!out.defined() || !is_floating(out.dtype()) || !out.is_contiguous()) return;
-  if (out.device().type != DeviceType::cpu)
-    return check_anomaly(op, ops::to_device(out.detach(), {}));
+  if (!out.defined() || !is_floating(out.dtype())) return;
+  const bool half = out.dtype() != DType::f32 && out.dtype() != DType::f64;
+  if (half || !out.is_contiguous() || out.device().type != DeviceType::cpu) {
+    const Tensor here = ops::to_device(out.detach(), {});
+    return check_anomaly(op, ops::contiguous(half ? ops::to_dtype(here, DType::f32) : here));
+  }
   const auto scan = [&]<class T>(const T* p) {
     for (std::int64_t i = 0; i < out.numel(); ++i)
       if (std::isnan(double(p[i])))

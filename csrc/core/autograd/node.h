@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <vector>
 
 #include "base/ref.h"
@@ -69,9 +70,10 @@ struct GS_API Node {
   static void operator delete(void* p, std::size_t bytes) noexcept;
 };
 
-// The sink of a leaf: adds what arrives into its grad.
+// The sink of a leaf: adds what arrives into its grad. Graphs of several threads may share it.
 struct AccumulateGrad final : Node {
   std::shared_ptr<Tensor> grad;
+  std::mutex mutex;
   explicit AccumulateGrad(const Tensor& leaf);
   TensorList apply(const Grads& grads) override;  // never called: the engine accumulates
   void drop_saved() override {}
