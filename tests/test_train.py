@@ -175,6 +175,8 @@ def test_early_stopping_restores_the_best(tmp_path):
     again = build(callbacks=[train.EarlyStopping("val_accuracy", patience=1)])
     again.fit((X, Y), HELD_OUT, epochs=9, resume=tmp_path / "3")
     assert len(again.history) == 3  # it had stopped
+    trainer.fit((X, Y), HELD_OUT, epochs=9)  # asked for again, it goes on
+    assert len(trainer.history) == 4
     with pytest.raises(ValueError, match="no 'val_x' in the logs; available: epoch, loss"):
         build(callbacks=[train.EarlyStopping("val_x")]).fit((X, Y), epochs=1)
 

@@ -161,6 +161,7 @@ class Trainer:
         self.batches = len(self._loaders["train"])
         if not self.batches:
             raise ValueError("fit: train has no batches")
+        self.should_stop = False  # an earlier fit may have been stopped
         if resume is not None:
             self.load_checkpoint(resume)
         for name, state in self._loader_states.items():
