@@ -65,6 +65,7 @@ CASES = {
     "negative size": (lambda: f(2, -1), ValueError, "-1"),
     "permute twice": (lambda: X.permute(0, 0), ValueError, "permute twice"),
     "permute rank": (lambda: X.permute(0), ValueError, "permute (2, 3)"),
+    "split in one part": (lambda: X.split([2], 1), ValueError, "split (2,) 3"),
     "expand": (lambda: X.expand(4, 3), ValueError, "expand (2, 3) (4, 3)"),
     "squeeze dim": (lambda: X.squeeze(5), (IndexError, ValueError), "squeeze 5"),
     "flatten order": (lambda: CUBE.flatten(2, 1), ValueError, "flatten 2 1"),

@@ -54,6 +54,7 @@ ADVANCED = [
     (None, [0, 1]),
     np.arange(24).reshape(4, 3, 2) % 3 == 0,
     np.array([True, False, True, False]),
+    (..., [[True, False], [False, True], [True, True]]),
     (slice(None), np.array([True, False, True])),
     (np.array([True, False, True, False]), [0, 2]),
     np.zeros((4, 3), bool),

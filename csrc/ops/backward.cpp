@@ -111,6 +111,10 @@ void Engine::run_hooks(Node& node, TensorList& gradients) {
              changed.device(), g.device());
     g = std::move(changed);
   }
+  for (const RetainedGrad& r : node.retained) {
+    const Tensor& g = gradients[std::size_t(r.output_index)];
+    if (g.defined()) *r.slot = r.slot->defined() ? ops::add(*r.slot, g) : g;
+  }
 }
 
 void Engine::accumulate(AccumulateGrad& leaf, Tensor gradient) {
@@ -129,7 +133,7 @@ void Engine::accumulate(AccumulateGrad& leaf, Tensor gradient) {
 }
 
 void Engine::run_node(Node& node, TensorList gradients) {
-  if (!node.hooks.empty()) run_hooks(node, gradients);
+  if (!node.hooks.empty() || !node.retained.empty()) run_hooks(node, gradients);
   if (only_captures()) {
     const auto found = captures_.find(&node);
     if (found != captures_.end())
@@ -179,6 +183,7 @@ void seed_all(Engine& engine, const std::vector<Tensor>& outputs,
            "backward: got {} grad_outputs for {} outputs", grad_outputs.size(), outputs.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& y = outputs[i];
+    GS_CHECK_TYPE(y.defined(), "backward: output {} must be a Tensor, got None", i);
     GS_CHECK_STATE(y.requires_grad(),
                    "backward: output {} of shape {} does not require grad and has no graph", i,
                    y.shape());
@@ -216,6 +221,7 @@ std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<T
   Engine engine(options);
   seed_all(engine, outputs, grad_outputs);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
+    GS_CHECK_TYPE(inputs[i].defined(), "grad: input {} must be a Tensor, got None", i);
     GS_CHECK_STATE(inputs[i].requires_grad(), "grad: input {} of shape {} does not require grad", i,
                    inputs[i].shape());
     engine.capture(inputs[i], i);
@@ -247,12 +253,11 @@ void retain_grad(const Tensor& x) {
   GS_CHECK_STATE(x.requires_grad(), "retain_grad: the tensor does not require grad");
   if (x.is_leaf()) return;
   auto& meta = *x.impl()->meta;
-  if (meta.grad) return;
-  meta.grad = std::make_shared<Tensor>();
-  register_hook(x, [slot = meta.grad](const Tensor& g) {
-    *slot = slot->defined() ? ops::add(*slot, g) : g;
-    return Tensor();
-  });
+  if (!meta.grad) meta.grad = std::make_shared<Tensor>();
+  std::vector<RetainedGrad>& retained = meta.grad_fn->retained;
+  for (const RetainedGrad& r : retained)
+    if (r.slot == meta.grad) return;
+  retained.push_back({meta.output_index, meta.grad});
 }
 
 }  // namespace gradsmith

@@ -291,11 +291,9 @@ namespace {
 template <class F>
 Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& kernel,
               const Operand& other) {
-  check_defined(op, "other", other);
+  check_untracked(op, "other", other);
   GS_CHECK(common_device(op, x, other) == x.device(), "{}: a result on {} cannot be stored on {}",
            op, other.device(), x.device());
-  GS_CHECK_STATE(!tracked(other),
-                 "{}: the other operand requires grad, but an in-place op is not recorded", op);
   const DType t = result_type(x, other);
   GS_CHECK_TYPE(is_floating(x.dtype()) || !is_floating(t),
                 "{}: a result of {} cannot be stored in {}", op, t, x.dtype());
@@ -319,6 +317,7 @@ GS_INPLACE_OPS(GS_DEFINE)
 
 Tensor masked_fill_(const Tensor& x, const Tensor& on, const Operand& value) {
   check_writable("masked_fill_", x);
+  check_untracked("masked_fill_", "value", value);
   NoGradGuard guard;
   return copy_(x, masked_fill(x, on, value));
 }

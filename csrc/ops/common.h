@@ -82,6 +82,13 @@ inline void check_broadcast(const char* op, const char* argument, const Tensor& 
 inline bool same_memory(const Tensor& a, const Tensor& b) {
   return a.impl()->storage.get() == b.impl()->storage.get();
 }
+// What is written in place must not be waiting for a gradient that could not come.
+inline void check_untracked(const char* op, const char* argument, const Tensor& x) {
+  check_defined(op, argument, x);
+  GS_CHECK_STATE(!tracked(x),
+                 "{}: argument '{}' requires grad, but writing in place is not recorded", op,
+                 argument);
+}
 inline Tensor written(const Tensor& x) {
   x.bump_version();
   return x;

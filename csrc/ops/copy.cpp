@@ -38,9 +38,7 @@ Tensor to_device(const Tensor& x, Device device) {
 
 Tensor copy_(const Tensor& x, const Operand& source) {
   check_writable("copy_", x);
-  check_defined("copy_", "source", source);
-  GS_CHECK_STATE(!tracked(source),
-                 "copy_: the source requires grad, but an in-place copy is not recorded");
+  check_untracked("copy_", "source", source);
   check_broadcast("copy_", "source", source, x.shape());
   Tensor spread = broadcast_to(to_device(source, x.device()), x.shape());
   if (same_memory(spread, x) && (spread.data() != x.data() || !(spread.strides() == x.strides())))

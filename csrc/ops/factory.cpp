@@ -66,11 +66,9 @@ Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
 
 // The value as one element of this dtype on the CPU.
 Tensor one_element(const char* op, const char* argument, const Operand& value, DType dtype) {
-  check_defined(op, argument, value);
+  check_untracked(op, argument, value);
   GS_CHECK(value.dim() == 0, "{}: argument '{}' must be a number, got shape {}", op, argument,
            value.shape());
-  GS_CHECK_STATE(!tracked(value), "{}: argument '{}' requires grad, but a fill is not recorded", op,
-                 argument);
   const Tensor from = to_device(value.detach(), {});
   const double v = *to_dtype(from, DType::f64).data_as<double>();
   const bool exact = from.dtype() == DType::i64 && dtype == DType::i64;  // v may be rounded up

@@ -264,7 +264,7 @@ Tensor index(const Tensor& x, const std::vector<Tensor>& indices) {
 Tensor index_put_(const Tensor& x, const std::vector<Tensor>& indices, const Operand& values,
                   bool accumulate) {
   check_writable("index_put_", x);
-  check_defined("index_put_", "values", values);
+  check_untracked("index_put_", "values", values);
   check_cpu("index_put_", x, values);
   const Plan p = make_plan(x, indices);
   NoGradGuard guard;

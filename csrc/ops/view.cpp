@@ -267,27 +267,39 @@ Tensor diagonal(const Tensor& x, std::int64_t offset, std::int64_t dim1, std::in
   });
 }
 
-std::vector<Tensor> split(const Tensor& x, const Dims& split_size, std::int64_t dim) {
+namespace {
+int check_split(const Tensor& x, std::int64_t dim) {
   check_defined("split", "input", x);
   GS_CHECK(x.dim() > 0, "split: a tensor of rank 0 cannot be split");
-  const int at = check_dim("split", dim, x.dim());
+  return check_dim("split", dim, x.dim());
+}
+}  // namespace
+
+std::vector<Tensor> split(const Tensor& x, std::int64_t split_size, std::int64_t dim) {
+  const int at = check_split(x, dim);
+  GS_CHECK(split_size > 0, "split: split_size must be positive, got {}", split_size);
   const std::int64_t n = x.shape()[at];
   std::vector<Tensor> parts;
-  if (split_size.size() == 1) {
-    const std::int64_t size = split_size[0];
-    GS_CHECK(size > 0, "split: split_size must be positive, got {}", size);
-    for (std::int64_t from = 0; from < std::max<std::int64_t>(n, 1); from += size)
-      parts.push_back(slice(x, at, from, std::min(n, from + size)));
-    return parts;
+  for (std::int64_t from = 0; from < std::max<std::int64_t>(n, 1);) {
+    const std::int64_t size = std::min(n - from, split_size);
+    parts.push_back(narrow(x, at, from, size));
+    from += std::max<std::int64_t>(size, 1);
   }
+  return parts;
+}
+
+std::vector<Tensor> split(const Tensor& x, const Dims& sizes, std::int64_t dim) {
+  const int at = check_split(x, dim);
+  const std::int64_t n = x.shape()[at];
+  std::vector<Tensor> parts;
   std::int64_t from = 0;
-  for (auto size : split_size) {
+  for (auto size : sizes) {
     GS_CHECK(size >= 0 && size <= n - from,
-             "split: sizes {} do not add up to {}, the size of dim {}", split_size, n, at);
+             "split: sizes {} do not add up to {}, the size of dim {}", sizes, n, at);
     parts.push_back(narrow(x, at, from, size));
     from += size;
   }
-  GS_CHECK(from == n, "split: sizes {} do not add up to {}, the size of dim {}", split_size, n, at);
+  GS_CHECK(from == n, "split: sizes {} do not add up to {}, the size of dim {}", sizes, n, at);
   return parts;
 }
 
@@ -296,7 +308,7 @@ std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim
   GS_CHECK(chunks > 0, "chunk: chunks must be positive, got {}", chunks);
   GS_CHECK(x.dim() > 0, "chunk: a tensor of rank 0 cannot be split");
   const std::int64_t n = x.shape()[check_dim("chunk", dim, x.dim())];
-  return split(x, {std::max<std::int64_t>(1, (n + chunks - 1) / chunks)}, dim);
+  return split(x, std::max<std::int64_t>(1, (n + chunks - 1) / chunks), dim);
 }
 
 std::vector<Tensor> unbind(const Tensor& x, std::int64_t dim) {

@@ -88,22 +88,29 @@ py::tuple record_function(const std::string& name, const std::vector<Tensor>& ou
       for (const Tensor& t : values) list.push_back(t);
       return list;
     }
-    static Tensor grad_or_zeros(const Grads& g, std::size_t i) {
-      if (g[i].defined()) return g[i];
+    std::vector<bool> present;  // forward may return None among its outputs
+    Tensor grad_or_zeros(const Grads& g, std::size_t i) const {
+      if (g[i].defined() || !present[i]) return g[i];
       const OutputInfo& info = g.node().outputs[i];
       return ops::zeros(info.shape, info.dtype, info.device);
     }
   };
+  std::vector<bool> present;
+  for (const Tensor& y : outputs) present.push_back(y.defined());
   std::vector<SavedOutput> kept;
   for (const std::int64_t i : saved) kept.push_back(save_output(outputs[std::size_t(i)], int(i)));
   auto node = Ref<Node>::adopt(new gradsmith::detail::RuleNode<PythonRule>(
-      op, PythonRule{keep(rule), inputs.size(), std::move(kept)}));
+      op, PythonRule{keep(rule), inputs.size(), std::move(kept), std::move(present)}));
   for (const Tensor& x : inputs) gradsmith::detail::add_edge(*node, x);
   std::vector<Tensor> recorded;
   for (const Tensor& y : outputs) {
-    Tensor out = y.detach();
-    gradsmith::detail::set_history(out, node.get());
-    recorded.push_back(out);
+    if (y.defined()) {
+      recorded.push_back(y.detach());
+      gradsmith::detail::set_history(recorded.back(), node.get());
+    } else {
+      recorded.emplace_back();
+      node->outputs.push_back(OutputInfo{});
+    }
   }
   return py::reinterpret_steal<py::tuple>(to_py(recorded));
 }

@@ -45,6 +45,10 @@ struct Leaf<Fn> {
   }
 };
 
+std::vector<Tensor> split_op(const Tensor& input, const IntOrDims& split_size, std::int64_t dim) {
+  return std::visit([&](const auto& sizes) { return split(input, sizes, dim); }, split_size);
+}
+
 void bind_creation(Binder& b) {
   b.function<&Leaf<&empty_op>::make>("empty",
                                      "*size, dtype='float32', device='cpu', requires_grad=False",
@@ -106,8 +110,8 @@ void bind_views(Binder& b) {
   b.both<&narrow>("narrow", "input, dim, start, length", "A range of a dim (a view).");
   b.both<&flip>("flip", "input, *dims", "Reverse dims (a view).");
   b.both<&diagonal>("diagonal", "input, offset=0, dim1=0, dim2=1", "Diagonals (a view).");
-  b.both<&split>("split", "input, split_size, dim=0",
-                 "Pieces of a size, or of given sizes (views).");
+  b.both<&split_op>("split", "input, split_size, dim=0",
+                    "Pieces of a size, or of given sizes (views).");
   b.both<&chunk>("chunk", "input, chunks, dim=0", "At most `chunks` pieces (views).");
   b.both<&unbind>("unbind", "input, dim=0", "Slices along a dim, without it (views).");
   b.method<&sum_to_size>("sum_to_size", "input, *size", "Sum over what was broadcast from size.");

@@ -62,6 +62,14 @@ template <>
 struct FromPy<Dims> {  // an int, a sequence of ints, or None (empty)
   static Dims get(PyObject* o, Where where);
 };
+using IntOrDims = std::variant<std::int64_t, Dims>;
+template <>
+struct FromPy<IntOrDims> {  // an int or a sequence of ints, which is told apart
+  static IntOrDims get(PyObject* o, Where where) {
+    if (PyList_Check(o) || PyTuple_Check(o)) return FromPy<Dims>::get(o, where);
+    return FromPy<std::int64_t>::get(o, where);
+  }
+};
 template <>
 struct FromPy<DType> {
   static DType get(PyObject* o, Where where);

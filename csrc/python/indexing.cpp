@@ -1,4 +1,5 @@
-// x[index] and x[index] = value with NumPy's rules: integers, slices, None and ... make views;
+// x[index] and x[index] = value with PyTorch's rules, which are NumPy's but that integers beside
+// advanced indices select first: integers, slices, None and ... make views;
 // integer and bool tensors, arrays and lists are advanced indexing and copy.
 #include "gradsmith/grad_mode.h"
 #include "gradsmith/ops.h"
@@ -38,7 +39,7 @@ bool is_bool(PyObject* o) {
 int dims_taken(PyObject* o) {
   if (o == Py_None || o == Py_Ellipsis || is_bool(o)) return 0;
   if (is_tensor(o) && tensor_of(o).dtype() == DType::b8) return tensor_of(o).dim();
-  if (!is_tensor(o) && is_array_like(o) && !PyList_Check(o)) {
+  if (!is_tensor(o) && is_array_like(o)) {
     const Tensor t = to_index(o);
     return t.dtype() == DType::b8 ? t.dim() : 1;
   }

@@ -65,6 +65,9 @@ struct TypeName<std::tuple<First, Rest...>> {
 };
 template <class First, class... Rest>
 struct TypeName<std::variant<First, Rest...>> {
+  static std::string parameter() {
+    return (TypeName<First>::parameter() + ... + (" | " + TypeName<Rest>::parameter()));
+  }
   static std::string result() {
     return (TypeName<First>::result() + ... + (" | " + TypeName<Rest>::result()));
   }

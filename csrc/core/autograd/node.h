@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -51,13 +52,19 @@ struct NodeHook {
   TensorHook fn;
 };
 
+struct RetainedGrad {  // of a tensor that is no leaf
+  std::int32_t output_index;
+  std::shared_ptr<Tensor> slot;
+};
+
 struct GS_API Node {
   std::atomic<std::int32_t> refs{1};
   std::uint64_t sequence;  // grows; a node's consumers always have a larger one
   const char* name;
   SmallVec<Edge, 3> edges;
   SmallVec<OutputInfo, 1> outputs;
-  std::vector<NodeHook> hooks;  // run on the gradient of an output before the rule
+  std::vector<NodeHook> hooks;         // run on the gradient of an output before the rule
+  std::vector<RetainedGrad> retained;  // filled after the hooks
 
   explicit Node(const char* op);
   virtual ~Node() = default;

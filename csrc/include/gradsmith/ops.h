@@ -65,7 +65,8 @@ GS_API Tensor narrow(const Tensor& x, std::int64_t dim, std::int64_t start, std:
 GS_API Tensor flip(const Tensor& x, const Dims& dims);  // a view with negative strides
 GS_API Tensor diagonal(const Tensor& x, std::int64_t offset = 0, std::int64_t dim1 = 0,
                        std::int64_t dim2 = 1);
-GS_API std::vector<Tensor> split(const Tensor& x, const Dims& split_size, std::int64_t dim = 0);
+GS_API std::vector<Tensor> split(const Tensor& x, std::int64_t split_size, std::int64_t dim = 0);
+GS_API std::vector<Tensor> split(const Tensor& x, const Dims& sizes, std::int64_t dim = 0);
 GS_API std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim = 0);
 GS_API std::vector<Tensor> unbind(const Tensor& x, std::int64_t dim = 0);
 // Adjoint of `expand`: sums over what was broadcast.
