@@ -99,7 +99,13 @@ void Engine::find_needed() {
 }
 
 void Engine::run_hooks(Node& node, TensorList& gradients) {
-  const std::vector<NodeHook> hooks = node.hooks;  // a hook may add hooks, or remove itself
+  std::vector<NodeHook> hooks;  // copies: a hook may add hooks, or remove itself
+  std::vector<RetainedGrad> retained;
+  {
+    const std::lock_guard lock(hooks_mutex());
+    hooks = node.hooks;
+    retained = node.retained;
+  }
   for (const NodeHook& hook : hooks) {
     Tensor& g = gradients[std::size_t(hook.output_index)];
     if (!g.defined()) continue;
@@ -111,7 +117,7 @@ void Engine::run_hooks(Node& node, TensorList& gradients) {
              changed.device(), g.device());
     g = std::move(changed);
   }
-  for (const RetainedGrad& r : node.retained) {
+  for (const RetainedGrad& r : retained) {
     const Tensor& g = gradients[std::size_t(r.output_index)];
     if (g.defined()) *r.slot = r.slot->defined() ? ops::add(*r.slot, g) : g;
   }
@@ -133,7 +139,7 @@ void Engine::accumulate(AccumulateGrad& leaf, Tensor gradient) {
 }
 
 void Engine::run_node(Node& node, TensorList gradients) {
-  if (!node.hooks.empty() || !node.retained.empty()) run_hooks(node, gradients);
+  if (node.has_hooks.load(std::memory_order_acquire)) run_hooks(node, gradients);
   if (only_captures()) {
     const auto found = captures_.find(&node);
     if (found != captures_.end())
@@ -240,13 +246,22 @@ std::int64_t register_hook(const Tensor& x, std::function<Tensor(const Tensor&)>
   static std::atomic<std::int64_t> next{1};
   const std::int64_t id = next.fetch_add(1);
   const Edge edge = gradient_edge(x);
+  const std::lock_guard lock(hooks_mutex());
   edge.node->hooks.push_back({id, edge.output_index, std::move(fn)});
+  edge.node->has_hooks.store(true, std::memory_order_release);
   return id;
 }
 
 void remove_hook(const Tensor& x, std::int64_t id) {
   if (!x.requires_grad()) return;
-  std::erase_if(gradient_edge(x).node->hooks, [id](const NodeHook& h) { return h.id == id; });
+  const Edge edge = gradient_edge(x);
+  std::vector<NodeHook>& hooks = edge.node->hooks;
+  NodeHook removed;  // destroyed after the lock is gone: it may be the last owner of anything
+  const std::lock_guard lock(hooks_mutex());
+  const auto at = std::find_if(hooks.begin(), hooks.end(), [id](auto& h) { return h.id == id; });
+  if (at == hooks.end()) return;
+  removed = std::move(*at);
+  hooks.erase(at);
 }
 
 void retain_grad(const Tensor& x) {
@@ -254,10 +269,12 @@ void retain_grad(const Tensor& x) {
   if (x.is_leaf()) return;
   auto& meta = *x.impl()->meta;
   if (!meta.grad) meta.grad = std::make_shared<Tensor>();
+  const std::lock_guard lock(hooks_mutex());
   std::vector<RetainedGrad>& retained = meta.grad_fn->retained;
   for (const RetainedGrad& r : retained)
     if (r.slot == meta.grad) return;
   retained.push_back({meta.output_index, meta.grad});
+  meta.grad_fn->has_hooks.store(true, std::memory_order_release);
 }
 
 }  // namespace gradsmith

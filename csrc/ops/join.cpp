@@ -20,7 +20,8 @@ Tensor cat(const std::vector<Tensor>& tensors, std::int64_t dim) {
     for (int d = 0; d < t.dim(); ++d)
       GS_CHECK(d == at || t.shape()[d] == shape[d], "cat: shapes {} and {} differ outside dim {}",
                tensors[0].shape(), t.shape(), at);
-    shape[at] += t.shape()[at];
+    GS_CHECK_KIND(memory, !__builtin_add_overflow(shape[at], t.shape()[at], &shape[at]),
+                  "cat: the sizes of dim {} add up to more than 2^63 - 1", at);
     dtype = promote(dtype, t.dtype());
   }
   Tensor y = empty(shape, dtype, tensors[0].device());
@@ -98,6 +99,9 @@ Tensor pad(const Tensor& x, const Dims& pad, const std::string& mode, double val
   check_defined("pad", "input", x);
   GS_CHECK(pad.size() % 2 == 0 && pad.size() / 2 <= x.dim(),
            "pad: needs pairs for at most {} dims, got {}", x.dim(), pad);
+  constexpr std::int64_t kMost = std::int64_t(1) << 60;  // sums of three fit in 64 bits
+  for (auto v : pad)
+    GS_CHECK(v >= -kMost && v <= kMost, "pad: {} is out of range, at most 2^60 is allowed", pad);
   const bool constant = mode == "constant";
   GS_CHECK(constant || mode == "reflect" || mode == "replicate" || mode == "circular",
            "pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got '{}'", mode);

@@ -119,21 +119,26 @@ Tensor var(const Tensor& x, const std::optional<Dims>& dim, double correction, b
   });
 }
 
+namespace {
+// g / size, and 0 where the size is 0; so are the gradients of this.
+Tensor slope_over(const Tensor& g, const Tensor& size) {
+  const Tensor at_zero = eq(size.detach(), Operand(0.0));
+  return masked_fill(div(g, masked_fill(size, at_zero, Operand(1.0))), at_zero, Operand(0.0));
+}
+}  // namespace
+
 Tensor std(const Tensor& x, const std::optional<Dims>& dim, double correction, bool keepdim) {
   const unsigned mask = reduced_dims("std", x, dim);
   check_floating("std", x);
   Tensor y = run(ReduceOp::std_dev, x, mask, keepdim, correction);
   if (!tracked(x)) return y;
-  return record(
-      "std", y, {x}, [mask, correction, dim, x = save(x), y = save_output(y)](const Grads& g) {
-        const Tensor& v = x.unpack(g);
-        const Tensor s = y.unpack(g);
-        const double n = double(reduced_count(v.shape(), mask)) - correction;
-        // Where all values are equal the slope is taken as 0.
-        const Tensor slope =
-            masked_fill(div(g[0], mul(s, Operand(n))), eq(s.detach(), Operand(0.0)), Operand(0.0));
-        return grads(mul(spread(slope, v.shape(), mask), sub(v, mean(v, dim, true))));
-      });
+  return record("std", y, {x},
+                [mask, correction, dim, x = save(x), y = save_output(y)](const Grads& g) {
+                  const Tensor& v = x.unpack(g);
+                  const double n = double(reduced_count(v.shape(), mask)) - correction;
+                  const Tensor slope = div(slope_over(g[0], y.unpack(g)), Operand(n));
+                  return grads(mul(spread(slope, v.shape(), mask), sub(v, mean(v, dim, true))));
+                });
 }
 
 namespace {
@@ -299,9 +304,7 @@ Tensor norm(const Tensor& x, double p, const std::optional<Dims>& dim, bool keep
   if (!tracked(x)) return y;
   return record("norm", y, {x}, [mask, x = save(x), y = save_output(y)](const Grads& g) {
     const Tensor& v = x.unpack(g);
-    const Tensor n = y.unpack(g);
-    const Tensor slope = masked_fill(div(g[0], n), eq(n.detach(), Operand(0.0)), Operand(0.0));
-    return grads(mul(v, spread(slope, v.shape(), mask)));
+    return grads(mul(v, spread(slope_over(g[0], y.unpack(g)), v.shape(), mask)));
   });
 }
 

@@ -1,6 +1,9 @@
 // Running the tape from Python, hooks, and ops whose rule is written in Python.
 #include <pybind11/stl.h>
 
+#include <set>
+#include <string>
+
 #include "core/autograd/record.h"
 #include "core/tensor_impl.h"
 #include "gradsmith/autograd.h"
@@ -64,14 +67,15 @@ py::tuple record_function(const std::string& name, const std::vector<Tensor>& ou
                           const std::vector<Tensor>& inputs, const py::function& rule,
                           const std::vector<std::int64_t>& saved) {
   // Names of nodes are literals elsewhere; a Python class may go away, so its name is kept.
-  const char* op = PyUnicode_AsUTF8(py::str(name).release().ptr());
+  static auto* const names = new std::set<std::string>;  // under the GIL
+  const char* op = names->insert(name).first->c_str();
   struct PythonRule {
     std::shared_ptr<PyObject> fn;
     std::size_t inputs;
     // Python must not keep them: output -> node -> rule -> output is a cycle that nobody sees.
     std::vector<SavedOutput> saved;
     TensorList operator()(const Grads& g) const {
-      py::gil_scoped_acquire gil;
+        py::gil_scoped_acquire gil;
       py::tuple args(g.size() + 1), outputs(saved.size());
       for (std::size_t i = 0; i < saved.size(); ++i)
         outputs[i] = py::reinterpret_steal<py::object>(wrap(saved[i].unpack(g)));
@@ -107,6 +111,7 @@ py::tuple record_function(const std::string& name, const std::vector<Tensor>& ou
     if (y.defined()) {
       recorded.push_back(y.detach());
       gradsmith::detail::set_history(recorded.back(), node.get());
+      if (anomaly_enabled()) gradsmith::detail::check_anomaly(op, recorded.back());
     } else {
       recorded.emplace_back();
       node->outputs.push_back(OutputInfo{});

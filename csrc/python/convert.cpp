@@ -53,19 +53,25 @@ std::string FromPy<std::string>::get(PyObject* o, Where where) {
   return std::string(text, std::size_t(n));
 }
 
+// A list can be changed by the __index__ of its items, a tuple of them cannot.
+pybind11::tuple frozen(PyObject* sequence) {
+  PyObject* tuple = PySequence_Tuple(sequence);
+  if (!tuple) throw pybind11::error_already_set();
+  return pybind11::reinterpret_steal<pybind11::tuple>(tuple);
+}
+
 Dims FromPy<Dims>::get(PyObject* o, Where where) {
   if (o == Py_None) return {};
   if (PyTuple_Check(o) || PyList_Check(o)) {
-    const Py_ssize_t n = PySequence_Fast_GET_SIZE(o);
+    pybind11::tuple items = frozen(o);
     // permute(*(0, 1)) and permute((0, 1)) are the same; so is a variadic call with one sequence.
-    if (n == 1 && PySequence_Check(PySequence_Fast_GET_ITEM(o, 0)) &&
-        !is_tensor(PySequence_Fast_GET_ITEM(o, 0)))
-      return get(PySequence_Fast_GET_ITEM(o, 0), where);
-    GS_CHECK(n <= kMaxDims, "{}: argument '{}' has {} entries, at most {} are allowed", where.op,
-             where.argument, n, kMaxDims);
+    if (items.size() == 1 && (PyTuple_Check(items[0].ptr()) || PyList_Check(items[0].ptr())))
+      items = frozen(items[0].ptr());
+    GS_CHECK(items.size() <= std::size_t(kMaxDims),
+             "{}: argument '{}' has {} entries, at most {} are allowed", where.op, where.argument,
+             items.size(), kMaxDims);
     Dims dims;
-    for (Py_ssize_t i = 0; i < n; ++i)
-      dims.push_back(FromPy<std::int64_t>::get(PySequence_Fast_GET_ITEM(o, i), where));
+    for (const auto& item : items) dims.push_back(FromPy<std::int64_t>::get(item.ptr(), where));
     return dims;
   }
   if (PyIndex_Check(o)) return {FromPy<std::int64_t>::get(o, where)};

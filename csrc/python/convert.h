@@ -85,6 +85,7 @@ struct FromPy<std::optional<T>> {
     return FromPy<T>::get(o, where);
   }
 };
+pybind11::tuple frozen(PyObject* sequence);
 template <class T>
 struct FromPy<std::vector<T>> {
   static std::vector<T> get(PyObject* o, Where where) {
@@ -92,11 +93,10 @@ struct FromPy<std::vector<T>> {
       if (o == Py_None) return {};
       wrong_type(where, "a list or tuple", o);
     }
+    const pybind11::tuple items = frozen(o);
     std::vector<T> values;
-    const Py_ssize_t n = PySequence_Fast_GET_SIZE(o);
-    values.reserve(std::size_t(n));
-    for (Py_ssize_t i = 0; i < n; ++i)
-      values.push_back(FromPy<T>::get(PySequence_Fast_GET_ITEM(o, i), where));
+    values.reserve(items.size());
+    for (const auto& item : items) values.push_back(FromPy<T>::get(item.ptr(), where));
     return values;
   }
 };

@@ -63,7 +63,9 @@ PyObject* attach(PyTensor* o, Tensor t) {
 
 PyObject* wrap(Tensor t) {
   if (!t.defined()) Py_RETURN_NONE;
-  if (t.impl()->py_object) return Py_NewRef(static_cast<PyObject*>(t.impl()->py_object));
+  auto* const wrapper = static_cast<PyObject*>(t.impl()->py_object);
+  // One without references is on its way out: a subclass's attributes are finalised before it.
+  if (wrapper && Py_REFCNT(wrapper) > 0) return Py_NewRef(wrapper);
   PyTensor* o = fresh(tensor_type);
   return attach(o, std::move(t));
 }

@@ -70,6 +70,14 @@ void set_data(const Tensor& x, PyObject* value) {
   to.contiguous = from.contiguous;
   to.shape = from.shape;
   to.strides = from.strides;
+  if (to.meta && to.meta->accumulator)
+    to.meta->accumulator->outputs[0] = {x.shape(), x.dtype(), x.device()};
+}
+
+Tensor reversed(const Tensor& x) {
+  Dims order;
+  for (int d = x.dim() - 1; d >= 0; --d) order.push_back(d);
+  return ops::permute(x, order);
 }
 
 PyObject* grad_fn(const Tensor& x) {
@@ -105,7 +113,7 @@ PyGetSetDef* tensor_getset() {
        nullptr},
       {"data", getter<[](const Tensor& x) { return wrap(x.detach()); }>, setter<&set_data>,
        "The same memory off the tape; assign to exchange the memory.", nullptr},
-      {"T", getter<[](const Tensor& x) { return wrap(ops::t(x)); }>, nullptr,
+      {"T", getter<[](const Tensor& x) { return wrap(reversed(x)); }>, nullptr,
        "Dimensions in reverse order (a view).", nullptr},
       {"mT", getter<[](const Tensor& x) { return wrap(ops::transpose(x, -2, -1)); }>, nullptr,
        "The last two dimensions exchanged (a view).", nullptr},

@@ -26,6 +26,11 @@ Node::Node(const char* op)
 void* Node::operator new(std::size_t bytes) { return allocate(bytes); }
 void Node::operator delete(void* p, std::size_t bytes) noexcept { deallocate(p, bytes); }
 
+std::mutex& hooks_mutex() {
+  static auto* mutex = new std::mutex;
+  return *mutex;
+}
+
 // A long chain of nodes must not be destroyed by recursion: the outermost release() works off a
 // list that the inner ones only append to.
 void Node::release() {

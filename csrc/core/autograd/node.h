@@ -63,8 +63,11 @@ struct GS_API Node {
   const char* name;
   SmallVec<Edge, 3> edges;
   SmallVec<OutputInfo, 1> outputs;
-  std::vector<NodeHook> hooks;         // run on the gradient of an output before the rule
-  std::vector<RetainedGrad> retained;  // filled after the hooks
+  // Run on the gradient of an output before the rule; then those that are retained are stored.
+  // Both are changed and read under hooks_mutex(), where `has_hooks` says that there are any.
+  std::atomic<bool> has_hooks{false};
+  std::vector<NodeHook> hooks;
+  std::vector<RetainedGrad> retained;
 
   explicit Node(const char* op);
   virtual ~Node() = default;
@@ -76,6 +79,8 @@ struct GS_API Node {
   static void* operator new(std::size_t bytes);
   static void operator delete(void* p, std::size_t bytes) noexcept;
 };
+
+std::mutex& hooks_mutex();
 
 // The sink of a leaf: adds what arrives into its grad. Graphs of several threads may share it.
 struct AccumulateGrad final : Node {

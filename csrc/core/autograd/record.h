@@ -9,6 +9,8 @@
 // false. Rules are written with public ops, so with create_graph they are recorded themselves.
 // The engine sums a gradient over broadcast dimensions and casts it to the input's dtype.
 #pragma once
+#include <atomic>
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <type_traits>
@@ -73,15 +75,33 @@ GS_API void set_history(const Tensor& out, Node* node);  // adopts nothing; appe
 GS_API void check_anomaly(const char* op, const Tensor& out);
 [[noreturn]] GS_API void throw_second_backward(const char* op);
 
+// Several threads may run backward over one node. The rule, with what it saved, is freed by the
+// last one that uses it after drop_saved(); whoever comes later is told that it is gone.
 template <class Rule>
 struct RuleNode final : Node {
-  std::optional<Rule> rule;
-  RuleNode(const char* op, Rule&& r) : Node(op), rule(std::move(r)) {}
+  RuleNode(const char* op, Rule&& r) : Node(op), rule_(std::move(r)) {}
   TensorList apply(const Grads& g) override {
-    if (!rule) throw_second_backward(name);
-    return (*rule)(g);
+    const bool dropped = state_.fetch_add(1, std::memory_order_acq_rel) & kDropped;
+    const struct Leave {
+      RuleNode& node;
+      ~Leave() {
+        if (node.state_.fetch_sub(1, std::memory_order_acq_rel) == (kDropped | 1u)) node.free();
+      }
+    } leave{*this};
+    if (dropped) throw_second_backward(name);
+    return (*rule_)(g);
   }
-  void drop_saved() override { rule.reset(); }
+  void drop_saved() override {
+    if (state_.fetch_or(kDropped, std::memory_order_acq_rel) == 0) free();
+  }
+
+ private:
+  static constexpr std::uint32_t kDropped = 1u << 31, kFreed = 1u << 30;
+  void free() {
+    if (!(state_.fetch_or(kFreed, std::memory_order_acq_rel) & kFreed)) rule_.reset();
+  }
+  std::atomic<std::uint32_t> state_{0};  // the two bits, and how many are inside apply()
+  std::optional<Rule> rule_;
 };
 }  // namespace detail
 
