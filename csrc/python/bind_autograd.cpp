@@ -75,7 +75,7 @@ py::tuple record_function(const std::string& name, const std::vector<Tensor>& ou
     // Python must not keep them: output -> node -> rule -> output is a cycle that nobody sees.
     std::vector<SavedOutput> saved;
     TensorList operator()(const Grads& g) const {
-        py::gil_scoped_acquire gil;
+      py::gil_scoped_acquire gil;
       py::tuple args(g.size() + 1), outputs(saved.size());
       for (std::size_t i = 0; i < saved.size(); ++i)
         outputs[i] = py::reinterpret_steal<py::object>(wrap(saved[i].unpack(g)));
