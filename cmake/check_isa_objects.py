@@ -1,11 +1,12 @@
 """Guard against code that one ISA's objects could hand to another's.
 
-    python cmake/check_isa_objects.py BUILD_DIR
+    python cmake/check_isa_objects.py BUILD_DIR [ISA...]
 
 A `.simd.cpp` is compiled once per ISA. If its object defines a weak symbol (an inline function or
 template instance outside of the ISA's namespace), the linker may keep, for the whole library, the
 copy with instructions that the CPU does not have. So the objects of gs_simd_<isa> must define no
-weak symbol, and every global one must lie in gradsmith::kernels::<isa>.
+weak symbol, and every global one must lie in gradsmith::kernels::<isa>. There must be
+objects of every ISA that is named.
 """
 
 from __future__ import annotations
@@ -40,18 +41,24 @@ def problems(objects: list[Path], isa: str) -> list[str]:
 
 def main() -> int:
     """Check every gs_simd_<isa>.dir below the build folder; returns the exit code."""
-    if len(sys.argv) != 2:
-        print("usage: check_isa_objects.py BUILD_DIR", file=sys.stderr)
+    if len(sys.argv) < 2:
+        print("usage: check_isa_objects.py BUILD_DIR [ISA...]", file=sys.stderr)
         return 2
     found: list[str] = []
     count = 0
+    missing = set(sys.argv[2:])
     for folder in sorted(Path(sys.argv[1]).rglob("gs_simd_*.dir")):
         objects = sorted(folder.rglob("*.o"))
         count += len(objects)
+        isa = folder.name.removeprefix("gs_simd_").removesuffix(".dir")
         if objects:
-            found += problems(objects, folder.name.removeprefix("gs_simd_").removesuffix(".dir"))
+            found += problems(objects, isa)
+            missing.discard(isa)
     for line in found:
         print(line)
+    if missing:
+        print(f"no objects of {', '.join(sorted(missing))} below {sys.argv[1]}", file=sys.stderr)
+        return 1
     if count == 0:
         print(f"no objects of gs_simd_* below {sys.argv[1]}", file=sys.stderr)
         return 1

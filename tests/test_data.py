@@ -340,3 +340,29 @@ def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'gradsmith\[demo\]'"):
         datasets.Digits()
+
+
+def test_loaders_side_by_side_have_their_own_epochs():
+    loader = data.DataLoader(data.TensorDataset(gs.arange(16)), 4, shuffle=True, generator=3)
+    pairs = [(a[0].tolist(), b[0].tolist()) for a, b in zip(loader, loader, strict=True)]
+    loader.set_epoch(0)
+    first, second = ([batch[0].tolist() for batch in loader] for _ in range(2))
+    assert [a for a, _ in pairs] == first and [b for _, b in pairs] == second and first != second
+
+
+def test_collate_of_dicts_that_differ():
+    for batch in ([{"a": 1, "b": 2}, {"a": 1}], [{"a": 1}, {"a": 1, "b": 2}], [{"a": 1}, 2]):
+        with pytest.raises(ValueError, match="samples of one batch differ"):
+            data.default_collate(batch)
+
+
+def test_collate_widens_arrays_as_it_does_numbers():
+    for dtype in (np.int16, np.int8, np.uint16):
+        joined = data.default_collate([np.ones(2, dtype), np.zeros(2, dtype)])
+        assert joined.dtype is gs.int64 and joined.tolist() == [[1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("generator", [-1, True, 1.5, "1"])
+def test_seeds_are_checked_at_once(generator):
+    with pytest.raises(ValueError, match="generator must be a seed"):
+        data.DataLoader(data.TensorDataset(gs.arange(4)), generator=generator)

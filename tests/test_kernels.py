@@ -266,6 +266,7 @@ def test_unaligned_and_read_only_inputs() -> None:
         kernels.exp(fixed, out=fixed)
 
 
+@pytest.mark.torch
 def test_torch_tensors_share_memory() -> None:
     torch = pytest.importorskip("torch")
     a, b = torch.randn(8, 5), torch.randn(5, 3)

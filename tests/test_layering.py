@@ -28,7 +28,7 @@ ALLOWED = {
 # The engine adds gradients and makes zeros with the public ops.
 PUBLIC_OPS = {"gradsmith/ops.h", "gradsmith/ops_nn.h"}
 LAYERS_BELOW_OPS = {"base", "runtime", "kernels"}
-LONGEST = 600
+LONGEST = 550
 # The CUDA backend is a library of its own, loaded at run time: device code and its host side.
 # Its kernels also compile for the emulator in tests/.
 EXEMPT = {
@@ -167,10 +167,3 @@ def test_every_bound_op_has_a_docstring():
     for name in bound_ops():
         value = getattr(gs._core, name, None) or getattr(gs.Tensor, name)
         assert value.__doc__ and value.__doc__.rstrip().endswith("."), name
-
-
-def test_samples_hit_the_corners():
-    """Each case has an empty sample where its op allows one, and several sizes."""
-    for case in CASES:
-        assert len(case.draw()) >= 1, case.name
-        assert case.draw()[0].args, case.name

@@ -197,7 +197,7 @@ def test_sequential():
     layers = [nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)]
     net = nn.Sequential(*layers)
     assert len(net) == 3 and list(net) == layers and net[-1] is layers[2]
-    assert list(net[1:].state_dict()) == ["1.weight", "1.bias"] and net[1:][0] is layers[1]
+    assert list(net[1:].state_dict()) == ["2.weight", "2.bias"] and net[1:][0] is layers[1]
     net.append(nn.Sigmoid()).insert(1, nn.Tanh())
     assert [type(m).__name__ for m in net] == ["Linear", "Tanh", "ReLU", "Linear", "Sigmoid"]
     del net[1]

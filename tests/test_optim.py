@@ -282,7 +282,8 @@ def test_load_state_dict_checks():
         (lambda p: optim.Adam(p, eps=-1.0), ValueError, "eps"),
         (lambda p: optim.AdamW(p, weight_decay=float("nan")), ValueError, "AdamW: weight_decay"),
         (lambda p: optim.SGD([], 0.1), ValueError, "params is empty"),
-        (lambda p: optim.SGD(p[0], 0.1), TypeError, "iterable of tensors"),
+        (lambda p: optim.SGD(p[0], 0.1), TypeError, "ordered iterable of tensors"),
+        (lambda p: optim.SGD(set(p), 0.1), TypeError, "ordered iterable of .* got set"),
         (lambda p: optim.SGD([1.0], 0.1), TypeError, "must be tensors, got float"),
         (lambda p: optim.SGD([p[0] * 2], 0.1), TypeError, "leaf tensors"),
         (lambda p: optim.SGD([p[0], p[0]], 0.1), ValueError, "appears twice"),
@@ -378,7 +379,7 @@ def test_schedule_state_continues(name, options):
     scheduler.load_state_dict(state)
     assert schedule_of(optimizer, scheduler, 18) == whole[11:]
     assert scheduler.get_last_lr() == [optimizer.param_groups[0]["lr"]]
-    with pytest.raises(ValueError, match="unknown entries"):
+    with pytest.raises(ValueError, match="state has the entries"):
         scheduler.load_state_dict({"nonsense": 1})
 
 

@@ -27,7 +27,11 @@ def test_stub_has_every_member_of_tensor():
     ("signature", "types", "wanted"),
     [
         ("input, dim=None", ["Tensor", "_int", "Tensor"], "dim: _int | None = None"),
-        ("*size, dtype='f'", ["_Size", "_DType", "Tensor"], '*size: _Size, dtype: _DType = "f"'),
+        (
+            "*size, dtype='f'",
+            ["_Size", "_DType", "Tensor"],
+            'dtype: _DType | None = "f"',
+        ),
         ("a, *, b=1", ["_int", "_int", "None"], "(a: _int, *, b: _int = 1) -> None"),
     ],
 )

@@ -178,7 +178,9 @@ def test_early_stopping_restores_the_best(tmp_path):
     trainer.fit((X, Y), HELD_OUT, epochs=9)  # asked for again, it goes on
     assert len(trainer.history) == 4
     with pytest.raises(ValueError, match="no 'val_x' in the logs; available: epoch, loss"):
-        build(callbacks=[train.EarlyStopping("val_x")]).fit((X, Y), epochs=1)
+        build(callbacks=[train.EarlyStopping("val_x", mode="min")]).fit((X, Y), epochs=1)
+    with pytest.raises(ValueError, match="whether 'val_x' should fall or rise is not known"):
+        train.EarlyStopping("val_x")
 
 
 def test_checkpoint_files(tmp_path):

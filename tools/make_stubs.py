@@ -76,7 +76,8 @@ def op(name: str, method: bool, signature: str, types: list[str]) -> str:
         if method and argument == "input" and not parameters:
             parameters.append("self")
             continue
-        if default == "None" and not kind.endswith("| None"):
+        may_be_none = default == "None" or (default and argument in ("dtype", "device"))
+        if may_be_none and not kind.endswith("| None"):
             kind += " | None"
         default = default.replace("'", '"')
         parameters.append(f"{argument}: {kind}" + (f" = {default}" if default else ""))

@@ -82,7 +82,7 @@ NdView Tensor::view() const {
   return {impl_->data, impl_->dtype, dim(), impl_->shape.data(), impl_->strides.data()};
 }
 
-std::uint32_t Tensor::version() const { return impl_->storage->version; }
+std::uint32_t Tensor::version() const { return impl_->storage->version + impl_->version_base; }
 void Tensor::bump_version() const { ++impl_->storage->version; }
 
 namespace {

@@ -22,6 +22,7 @@ struct GS_API TensorImpl {
   DType dtype = DType::f32;
   bool contiguous = true;
   bool wrapped_number = false;  // made from a Python number: weak in type promotion
+  std::uint32_t version_base = 0;  // added to the storage's, see Tensor::version()
   Ref<Storage> storage;
   void* data = nullptr;
   std::int64_t numel = 0;

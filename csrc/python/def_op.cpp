@@ -121,9 +121,14 @@ void OpSpec::bind(PyObject** slots, PyObject* self, PyObject* const* given, Py_s
     if (!args[i].default_value) bad_call(*this, format("argument '{}' is missing", args[i].text));
     slots[i] = args[i].default_value;
   }
-  for (std::size_t i = 0; i < total; ++i)
-    if (slots[i] == Py_None && args[i].default_value != Py_None)
+  for (std::size_t i = 0; i < total; ++i) {
+    if (slots[i] != Py_None || args[i].default_value == Py_None) continue;
+    // PyTorch's code passes None where neither dtype nor device was asked for.
+    if (args[i].default_value && (args[i].text == "dtype" || args[i].text == "device"))
+      slots[i] = args[i].default_value;
+    else
       fail(ErrorKind::type, "{}: argument '{}' must not be None", name, args[i].text);
+  }
 }
 
 void Binder::check_count(const OpSpec& spec, std::size_t parameters) {

@@ -61,8 +61,10 @@ void set_data(const Tensor& x, PyObject* value) {
   GS_CHECK_TYPE(other.defined(), "data: must be a Tensor, got None");
   TensorImpl& to = *x.impl();
   const TensorImpl& from = *other.impl();
-  GS_CHECK_TYPE(to.dtype == from.dtype || !to.meta, "data: dtype {} differs from the tensor's {}",
-                from.dtype, to.dtype);
+  GS_CHECK_TYPE(to.dtype == from.dtype || (x.is_leaf() && is_floating(from.dtype)) || !to.meta,
+                "data: dtype {} differs from the tensor's {}", from.dtype, to.dtype);
+  // Never a version that this tensor had before: who saved it sees that it has changed.
+  to.version_base = x.version() + 1 - from.storage->version;
   to.dtype = from.dtype;
   to.storage = from.storage;
   to.data = from.data;

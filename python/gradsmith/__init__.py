@@ -10,7 +10,9 @@ loss.backward()
 
 from __future__ import annotations
 
+import builtins
 import importlib
+from types import ModuleType as _Module
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _tensor
@@ -61,6 +63,17 @@ long = _core.int64
 # Loaded on first use, so that `import gradsmith` stays quick.
 _MODULES = ("autograd", "cuda", "data", "kernels", "nn", "optim", "testing", "train")
 _LAZY = {"load": "serialization", "save": "serialization", "Trainer": "train"}
+
+# For `from gradsmith import *`, which must not replace Python's own float, sum, max and so on.
+__all__ = [
+    name
+    for name, value in globals().items()
+    if not name.startswith("_")
+    and not hasattr(builtins, name)
+    and not isinstance(value, _Module)
+    and name not in ("annotations", "TYPE_CHECKING", "Any")
+]
+__all__ += [*_MODULES, *_LAZY]
 
 
 def __getattr__(name: str) -> Any:

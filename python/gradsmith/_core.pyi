@@ -364,7 +364,7 @@ def arange(
     end: Tensor | _Number | None = None,
     step: Tensor | _Number = 1,
     dtype: _DType | None = None,
-    device: _Device = "cpu",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor: ...
@@ -486,8 +486,8 @@ def elu(input: Tensor, alpha: _float = 1.0, inplace: _bool = False) -> Tensor: .
 def embedding(input: Tensor, weight: Tensor, padding_idx: _int | None = None) -> Tensor: ...
 def empty(
     *size: _Size,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def empty_cache() -> None: ...
@@ -500,8 +500,8 @@ def expm1(input: Tensor) -> Tensor: ...
 def eye(
     n: _int,
     m: _int | None = None,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def flatten(input: Tensor, start_dim: _int = 0, end_dim: _int = -1) -> Tensor: ...
@@ -513,8 +513,8 @@ def from_numpy(__arg0: Any) -> Tensor: ...
 def full(
     size: _Size,
     fill_value: Tensor | _Number,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def gather(input: Tensor, dim: _int, index: Tensor) -> Tensor: ...
@@ -587,8 +587,8 @@ def linspace(
     start: _float,
     end: _float,
     steps: _int,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def list_kernels() -> list[Any]: ...
@@ -654,8 +654,8 @@ def norm(
 def one_hot(input: Tensor, num_classes: _int = -1) -> Tensor: ...
 def ones(
     *size: _Size,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def ones_like(input: Tensor) -> Tensor: ...
@@ -666,28 +666,28 @@ def pow(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
 def prod(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor: ...
 def rand(
     *size: _Size,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def randint(
     low: _int,
     high: _int,
     size: _Size,
-    dtype: _DType = "int64",
-    device: _Device = "cpu",
+    dtype: _DType | None = "int64",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def randn(
     *size: _Size,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def randperm(
     n: _int,
-    dtype: _DType = "int64",
-    device: _Device = "cpu",
+    dtype: _DType | None = "int64",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def reciprocal(input: Tensor) -> Tensor: ...
@@ -786,8 +786,8 @@ def var(
 def where(condition: Tensor, input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
 def zeros(
     *size: _Size,
-    dtype: _DType = "float32",
-    device: _Device = "cpu",
+    dtype: _DType | None = "float32",
+    device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
 def zeros_like(input: Tensor) -> Tensor: ...

@@ -8,6 +8,7 @@ the file's length before memory is allocated, and nothing in it is ever executed
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -102,6 +103,10 @@ def write_atomically(
 ) -> None:
     """Write beside `path`, flush to disk, rename over it; a failure leaves `path` as it was."""
     target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "save: path is a folder", os.fspath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "save: there is no such folder", str(target.parent))
     handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

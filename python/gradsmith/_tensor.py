@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from . import _core
 from ._core import Tensor
+from ._hooks import RemovableHandle
 
 _Shape = int | tuple[int, ...] | list[int]
 
@@ -52,8 +55,10 @@ def full(
 ) -> Tensor:
     """Return a tensor of one value; the dtype follows the value unless given."""
     if dtype is None:
-        kinds = {bool: "bool", int: "int64"}
-        dtype = kinds.get(type(fill_value), "float32")
+        if isinstance(fill_value, bool | np.bool_):
+            dtype = "bool"
+        else:
+            dtype = "int64" if isinstance(fill_value, int | np.integer) else "float32"
     return _core.full(size, fill_value, dtype, device, requires_grad)
 
 
@@ -149,18 +154,6 @@ def _backward(
     _core.backward((self,), grads, retain_graph, create_graph)
 
 
-class RemovableHandle:
-    """Returned by `Tensor.register_hook`; `remove()` takes the hook away again."""
-
-    def __init__(self, owner: Tensor, key: int) -> None:
-        self._owner = owner
-        self._key = key
-
-    def remove(self) -> None:
-        """Remove the hook; a second call does nothing."""
-        _core.remove_hook(self._owner, self._key)
-
-
 def _register_hook(self: Tensor, hook: Any) -> RemovableHandle:
     """Call `hook(grad)` when this tensor's gradient is complete; a returned tensor replaces it.
 
@@ -170,7 +163,8 @@ def _register_hook(self: Tensor, hook: Any) -> RemovableHandle:
         raise TypeError(
             f"register_hook: argument 'hook' must be callable, got {type(hook).__name__}"
         )
-    return RemovableHandle(self, _core.add_hook(self, hook))
+    key = _core.add_hook(self, hook)
+    return RemovableHandle(lambda: _core.remove_hook(self, key))
 
 
 def _tolist(self: Tensor) -> Any:

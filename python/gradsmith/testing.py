@@ -13,6 +13,9 @@ from ._core import Tensor
 __all__ = ["assert_close", "gradcheck", "gradgradcheck"]
 
 
+_OFF_TAPE = "gradcheck: no floating output requires grad; is the function on the tape?"
+
+
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
@@ -50,7 +53,8 @@ def gradcheck(
         True; a difference raises.
 
     Raises:
-        AssertionError: names input, output, element and both values.
+        AssertionError: names input, output, element and both values; also where no output is
+            on the tape, and where one that is not depends on an input all the same.
         ValueError: if an input that requires grad is not contiguous float64.
     """
     inputs = _as_tuple(inputs)
@@ -61,14 +65,24 @@ def gradcheck(
         if inputs[i].dtype is not _core.float64 or not inputs[i].is_contiguous():
             raise ValueError(f"gradcheck: input {i} must be contiguous float64")
     outputs = _float_outputs(fn, inputs)
-    for o, output in enumerate(outputs):
-        if not output.requires_grad:
-            continue
-        analytic = _analytic(fn, inputs, checked, o)
+    if not any(output.requires_grad for output in outputs):
+        raise AssertionError(_OFF_TAPE)
+    _check_jacobians(fn, inputs, eps, atol, rtol)
+    return True
+
+
+def _check_jacobians(
+    fn: Callable[..., Any], inputs: Sequence[Any], eps: float, atol: float, rtol: float
+) -> None:
+    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    for o, output in enumerate(_float_outputs(fn, inputs)):
+        analytic = _analytic(fn, inputs, checked, o) if output.requires_grad else None
         for which, i in enumerate(checked):
             numeric = _numeric(fn, inputs, i, o, eps)
+            if analytic is None:  # off the tape, so it must not depend on the input
+                _compare(np.zeros_like(numeric), numeric, f"input {i}, output {o}", atol, rtol)
+                continue
             _compare(analytic[which], numeric, f"input {i}, output {o}", atol, rtol)
-    return True
 
 
 def _analytic(
@@ -149,6 +163,8 @@ def gradgradcheck(
     inputs = _as_tuple(inputs)
     outputs = _float_outputs(fn, inputs)
     used = [o for o, y in enumerate(outputs) if y.requires_grad]
+    if not used:
+        raise AssertionError(_OFF_TAPE)
     rng = np.random.default_rng(seed)
     seeds = [_core.tensor(rng.standard_normal(outputs[o].shape)).requires_grad_() for o in used]
 
@@ -162,14 +178,16 @@ def gradgradcheck(
             for x, g in zip(variables, grads, strict=True)
         )
 
-    return gradcheck(first_order, (*inputs, *seeds), eps, atol, rtol)
+    # Gradients that are constants, of floor() say, are rightly off the tape.
+    _check_jacobians(first_order, (*inputs, *seeds), eps, atol, rtol)
+    return True
 
 
 def assert_close(actual: Any, expected: Any, rtol: float = 1e-6, atol: float = 0.0) -> None:
     """Raise an AssertionError unless shapes agree, |actual - expected| <= atol + rtol*|expected|.
 
     The message names the worst element, both values and the distance in units in the last place of
-    the actual dtype. NaNs agree with NaNs, infinities with equal infinities.
+    the actual dtype. NaNs agree with NaNs, infinities with equal infinities; dtypes may differ.
     """
     a = actual.detach() if isinstance(actual, Tensor) else actual
     a = np.asarray(a.float() if isinstance(a, Tensor) and a.dtype is _core.bfloat16 else a)

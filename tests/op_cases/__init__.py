@@ -3,7 +3,7 @@
 A new op is one row here. tests/test_layering.py fails for a bound op without one.
 """
 
-from ._case import LAYOUTS, OpCase, Sample, call, expect, map_arrays, to_array
+from ._case import LAYOUTS, OpCase, Sample, arrays_of, call, expect, map_arrays, to_array
 from .elementwise import CASES as ELEMENTWISE
 from .indexing import CASES as INDEXING
 from .inplace import CASES as INPLACE
@@ -60,6 +60,7 @@ __all__ = [
     "WITHOUT_CASE",
     "OpCase",
     "Sample",
+    "arrays_of",
     "call",
     "expect",
     "map_arrays",

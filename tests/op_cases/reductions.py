@@ -63,7 +63,7 @@ def _norm(x, p=2.0, dim=None, keepdim=False):
 
 def _norm_samples(rng):
     yield from (S(s.args[0], 2.0, *s.args[1:], grad=s.grad, **s.kwargs) for s in samples()(rng))
-    yield from (S(uniform(rng, 3, 4), p, 1) for p in (1.0, 3.0, 0.0))
+    yield from (S(uniform(rng, 3, 4), p, 1, grad=p != 0) for p in (1.0, 3.0, 0.0))
     yield S(distinct(rng, 3, 4), np.inf, 1)
 
 

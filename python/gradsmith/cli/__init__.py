@@ -10,16 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .bench_options import add_bench_arguments
+from .bench_options import add_bench_arguments, positive
 
 __all__ = ["missing_packages", "run"]
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 def _seed(text: str) -> int:
@@ -54,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         help="digits: a CNN on 8x8 digits (default); mnist: a CNN on MNIST; lstm: row by row",
     )
     demo.add_argument("--seed", type=_seed, default=0, help="of weights, order and dropout")
-    demo.add_argument("--epochs", type=_positive, help="instead of the recipe's own number")
+    demo.add_argument("--epochs", type=positive, help="instead of the recipe's own number")
     demo.add_argument("--resume", action="store_true", help="continue after Ctrl-C")
     demo.add_argument("--data", type=Path, metavar="DIR", help="mnist: folder of the IDX files")
     demo.add_argument(

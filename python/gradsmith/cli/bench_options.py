@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-__all__ = ["add_bench_arguments"]
+__all__ = ["add_bench_arguments", "positive"]
 
 _EPILOG = """examples:
   gradsmith bench                                the quick set
@@ -15,7 +15,8 @@ _EPILOG = """examples:
 """
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
@@ -42,10 +43,10 @@ def add_bench_arguments(parser: argparse.ArgumentParser) -> None:
         help="a shape file of the package or a path (default: %(default)s)",
     )
     parser.add_argument("--list", action="store_true", help="list kernels and shape files")
-    parser.add_argument("--threads", type=_positive, help="default: all that are allowed")
+    parser.add_argument("--threads", type=positive, help="default: all that are allowed")
     parser.add_argument("--target", help="run on this target, e.g. scalar or avx2")
     parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
-    parser.add_argument("--rounds", type=_positive, default=9, help="default: %(default)s")
+    parser.add_argument("--rounds", type=positive, default=9, help="default: %(default)s")
     parser.add_argument(
         "--clock",
         default="wall",

@@ -13,7 +13,7 @@ import gradsmith as gs
 from gradsmith._core import Tensor
 
 from .dataset import gives_batches
-from .sampler import BatchSampler, RandomSampler, SequentialSampler, draw_seed
+from .sampler import BatchSampler, RandomSampler, SequentialSampler, check_seed, draw_seed
 
 __all__ = ["DataLoader", "default_collate"]
 
@@ -22,6 +22,14 @@ Transform = Callable[[Any, np.random.Generator], Any]
 
 # What a tensor can hold; other integers become int64.
 _NUMBERS = {"bool", "uint8", "int32", "int64", "float16", "float32", "float64"}
+
+
+def _widened(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if numbers.dtype.name in _NUMBERS or numbers.dtype.kind not in "iuf":
+        return numbers  # from_numpy names what it cannot take
+    if numbers.dtype.kind == "u" and numbers.size and numbers.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"default_collate: {numbers.max()} does not fit into int64")
+    return numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
 
 
 def default_collate(batch: list[Any]) -> Any:
@@ -37,20 +45,22 @@ def default_collate(batch: list[Any]) -> Any:
     if isinstance(first, Tensor):
         return gs.stack(batch)
     if isinstance(first, np.ndarray):
-        return gs.from_numpy(np.stack(batch))
+        return gs.from_numpy(_widened(np.stack(batch)))
     if isinstance(first, (bool, int, float, np.generic)) and not isinstance(first, np.flexible):
         numbers = np.asarray(batch)
         if numbers.ndim != 1 or numbers.dtype.kind not in "biuf":
             kinds = ", ".join(sorted({type(item).__name__ for item in batch}))
             raise TypeError(f"default_collate: cannot join numbers with {kinds}")
-        if numbers.dtype.kind == "u" and numbers.max() > np.iinfo(np.int64).max:
-            raise ValueError(f"default_collate: {numbers.max()} does not fit into int64")
-        if numbers.dtype.name not in _NUMBERS:
-            numbers = numbers.astype(np.float64 if numbers.dtype.kind == "f" else np.int64)
-        return gs.from_numpy(numbers)
+        return gs.from_numpy(_widened(numbers))
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):
+        for item in batch:
+            if not isinstance(item, Mapping) or item.keys() != first.keys():
+                given = list(item) if isinstance(item, Mapping) else type(item).__name__
+                raise ValueError(
+                    f"default_collate: samples of one batch differ: {list(first)} and {given}"
+                )
         return {name: default_collate([item[name] for item in batch]) for name in first}
     if isinstance(first, (tuple, list)):
         if any(len(item) != len(first) for item in batch):
@@ -95,6 +105,7 @@ class DataLoader:
         batch_sampler: Any = None,
         num_workers: int = 0,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        *,
         drop_last: bool = False,
         prefetch_factor: int = 2,
         generator: int | np.random.Generator | None = None,
@@ -113,6 +124,7 @@ class DataLoader:
             raise ValueError(
                 "DataLoader: batch_sampler excludes batch_size, shuffle, sampler and drop_last"
             )
+        check_seed("DataLoader", generator)
         if isinstance(generator, np.random.Generator):
             generator = int(generator.integers(2**62))
         if batch_sampler is None:

@@ -21,6 +21,7 @@ __all__ = [
     "SequentialSampler",
     "SubsetRandomSampler",
     "WeightedRandomSampler",
+    "check_seed",
     "draw_seed",
     "whole_numbers",
 ]
@@ -37,6 +38,17 @@ def whole_numbers(owner: str, argument: str, values: Any) -> np.ndarray[Any, np.
 def draw_seed() -> int:
     """Draw a seed from the global generator, so that `manual_seed` decides it."""
     return int(gs.randint(0, 2**62, (1,)).item())
+
+
+def check_seed(owner: str, generator: Any) -> None:
+    """Raise unless it is a seed, a NumPy generator or None."""
+    if generator is None or isinstance(generator, np.random.Generator):
+        return
+    if isinstance(generator, bool) or not isinstance(generator, int | np.integer) or generator < 0:
+        raise ValueError(
+            f"{owner}: generator must be a seed (an int of at least 0) or a NumPy generator, "
+            f"got {generator!r}"
+        )
 
 
 class Sampler:
@@ -78,10 +90,9 @@ class _Seeded(Sampler):
 
     def __init__(self, generator: int | np.random.Generator | None) -> None:
         """Take a seed, or draw one from a NumPy generator."""
+        check_seed(type(self).__name__, generator)
         if isinstance(generator, np.random.Generator):
             generator = int(generator.integers(2**62))
-        if generator is not None and (isinstance(generator, bool) or int(generator) < 0):
-            raise ValueError(f"{type(self).__name__}: generator must be a seed, got {generator!r}")
         self.seed = generator
 
     def _rng(self) -> np.random.Generator:
@@ -221,8 +232,12 @@ class BatchSampler:
 
     def __iter__(self) -> Iterator[list[int]]:
         """Iterate over the lists."""
+        # The order is drawn here and not at the first list: it is this epoch's, whatever comes.
+        return self._lists(iter(self.sampler))
+
+    def _lists(self, indices: Iterator[int]) -> Iterator[list[int]]:
         batch: list[int] = []
-        for index in self.sampler:
+        for index in indices:
             batch.append(index)
             if len(batch) == self.batch_size:
                 yield batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from argparse import Namespace
@@ -32,6 +33,16 @@ def run_demo(options: Namespace) -> int:
     except (OSError, ValueError) as error:  # files that are missing, corrupt or not writable
         return _fail(str(error))
     return 0
+
+
+def _resume_line(options: Namespace) -> str:
+    """The command that continues this very run: schedule and order follow from its options."""
+    words = ["gradsmith", "demo", options.recipe, "--resume", "--seed", str(options.seed)]
+    for name in ("epochs", "data", "out"):
+        value = getattr(options, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def _fail(message: str) -> int:
@@ -85,7 +96,7 @@ def _run(options: Namespace) -> None:
         )
     except KeyboardInterrupt:
         if trainer.epoch:
-            print(f"continue with: gradsmith demo {options.recipe} --resume --out {options.out}")
+            print(f"continue with: {_resume_line(options)}")
         raise
 
     images, labels = (tensor.numpy() for tensor in held_out.tensors)

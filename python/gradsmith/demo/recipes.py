@@ -28,7 +28,6 @@ class Recipe:
     """One demo. `load(train, folder)` reads a part of the data; `build()` makes the model."""
 
     title: str
-    packages: tuple[str, ...]
     load: Callable[[bool, Path | None], TensorDataset]
     build: Callable[[], nn.Module]
     augment: Augment
@@ -119,7 +118,6 @@ def _load_digits(train: bool, folder: Path | None) -> TensorDataset:
 RECIPES = {
     "digits": Recipe(
         title="a CNN on 8x8 handwritten digits",
-        packages=("sklearn",),
         load=_load_digits,
         build=_digits_cnn,
         augment=lambda images, rng: random_affine(images, rng, degrees=10, pixels=0.8, scale=0.1),
@@ -130,7 +128,6 @@ RECIPES = {
     ),
     "mnist": Recipe(
         title="a CNN on MNIST",
-        packages=(),
         load=_load_mnist,
         build=_mnist_cnn,
         augment=lambda images, rng: random_shift(images, rng, pixels=1),
@@ -140,7 +137,6 @@ RECIPES = {
     ),
     "lstm": Recipe(
         title="an LSTM that reads 8x8 handwritten digits row by row",
-        packages=("sklearn",),
         load=_load_digits,
         build=lambda: RowLSTM(8, 64, 10),
         augment=lambda images, rng: random_affine(images, rng, degrees=4, pixels=0.35, scale=0.04),

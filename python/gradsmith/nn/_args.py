@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 from gradsmith import _core
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 
 __all__ = [
@@ -50,23 +50,16 @@ def pair(layer: str, name: str, value: Any, minimum: int = 1) -> tuple[int, int]
     return _ints(layer, name, value, 2, minimum)  # type: ignore[return-value]
 
 
-def _number(layer: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{layer}: {name} must be a number, got {type(value).__name__}")
-    return float(value)
-
-
 def nonnegative(layer: str, name: str, value: float) -> float:
     """Return a finite number that is not negative."""
-    if not 0 <= _number(layer, name, value) < math.inf:
+    if not 0 <= number(layer, name, value) < math.inf:
         raise ValueError(f"{layer}: {name} must be finite and not negative, got {value}")
     return float(value)
 
 
 def probability(layer: str, name: str, value: float) -> float:
     """Return a number in [0, 1]."""
-    _number(layer, name, value)
-    if math.isnan(value) or not 0 <= value <= 1:
+    if not 0 <= number(layer, name, value) <= 1:
         raise ValueError(f"{layer}: {name} must lie in [0, 1], got {value}")
     return float(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
@@ -39,13 +40,14 @@ class _Ordered(Module):
         """Return one module, or a container of the same kind over a slice (modules shared)."""
         items = self._items()
         if isinstance(index, slice):
-            return self._of(items[index])
+            return self._of(list(self._modules.items())[index])
         self._child(index)
         return items[index]
 
     @classmethod
-    def _of(cls, modules: list[Module]) -> Self:
-        raise NotImplementedError
+    def _of(cls, named: list[tuple[str, Any]]) -> Self:
+        make: Any = cls
+        return make(module for _, module in named)
 
     def __setitem__(self, index: int, module: Module) -> None:
         """Replace one module."""
@@ -63,7 +65,9 @@ class _Ordered(Module):
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
-        self.add_module(str(len(self)), module)
+        # A slice of a Sequential keeps its names, so the next number may be taken.
+        numbers = map(str, itertools.count(len(self)))
+        self.add_module(next(name for name in numbers if name not in self._modules), module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
@@ -97,8 +101,8 @@ class Sequential(_Ordered):
             self.extend(modules)  # type: ignore[arg-type]
 
     @classmethod
-    def _of(cls, modules: list[Module]) -> Self:
-        return cls(*modules)
+    def _of(cls, named: list[tuple[str, Any]]) -> Self:
+        return cls(dict(named))
 
     def forward(self, input: Any) -> Any:
         """Apply the modules one after the other."""
@@ -118,10 +122,6 @@ class ModuleList(_Ordered):
         """Register the modules."""
         super().__init__()
         self.extend(modules or ())
-
-    @classmethod
-    def _of(cls, modules: list[Module]) -> Self:
-        return cls(modules)
 
 
 class ModuleDict(Module):

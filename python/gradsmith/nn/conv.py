@@ -34,7 +34,8 @@ class _Conv(Module):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()
@@ -54,9 +55,9 @@ class _Conv(Module):
                     f"groups ({self.groups})"
                 )
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        self.weight = Parameter(gs.empty(shape, dtype=dtype))
+        self.weight = Parameter(gs.empty(shape, dtype=dtype, device=device))
         if bias:
-            self.bias = Parameter(gs.empty((self.out_channels,), dtype=dtype))
+            self.bias = Parameter(gs.empty((self.out_channels,), dtype=dtype, device=device))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
@@ -102,6 +103,7 @@ class Conv1d(_Conv):
         groups: blocks of channels that do not see each other; must divide both channel counts.
         bias: whether to add a learned constant per output channel.
         padding_mode: only "zeros".
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input (N, C, L), output (N, out_channels, L'), weight (out_channels, C / groups, K).
@@ -135,6 +137,7 @@ class Conv2d(_Conv):
         groups: blocks of channels that do not see each other; must divide both channel counts.
         bias: whether to add a learned constant per output channel.
         padding_mode: only "zeros".
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input (N, C, H, W), output (N, out_channels, H', W') with H' = floor((H + 2 padding

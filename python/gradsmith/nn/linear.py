@@ -24,6 +24,7 @@ class Linear(Module):
         in_features: size of the last axis of the input.
         out_features: size of the last axis of the output.
         bias: whether to add a learned `b`.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input (..., in_features), output (..., out_features), weight (out_features,
@@ -31,15 +32,22 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = _core.float32
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()
         self.in_features = positive_int("Linear", "in_features", in_features, 0)
         self.out_features = positive_int("Linear", "out_features", out_features, 0)
-        self.weight = Parameter(gs.empty((self.out_features, self.in_features), dtype=dtype))
+        self.weight = Parameter(
+            gs.empty((self.out_features, self.in_features), dtype=dtype, device=device)
+        )
         if bias:
-            self.bias = Parameter(gs.empty((self.out_features,), dtype=dtype))
+            self.bias = Parameter(gs.empty((self.out_features,), dtype=dtype, device=device))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
@@ -71,6 +79,7 @@ class Bilinear(Module):
         in2_features: size of the last axis of the second input.
         out_features: size of the last axis of the output.
         bias: whether to add a learned `b`.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: inputs (..., in1_features) and (..., in2_features) with equal leading axes, output
@@ -83,7 +92,8 @@ class Bilinear(Module):
         in2_features: int,
         out_features: int,
         bias: bool = True,
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()
@@ -91,9 +101,9 @@ class Bilinear(Module):
         self.in2_features = positive_int("Bilinear", "in2_features", in2_features)
         self.out_features = positive_int("Bilinear", "out_features", out_features)
         shape = (self.out_features, self.in1_features, self.in2_features)
-        self.weight = Parameter(gs.empty(shape, dtype=dtype))
+        self.weight = Parameter(gs.empty(shape, dtype=dtype, device=device))
         if bias:
-            self.bias = Parameter(gs.empty((self.out_features,), dtype=dtype))
+            self.bias = Parameter(gs.empty((self.out_features,), dtype=dtype, device=device))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()

@@ -110,9 +110,9 @@ class _Weighted(_Loss):
     weight: Tensor | None
 
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
-        """Store the weights as a buffer that is in no state_dict."""
+        """Store the weights, a buffer."""
         super().__init__(reduction)
-        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("weight", weight)
 
 
 class BCELoss(_Weighted):
@@ -147,7 +147,7 @@ class BCEWithLogitsLoss(_Weighted):
     ) -> None:
         """Store the weights."""
         super().__init__(weight, reduction)
-        self.register_buffer("pos_weight", pos_weight, persistent=False)
+        self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""

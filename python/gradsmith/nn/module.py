@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Never, Self
 
 import gradsmith as gs
 from gradsmith._core import Tensor
+from gradsmith._hooks import RemovableHandle
 
-from .hooks import HookHandle
 from .parameter import Parameter
 from .state import LoadReport, convert, load_state
 
@@ -19,6 +20,19 @@ __all__ = ["Module"]
 
 ForwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
 ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
+
+
+_hook_ids = itertools.count()
+
+
+def _add_hook(hooks: dict[int, Any], hook: Any) -> RemovableHandle:
+    key = next(_hook_ids)
+    hooks[key] = hook
+    return RemovableHandle(lambda: hooks.pop(key, None))
+
+
+def _is_dtype_name(value: Any) -> bool:
+    return isinstance(value, str) and isinstance(getattr(gs, value, None), gs.dtype)
 
 
 class Module:
@@ -78,17 +92,13 @@ class Module:
                 output = changed
         return output
 
-    def register_forward_pre_hook(self, hook: ForwardPreHook) -> HookHandle:
+    def register_forward_pre_hook(self, hook: ForwardPreHook) -> RemovableHandle:
         """Call `hook(module, args)` before `forward`; a result replaces the arguments."""
-        handle = HookHandle(self._forward_pre_hooks)
-        self._forward_pre_hooks[handle.id] = hook
-        return handle
+        return _add_hook(self._forward_pre_hooks, hook)
 
-    def register_forward_hook(self, hook: ForwardHook) -> HookHandle:
+    def register_forward_hook(self, hook: ForwardHook) -> RemovableHandle:
         """Call `hook(module, args, output)` after `forward`; a result replaces the output."""
-        handle = HookHandle(self._forward_hooks)
-        self._forward_hooks[handle.id] = hook
-        return handle
+        return _add_hook(self._forward_hooks, hook)
 
     # -- registration ------------------------------------------------------------------------
 
@@ -254,6 +264,24 @@ class Module:
             module = child
         return module
 
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the parameter at a dotted path; AttributeError where there is none."""
+        return self._get_member("_parameters", "parameter", target)  # type: ignore[return-value]
+
+    def get_buffer(self, target: str) -> Tensor:
+        """Return the buffer at a dotted path; AttributeError where there is none."""
+        return self._get_member("_buffers", "buffer", target)
+
+    def _get_member(self, registry: str, kind: str, target: str) -> Tensor:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found: Tensor | None = getattr(module, registry).get(name)
+        if found is None:
+            raise AttributeError(
+                f"{type(module).__name__} has no {kind} {name!r} (path {target!r})"
+            )
+        return found
+
     # -- state -----------------------------------------------------------------------------------
 
     def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
@@ -280,7 +308,7 @@ class Module:
             strict: refuse missing and unexpected names; otherwise they are only reported.
 
         Raises:
-            ValueError: a shape differs, or (strict) the names do.
+            ValueError: a shape differs, or (strict) the names do; it is a RuntimeError too.
             TypeError: `state_dict` is not a mapping, or a value is not a tensor.
         """
         return load_state(self, state_dict, strict)
@@ -324,16 +352,25 @@ class Module:
     def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Self:
         """Convert floating parameters and buffers to a dtype, and all of them to a device.
 
-        Accepts `to(dtype)`, `to(device)`, `to(device, dtype)` and keywords. Parameter objects
-        are replaced when they change, so build the optimizer afterwards.
+        Accepts `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(tensor)` and keywords.
+        Parameters stay the same objects, so an optimizer that holds them goes on; state that it
+        has gathered keeps its dtype.
         """
         for arg in args:
-            if isinstance(arg, gs.dtype):
+            if isinstance(arg, Tensor):
+                dtype, device = arg.dtype, arg.device
+            elif isinstance(arg, gs.dtype) or _is_dtype_name(arg):
                 dtype = arg
             elif isinstance(arg, (str, gs.device)):
                 device = arg
             else:
                 raise TypeError(f"to: expected a dtype or a device, got {type(arg).__name__}")
+        if isinstance(dtype, str):
+            if not _is_dtype_name(dtype):
+                raise TypeError(f"to: there is no dtype {dtype!r}")
+            dtype = getattr(gs, dtype)
+        if dtype is not None and not isinstance(dtype, gs.dtype):
+            raise TypeError(f"to: dtype must be a dtype or its name, got {type(dtype).__name__}")
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(f"to: a module's dtype must be floating, got {dtype}")
         convert(self, dtype, device)
@@ -346,6 +383,22 @@ class Module:
     def double(self) -> Self:
         """Convert to float64."""
         return self.to(gs.float64)
+
+    def half(self) -> Self:
+        """Convert to float16."""
+        return self.to(gs.float16)
+
+    def bfloat16(self) -> Self:
+        """Convert to bfloat16."""
+        return self.to(gs.bfloat16)
+
+    def cpu(self) -> Self:
+        """Move to the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = "cuda") -> Self:
+        """Move to a CUDA device, the first unless given (as a number, a name or a device)."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
 
     # -- looking at it -----------------------------------------------------------------------------
 

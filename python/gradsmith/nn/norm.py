@@ -29,7 +29,8 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create parameters and running statistics."""
         super().__init__()
@@ -40,16 +41,20 @@ class _BatchNorm(Module):
         self.track_running_stats = track_running_stats
         shape = (self.num_features,)
         if affine:
-            self.weight = Parameter(gs.ones(shape, dtype=dtype))
-            self.bias = Parameter(gs.zeros(shape, dtype=dtype))
+            self.weight = Parameter(gs.ones(shape, dtype=dtype, device=device))
+            self.bias = Parameter(gs.zeros(shape, dtype=dtype, device=device))
         else:
             self.register_parameter("weight", None)
             self.register_parameter("bias", None)
         tracked = track_running_stats
-        self.register_buffer("running_mean", gs.zeros(shape, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", gs.ones(shape, dtype=dtype) if tracked else None)
         self.register_buffer(
-            "num_batches_tracked", gs.zeros((), dtype=gs.int64) if tracked else None
+            "running_mean", gs.zeros(shape, dtype=dtype, device=device) if tracked else None
+        )
+        self.register_buffer(
+            "running_var", gs.ones(shape, dtype=dtype, device=device) if tracked else None
+        )
+        self.register_buffer(
+            "num_batches_tracked", gs.zeros((), dtype=gs.int64, device=device) if tracked else None
         )
 
     def reset_running_stats(self) -> None:
@@ -73,11 +78,9 @@ class _BatchNorm(Module):
                 f"{type(self).__name__}: input must be {self._layout}, got {tuple(input.shape)}"
             )
         momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1 / self.num_batches_tracked.item()
-        return _core.batch_norm(
+        if self.training and self.track_running_stats and self.momentum is None:
+            momentum = 1 / (self.num_batches_tracked.item() + 1)
+        output = _core.batch_norm(
             input,
             self.running_mean,
             self.running_var,
@@ -87,6 +90,9 @@ class _BatchNorm(Module):
             momentum,
             self.eps,
         )
+        if self.training and self.track_running_stats:
+            self.num_batches_tracked.add_(1)  # not before: a batch may be refused
+        return output
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -112,6 +118,7 @@ class BatchNorm2d(_BatchNorm):
         momentum: share of the new batch in the running statistics; None averages all batches.
         affine: whether `weight` (starts at 1) and `bias` (starts at 0) are learned.
         track_running_stats: keep running mean and (unbiased) variance for evaluation.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input and output (N, C, H, W). Statistics run over N, H and W.
@@ -130,7 +137,17 @@ def _shape(layer: str, normalized_shape: Any) -> tuple[int, ...]:
     return tuple(positive_int(layer, "normalized_shape", size) for size in sizes)
 
 
-class LayerNorm(Module):
+class _Affine(Module):
+    """What LayerNorm, GroupNorm and RMSNorm share: a factor, and a bias where there is one."""
+
+    def reset_parameters(self) -> None:
+        """Return `weight` to 1 and `bias` to 0."""
+        for name, param in self._parameters.items():
+            if param is not None:
+                init.constant_(param, 1.0 if name == "weight" else 0.0)
+
+
+class LayerNorm(_Affine):
     """Normalises over the last axes to mean 0 and variance 1 (Ba, Kiros and Hinton, 2016).
 
     Args:
@@ -138,6 +155,7 @@ class LayerNorm(Module):
         eps: added to the variance.
         elementwise_affine: whether `weight` (starts at 1) is learned.
         bias: whether `bias` (starts at 0) is learned too.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
     """
 
@@ -147,7 +165,8 @@ class LayerNorm(Module):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create the parameters."""
         super().__init__()
@@ -156,10 +175,14 @@ class LayerNorm(Module):
         self.elementwise_affine = elementwise_affine
         shape = self.normalized_shape
         self.register_parameter(
-            "weight", Parameter(gs.ones(shape, dtype=dtype)) if elementwise_affine else None
+            "weight",
+            Parameter(gs.ones(shape, dtype=dtype, device=device)) if elementwise_affine else None,
         )
         self.register_parameter(
-            "bias", Parameter(gs.zeros(shape, dtype=dtype)) if elementwise_affine and bias else None
+            "bias",
+            Parameter(gs.zeros(shape, dtype=dtype, device=device))
+            if elementwise_affine and bias
+            else None,
         )
 
     def forward(self, input: Tensor) -> Tensor:
@@ -173,7 +196,7 @@ class LayerNorm(Module):
         )
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Normalises over groups of channels and all positions (Wu and He, 2018).
 
     Args:
@@ -181,6 +204,7 @@ class GroupNorm(Module):
         num_channels: channels, axis 1 of the input (N, C, ...).
         eps: added to the variance.
         affine: whether `weight` (starts at 1) and `bias` (starts at 0) are learned per channel.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
     """
 
@@ -190,7 +214,8 @@ class GroupNorm(Module):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create the parameters."""
         super().__init__()
@@ -205,9 +230,11 @@ class GroupNorm(Module):
         self.affine = affine
         shape = (self.num_channels,)
         self.register_parameter(
-            "weight", Parameter(gs.ones(shape, dtype=dtype)) if affine else None
+            "weight", Parameter(gs.ones(shape, dtype=dtype, device=device)) if affine else None
         )
-        self.register_parameter("bias", Parameter(gs.zeros(shape, dtype=dtype)) if affine else None)
+        self.register_parameter(
+            "bias", Parameter(gs.zeros(shape, dtype=dtype, device=device)) if affine else None
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
@@ -218,13 +245,14 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
 
 
-class RMSNorm(Module):
+class RMSNorm(_Affine):
     """y = x / sqrt(mean(x^2) + eps) * weight over the last axes (Zhang and Sennrich, 2019).
 
     Args:
         normalized_shape: sizes of the last axes, an int or a tuple.
         eps: added to the mean square; the dtype's machine epsilon unless given.
         elementwise_affine: whether `weight` (starts at 1) is learned.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
     """
 
@@ -233,7 +261,8 @@ class RMSNorm(Module):
         normalized_shape: int | tuple[int, ...],
         eps: float | None = None,
         elementwise_affine: bool = True,
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create the parameter."""
         super().__init__()
@@ -242,7 +271,9 @@ class RMSNorm(Module):
         self.elementwise_affine = elementwise_affine
         self.register_parameter(
             "weight",
-            Parameter(gs.ones(self.normalized_shape, dtype=dtype)) if elementwise_affine else None,
+            Parameter(gs.ones(self.normalized_shape, dtype=dtype, device=device))
+            if elementwise_affine
+            else None,
         )
 
     def forward(self, input: Tensor) -> Tensor:

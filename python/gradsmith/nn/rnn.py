@@ -39,6 +39,7 @@ class LSTM(Module):
         batch_first: sequences are (N, T, ...) instead of (T, N, ...).
         dropout: probability applied to the output of every layer but the last, in training.
         bidirectional: a second set of layers reads backwards; outputs are joined.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input (T, N, input_size) or (T, input_size); h0 and c0 (num_layers * D, N,
@@ -56,7 +57,8 @@ class LSTM(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()
@@ -79,7 +81,7 @@ class LSTM(Module):
                 if bias:
                     shapes += [("bias_ih", (rows,)), ("bias_hh", (rows,))]
                 for name, shape in shapes:
-                    param = Parameter(gs.empty(shape, dtype=dtype))
+                    param = Parameter(gs.empty(shape, dtype=dtype, device=device))
                     self.register_parameter(name + suffix, param)
         self.reset_parameters()
 
@@ -171,13 +173,19 @@ class LSTMCell(Module):
         input_size: features of the input.
         hidden_size: features of h and c.
         bias: whether the gates have biases.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input (N, input_size) or (input_size); h and c (N, hidden_size) or (hidden_size).
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = _core.float32
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create and initialise the parameters."""
         super().__init__()
@@ -185,10 +193,10 @@ class LSTMCell(Module):
         self.hidden_size = positive_int("LSTMCell", "hidden_size", hidden_size)
         self.bias = bias
         rows = 4 * self.hidden_size
-        self.weight_ih = Parameter(gs.empty((rows, self.input_size), dtype=dtype))
-        self.weight_hh = Parameter(gs.empty((rows, self.hidden_size), dtype=dtype))
+        self.weight_ih = Parameter(gs.empty((rows, self.input_size), dtype=dtype, device=device))
+        self.weight_hh = Parameter(gs.empty((rows, self.hidden_size), dtype=dtype, device=device))
         for name in ("bias_ih", "bias_hh"):
-            param = Parameter(gs.empty((rows,), dtype=dtype)) if bias else None
+            param = Parameter(gs.empty((rows,), dtype=dtype, device=device)) if bias else None
             self.register_parameter(name, param)
         self.reset_parameters()
 

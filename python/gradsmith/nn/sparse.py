@@ -23,6 +23,7 @@ class Embedding(Module):
         num_embeddings: rows of the table; indices run from 0 to this, exclusive.
         embedding_dim: length of each vector.
         padding_idx: a row that starts at zero and gets no gradient; negative counts from the end.
+        device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input (...) of int64 or int32, output (..., embedding_dim), weight (num_embeddings,
@@ -34,7 +35,8 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
-        dtype: Any = _core.float32,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         """Create and initialise the table."""
         super().__init__()
@@ -48,7 +50,9 @@ class Embedding(Module):
                 )
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
-        self.weight = Parameter(gs.empty((self.num_embeddings, self.embedding_dim), dtype=dtype))
+        self.weight = Parameter(
+            gs.empty((self.num_embeddings, self.embedding_dim), dtype=dtype, device=device)
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradsmith as gs
 from gradsmith._core import Tensor
 
-from .parameter import Parameter
-
 if TYPE_CHECKING:
     from .module import Module
 
 __all__ = ["LoadReport", "convert", "load_state"]
+
+
+class _Mismatch(ValueError, RuntimeError):
+    """PyTorch raises RuntimeError here; code written for it catches this as well."""
 
 
 class LoadReport(NamedTuple):
@@ -35,7 +37,7 @@ def load_state(module: Module, state_dict: Mapping[str, Tensor], strict: bool) -
         unexpected_keys=[name for name in state_dict if name not in own],
     )
     if strict and (report.missing_keys or report.unexpected_keys):
-        raise ValueError(
+        raise _Mismatch(
             f"load_state_dict: names do not match {type(module).__name__}; "
             f"missing {report.missing_keys}, unexpected {report.unexpected_keys}"
         )
@@ -46,7 +48,7 @@ def load_state(module: Module, state_dict: Mapping[str, Tensor], strict: bool) -
                 f"load_state_dict: {name!r} must be a Tensor, got {type(source).__name__}"
             )
         if tuple(source.shape) != tuple(target.shape):
-            raise ValueError(
+            raise _Mismatch(
                 f"load_state_dict: {name!r} has shape {tuple(source.shape)}, "
                 f"the module expects {tuple(target.shape)}"
             )
@@ -57,23 +59,23 @@ def load_state(module: Module, state_dict: Mapping[str, Tensor], strict: bool) -
 
 
 def convert(root: Module, dtype: Any, device: Any) -> None:
-    """Move every parameter and buffer below `root`; tied parameters stay tied."""
-    memo: dict[int, tuple[Parameter, Parameter]] = {}
-    for module in root.modules():
-        for name, param in module._parameters.items():
-            if param is None:
-                continue
-            if id(param) not in memo:
-                moved = _moved(param.detach(), dtype, device)
-                fresh = Parameter(moved, param.requires_grad)
-                if param.grad is not None:
-                    fresh.grad = _moved(param.grad, dtype, device)
-                changed = moved.dtype != param.dtype or moved.device != param.device
-                memo[id(param)] = (param, fresh if changed else param)
-            module._parameters[name] = memo[id(param)][1]
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = _moved(buffer, dtype, device)
+    """Move every parameter and buffer below `root`; parameters stay the same objects."""
+    # Values are converted before anything changes: where memory is short, the module stays whole.
+    params = [
+        (param, _moved(param.detach(), dtype, device), param.grad) for param in root.parameters()
+    ]
+    buffers = [
+        (module._buffers, name, _moved(buffer, dtype, device))
+        for module in root.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    for param, data, grad in params:
+        param.grad = None
+        param.data = data
+        param.grad = None if grad is None else _moved(grad, dtype, device)
+    for registry, name, moved in buffers:
+        registry[name] = moved
 
 
 def _moved(tensor: Tensor, dtype: Any, device: Any) -> Tensor:

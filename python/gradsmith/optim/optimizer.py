@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 import gradsmith as gs
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 
 __all__ = ["Group", "Optimizer", "check"]
@@ -28,8 +28,7 @@ def check(
     open_low: bool = False,
 ) -> float:
     """Return a finite number in [low, high) (or (low, high)); NaN and infinity are refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
-        raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
+    number(owner, name, value)
     inside = (low < value if open_low else low <= value) and value < high
     if not inside or not math.isfinite(value):
         bounds = f"{'(' if open_low else '['}{low}, {high})"
@@ -55,9 +54,10 @@ class Optimizer:
         defaults: Group,
     ) -> None:
         """Build the groups."""
-        if isinstance(params, (Tensor, str, Mapping)):
+        # A set's order differs from run to run, and with it the numbering of the saved state.
+        if isinstance(params, (Tensor, str, Mapping, set, frozenset)):
             raise TypeError(
-                f"{type(self).__name__}: params must be an iterable of tensors or of groups, "
+                f"{type(self).__name__}: params must be an ordered iterable of tensors or groups, "
                 f"got {type(params).__name__}"
             )
         self.defaults = defaults
@@ -199,16 +199,16 @@ class Optimizer:
             self._check_all(fresh)
             fresh_groups.append(fresh)
         state = {}
-        known = {str(number): param for number, param in params.items()}  # JSON makes them text
-        for number, values in saved.items():
-            if str(number) not in known:
-                raise ValueError(f"{owner}: state_dict has state for parameter {number!r}")
+        known = {str(at): param for at, param in params.items()}  # JSON makes them text
+        for at, values in saved.items():
+            if str(at) not in known:
+                raise ValueError(f"{owner}: state_dict has state for parameter {at!r}")
             if not isinstance(values, Mapping):
                 raise ValueError(
-                    f"{owner}: the state of parameter {number} must be a dict, "
+                    f"{owner}: the state of parameter {at} must be a dict, "
                     f"got {type(values).__name__}"
                 )
-            param = known[str(number)]
+            param = known[str(at)]
             state[param] = {
                 name: self._restored(param, name, value) for name, value in values.items()
             }
@@ -259,7 +259,7 @@ class Optimizer:
     def __repr__(self) -> str:
         """Show each group's options."""
         lines = [f"{type(self).__name__} ("]
-        for number, group in enumerate(self.param_groups):
-            lines.append(f"  group {number}: {len(group['params'])} parameters")
+        for at, group in enumerate(self.param_groups):
+            lines.append(f"  group {at}: {len(group['params'])} parameters")
             lines.extend(f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params")
         return "\n".join([*lines, ")"])

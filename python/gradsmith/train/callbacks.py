@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -54,6 +55,11 @@ class Callback:
         """Restore what `state_dict` returned."""
 
 
+# What mode="auto" can tell from a name.
+_LOWER = ("loss", "mae", "mse", "rmse", "error", "perplexity")
+_HIGHER = r"(accuracy|acc|f1|precision|recall|auc|iou|confusion|top\d+)$"
+
+
 class _Monitor(Callback):
     """Watches one value of the logs for improvement."""
 
@@ -61,7 +67,12 @@ class _Monitor(Callback):
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{type(self).__name__}: mode must be auto, min or max, got {mode!r}")
         if mode == "auto":
-            mode = "min" if "loss" in monitor or monitor.endswith("mae") else "max"
+            if not (monitor.endswith(_LOWER) or re.search(_HIGHER, monitor)):
+                raise ValueError(
+                    f"{type(self).__name__}: whether {monitor!r} should fall or rise is not known; "
+                    "set mode to min or max"
+                )
+            mode = "min" if monitor.endswith(_LOWER) else "max"
         self.monitor = monitor
         self.mode = mode
         self.min_delta = abs(min_delta)
@@ -224,6 +235,14 @@ class CSVLogger(Callback):
         """Open the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._columns = None
+
+        def before(epoch: str) -> bool:
+            """Whether a line stays; one that a crash has torn does not."""
+            try:
+                return float(epoch) <= trainer.epoch
+            except ValueError:
+                return False
+
         kept: list[list[str]] = []
         if (self.append or trainer.epoch > 0) and self.path.exists():
             with self.path.open(newline="") as old:
@@ -232,7 +251,7 @@ class CSVLogger(Callback):
             self._columns = kept[0]
             if not self.append and "epoch" in kept[0]:
                 at = kept[0].index("epoch")
-                kept[1:] = [row for row in kept[1:] if float(row[at]) <= trainer.epoch]
+                kept[1:] = [row for row in kept[1:] if len(row) == len(kept[0]) and before(row[at])]
         self._stream = self.path.open("w", newline="")
         csv.writer(self._stream).writerows(kept)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["History"]
 
 
@@ -21,10 +23,15 @@ class History:
         return len(self.rows)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return one value of every epoch; KeyError names those that exist."""
-        if self.rows and name not in self.rows[0]:
-            raise KeyError(f"history has no {name!r}; it has {', '.join(self.rows[0])}")
-        return [row[name] for row in self.rows]
+        """Return one value of every epoch, NaN where an epoch has none (no validation, say).
+
+        Raises:
+            KeyError: no epoch has it; the message names those that exist.
+        """
+        known = {key: None for row in self.rows for key in row}
+        if self.rows and name not in known:
+            raise KeyError(f"history has no {name!r}; it has {', '.join(known)}")
+        return [row.get(name, math.nan) for row in self.rows]
 
     @property
     def last(self) -> dict[str, float]:

@@ -32,13 +32,15 @@ def predict(model: Module, inputs: Any, *, batch_size: int = 256) -> Tensor:
 
     Args:
         model: what to apply.
-        inputs: a tensor or array whose first axis runs over samples, or a tuple of them.
+        inputs: a tensor, array or list whose first axis runs over samples, or a tuple of them
+            for a model of several inputs.
         batch_size: samples per forward pass.
 
     Raises:
         ValueError: there are no samples.
     """
-    tensors = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    several = inputs if isinstance(inputs, tuple) else (inputs,)
+    tensors = [gs.tensor(item) if isinstance(item, list) else item for item in several]
     with evaluating(model):
         outputs = [model(*batch) for batch in DataLoader(TensorDataset(*tensors), batch_size)]
         if not outputs:

@@ -1,7 +1,8 @@
 """Metrics gathered over the batches of an epoch.
 
 A metric sees every batch's output and target and says its value at the end. Classification
-metrics take outputs of shape (N, C), scores per class, and integer targets (N).
+metrics take outputs of shape (N, C), scores per class, and integer targets (N); further axes may
+follow in both. One logit per sample, of the targets' shape and with targets 0 and 1, is taken too.
 """
 
 from __future__ import annotations
@@ -72,41 +73,87 @@ class _Mean(Metric):
         raise NotImplementedError
 
 
-def _labels(name: str, output: Array, target: Array) -> Array:
-    """Return the predicted class per sample, checking shapes."""
-    if output.ndim == target.ndim and output.shape == target.shape:  # one logit per sample
-        return (output > 0).astype(np.int64)
+def _counted(name: str, output: Array, target: Array, ignore_index: int) -> tuple[Array, Array]:
+    """Return scores (M, C) and classes (M) of the M samples that count, checking both."""
     if output.ndim != target.ndim + 1 or output.shape[:1] + output.shape[2:] != target.shape:
         raise ValueError(
             f"{name}: output {output.shape} must have one more axis (classes, axis 1) than "
-            f"target {target.shape}"
+            f"target {target.shape}, or for one logit per sample its shape"
         )
-    return output.argmax(1)
+    if output.shape[1] == 1:
+        raise ValueError(
+            f"{name}: output {output.shape} has one class; one logit per sample takes the "
+            f"target's shape {target.shape}"
+        )
+    if target.dtype.kind not in "iu":
+        raise ValueError(f"{name}: targets must be class numbers, got {target.dtype}")
+    counts = target != ignore_index
+    scores, classes = np.moveaxis(output, 1, -1)[counts], target[counts].astype(np.int64)
+    outside = (classes < 0) | (classes >= output.shape[1])
+    if outside.any():
+        raise ValueError(
+            f"{name}: target {classes[outside][0]} is outside of the {output.shape[1]} classes"
+        )
+    return scores, classes
+
+
+def _classes(
+    name: str, output: Array, target: Array, threshold: float, ignore_index: int
+) -> tuple[Array, Array]:
+    """Return predicted (-1 where a score is NaN) and true class of the samples that count."""
+    if output.shape != target.shape:
+        scores, truth = _counted(name, output, target, ignore_index)
+        return np.where(np.isnan(scores).any(-1), -1, scores.argmax(-1)), truth
+    counts = target != ignore_index
+    logits, truth = output[counts], target[counts]
+    if not ((truth == 0) | (truth == 1)).all():
+        raise ValueError(f"{name}: targets of one logit per sample must be 0 or 1")
+    predicted = np.where(np.isnan(logits), -1, (logits > threshold).astype(np.int64))
+    return predicted, truth.astype(np.int64)
 
 
 class Accuracy(_Mean):
-    """Share of samples whose highest score is at the target class."""
+    """Share of samples whose highest score is at the target class.
+
+    Args:
+        threshold: above it one logit per sample means class 1; 0.5 where outputs are probabilities.
+        ignore_index: targets of this value count for nothing, as in `nn.CrossEntropyLoss`.
+    """
 
     name = "accuracy"
 
+    def __init__(self, threshold: float = 0.0, ignore_index: int = -100) -> None:
+        """Store the settings."""
+        super().__init__()
+        self.threshold = threshold
+        self.ignore_index = ignore_index
+
     def _values(self, output: Array, target: Array) -> Array:
-        return _labels("Accuracy", output, target) == target
+        predicted, truth = _classes("Accuracy", output, target, self.threshold, self.ignore_index)
+        return np.asarray(predicted == truth)
 
 
 class TopKAccuracy(_Mean):
-    """Share of samples whose target class is among the k highest scores."""
+    """Share of samples whose target class is among the k highest scores.
 
-    def __init__(self, k: int = 5) -> None:
-        """Store k."""
+    Args:
+        k: how many scores.
+        ignore_index: targets of this value count for nothing.
+    """
+
+    def __init__(self, k: int = 5, ignore_index: int = -100) -> None:
+        """Store the settings."""
         if k < 1:
             raise ValueError(f"TopKAccuracy: k must be at least 1, got {k}")
         super().__init__()
         self.k = k
+        self.ignore_index = ignore_index
         self.name = f"top{k}"
 
     def _values(self, output: Array, target: Array) -> Array:
-        scores = np.take_along_axis(output, target[:, None], axis=1)
-        return np.asarray((output > scores).sum(1) < self.k)
+        scores, truth = _counted("TopKAccuracy", output, target, self.ignore_index)
+        own = np.take_along_axis(scores, truth[:, None], axis=1)
+        return np.asarray((~(scores <= own)).sum(1) < self.k)  # NaN is never reached
 
 
 class MeanAbsoluteError(_Mean):
@@ -119,13 +166,19 @@ class MeanAbsoluteError(_Mean):
 
 
 class ConfusionMatrix(Metric):
-    """Counts of (target class, predicted class); `compute()` is the accuracy."""
+    """Counts of (target class, predicted class); `compute()` is the accuracy.
+
+    Args:
+        num_classes: taken from the first batch unless given.
+        ignore_index: targets of this value count for nothing.
+    """
 
     name = "confusion"
 
-    def __init__(self, num_classes: int | None = None) -> None:
-        """Fix the number of classes, or take it from the first batch."""
+    def __init__(self, num_classes: int | None = None, ignore_index: int = -100) -> None:
+        """Store the settings."""
         self._given = num_classes
+        self.ignore_index = ignore_index
         self.reset()
 
     def reset(self) -> None:
@@ -136,11 +189,16 @@ class ConfusionMatrix(Metric):
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take one batch into account."""
         scores, truth = output.detach().numpy(), target.detach().numpy()
-        predicted = _labels(type(self).__name__, scores, truth)
+        own = type(self).__name__
+        classes = scores.shape[1] if scores.ndim > truth.ndim else 2
+        predicted, truth = _classes(own, scores, truth, 0.0, self.ignore_index)
+        if (predicted < 0).any():
+            raise ValueError(f"{own}: output holds NaN")
         if not self.matrix.size:
-            size = scores.shape[1] if scores.ndim > truth.ndim else 2
-            self.matrix = np.zeros((size, size), dtype=np.int64)
-        np.add.at(self.matrix, (truth.astype(np.int64), predicted), 1)
+            self.matrix = np.zeros((classes, classes), dtype=np.int64)
+        elif classes > len(self.matrix):
+            raise ValueError(f"{own}: output has {classes} classes, expected {len(self.matrix)}")
+        np.add.at(self.matrix, (truth, predicted), 1)
 
     def compute(self) -> float:
         """Return the accuracy."""
@@ -153,13 +211,15 @@ class _PerClass(ConfusionMatrix):
 
     _kind: ClassVar[str]
 
-    def __init__(self, average: str = "macro", num_classes: int | None = None) -> None:
+    def __init__(
+        self, average: str = "macro", num_classes: int | None = None, ignore_index: int = -100
+    ) -> None:
         """Check and store the kind of average."""
         if average not in ("macro", "micro"):
             raise ValueError(
                 f"{type(self).__name__}: average must be macro or micro, got {average!r}"
             )
-        super().__init__(num_classes)
+        super().__init__(num_classes, ignore_index)
         self.average = average
         self.name = self._kind
 

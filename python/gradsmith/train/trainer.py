@@ -14,7 +14,7 @@ import numpy as np
 import gradsmith as gs
 from gradsmith._core import Tensor
 from gradsmith.data import DataLoader, TensorDataset
-from gradsmith.nn import Module
+from gradsmith.nn import BCEWithLogitsLoss, CrossEntropyLoss, Module, NLLLoss
 from gradsmith.nn.utils import clip_grad_norm_, clip_grad_value_
 from gradsmith.optim import Optimizer
 from gradsmith.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -28,6 +28,7 @@ from .progress import Progress
 __all__ = ["Trainer"]
 
 _FORMAT = 1
+_CLASSIFICATION = (BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss)
 
 
 class _Scheduler(Protocol):
@@ -49,7 +50,8 @@ class Trainer:
         schedule_per: "epoch" or "batch": when the schedule advances. OneCycleLR always advances
             per batch.
         metrics: names ("accuracy", "top5", "f1", ...) or metrics; computed on training and
-            validation batches.
+            validation batches. Unless given, "accuracy" where the loss is cross entropy of scores
+            or logits (CrossEntropyLoss, NLLLoss, BCEWithLogitsLoss), else none.
         callbacks: see `gradsmith.train.callbacks`.
         clip_grad_norm: scale gradients down to this joint norm.
         clip_grad_value: cut every gradient to this size.
@@ -75,7 +77,7 @@ class Trainer:
         *,
         scheduler: _Scheduler | None = None,
         schedule_per: str = "epoch",
-        metrics: Iterable[str | Metric] = ("accuracy",),
+        metrics: Iterable[str | Metric] | None = None,
         callbacks: Sequence[Callback] = (),
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
@@ -101,6 +103,8 @@ class Trainer:
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.schedule_per = "batch" if isinstance(scheduler, OneCycleLR) else schedule_per
+        if metrics is None:
+            metrics = ("accuracy",) if isinstance(loss, _CLASSIFICATION) else ()
         self.metrics = resolve(metrics)
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
@@ -320,7 +324,7 @@ class Trainer:
         except Exception as error:
             self._apply(before)
             self._loader_states = loader_states
-            if not isinstance(error, (KeyError, TypeError, AttributeError)):
+            if isinstance(error, (ValueError, MemoryError)):
                 raise
             text = f"{error} is missing" if isinstance(error, KeyError) else error
             raise ValueError(f"load_checkpoint: it does not fit: {text}") from error

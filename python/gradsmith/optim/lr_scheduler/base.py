@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import numbers
+from collections.abc import Callable
 from typing import Any
 
 from gradsmith.optim.optimizer import Optimizer
 
-__all__ = ["LRScheduler", "check_optimizer", "finite", "positive"]
+__all__ = ["LRScheduler", "check_optimizer", "restore"]
 
 
 def check_optimizer(owner: str, optimizer: Any) -> None:
@@ -17,24 +16,43 @@ def check_optimizer(owner: str, optimizer: Any) -> None:
         raise TypeError(f"{owner}: optimizer must be an Optimizer, got {type(optimizer).__name__}")
 
 
-def finite(owner: str, name: str, value: float) -> float:
-    """Return a number that is neither infinite nor NaN."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"{owner}: {name} must be finite, got {value}")
-    return value
+def _alike(new: Any, old: Any) -> bool:
+    """Whether a stored value can stand where `old` stands."""
+    if isinstance(old, (list, tuple)):
+        return isinstance(new, (list, tuple)) and all(_alike(value, 0.0) for value in new)
+    if isinstance(old, (int, float)) and not isinstance(old, bool):
+        return isinstance(new, (int, float)) and not isinstance(new, bool)
+    return old is None or new is None or isinstance(new, type(old))
 
 
-def positive(owner: str, name: str, value: float) -> float:
-    """Return a finite number above zero."""
-    if not finite(owner, name, value) > 0:
-        raise ValueError(f"{owner}: {name} must be positive, got {value}")
-    return value
+def restore(schedule: Any, state_dict: dict[str, Any], apply: Callable[[], None]) -> None:
+    """Put stored values into a schedule and `apply` them; where they do not fit, change nothing.
+
+    Raises:
+        ValueError: names or kinds of values differ from the schedule's own.
+    """
+    owner, own = type(schedule).__name__, schedule.state_dict()
+    if set(state_dict) != set(own):
+        raise ValueError(
+            f"{owner}: state has the entries {sorted(state_dict)}, expected {sorted(own)}"
+        )
+    for name, value in state_dict.items():
+        if not _alike(value, own[name]):
+            raise ValueError(f"{owner}: {name} in state cannot be {value!r}")
+    try:
+        vars(schedule).update(state_dict)
+        apply()
+    except Exception as error:
+        vars(schedule).update(own)
+        apply()
+        raise ValueError(f"{owner}: state does not fit: {error}") from error
 
 
 class LRScheduler:
     """Base class: sets each group's "lr" to `_rate(base_lr, group_number, last_epoch)`.
+
+    Rates are closed formulas of the step count: what else changes "lr" in between, another
+    schedule included, is overwritten by the next step. `SequentialLR` joins schedules.
 
     Args:
         optimizer: whose groups are changed; their "lr" is the initial rate,
@@ -80,8 +98,10 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, and set the rates."""
-        unknown = set(state_dict) - set(self.state_dict())
-        if unknown:
-            raise ValueError(f"{type(self).__name__}: unknown entries {sorted(unknown)} in state")
-        vars(self).update(state_dict)
-        self._apply()
+        rates = state_dict.get("base_lrs")
+        if isinstance(rates, (list, tuple)) and len(rates) != len(self.base_lrs):
+            raise ValueError(
+                f"{type(self).__name__}: state has {len(rates)} parameter groups, "
+                f"expected {len(self.base_lrs)}"
+            )
+        restore(self, state_dict, self._apply)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from gradsmith._checks import positive
 from gradsmith.optim.optimizer import Optimizer
 
-from .base import LRScheduler, check_optimizer, positive
+from .base import LRScheduler, check_optimizer
 
 __all__ = ["OneCycleLR"]
 

@@ -6,9 +6,10 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 
+from gradsmith._checks import finite, positive
 from gradsmith.optim.optimizer import Optimizer
 
-from .base import LRScheduler, check_optimizer, finite, positive
+from .base import LRScheduler, check_optimizer
 
 __all__ = [
     "CosineAnnealingLR",
@@ -120,7 +121,11 @@ class LinearLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """eta_min + (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov and Hutter, 2017)."""
+    """eta_min + (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov and Hutter, 2017).
+
+    With `last_epoch` the rate follows from "initial_lr" alone; PyTorch goes on from the group's
+    present "lr", which is the same where both were restored together.
+    """
 
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
@@ -154,7 +159,19 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.eta_min = finite("CosineAnnealingWarmRestarts", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
-    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+    def step(self, epoch: float | None = None) -> None:
+        """Advance by one, or to an epoch, which may be a fraction: epoch + batch / batches."""
+        if epoch is None:
+            super().step()
+            return
+        if finite("CosineAnnealingWarmRestarts", "epoch", epoch) < 0:
+            raise ValueError(
+                f"CosineAnnealingWarmRestarts: epoch must not be negative, got {epoch}"
+            )
+        self.last_epoch = epoch  # type: ignore[assignment]
+        self._apply()
+
+    def _rate(self, base_lr: float, group: int, epoch: float) -> float:
         length, start = self.T_0, 0.0
         if self.T_mult == 1:
             start = epoch - epoch % length

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradsmith.optim.optimizer import Optimizer
 
-from .base import check_optimizer
+from .base import check_optimizer, restore
 
 __all__ = ["ReduceLROnPlateau"]
 
@@ -71,11 +71,10 @@ class ReduceLROnPlateau:
         self.last_epoch = 0
 
     def _better(self, value: float) -> bool:
-        sign = 1 if self.mode == "min" else -1
         margin = self.threshold
         if self.threshold_mode == "rel" and math.isfinite(self.best):
-            margin *= self.best * sign
-        return value * sign < self.best * sign - margin
+            margin *= self.best
+        return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
     def step(self, metrics: float) -> None:
         """Note one measured value and lower the rate if it is time."""
@@ -107,4 +106,10 @@ class ReduceLROnPlateau:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        vars(self).update(state_dict)
+        floors = state_dict.get("min_lrs")
+        if isinstance(floors, (list, tuple)) and len(floors) != len(self.min_lrs):
+            raise ValueError(
+                f"ReduceLROnPlateau: state has {len(floors)} parameter groups, "
+                f"expected {len(self.min_lrs)}"
+            )
+        restore(self, state_dict, lambda: None)

@@ -22,8 +22,13 @@ class SequentialLR:
         milestones: step counts at which the next one takes over; one fewer than schedules.
     """
 
+    optimizer: Optimizer
+
     def __init__(
-        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler | SequentialLR],
+        milestones: Sequence[int],
     ) -> None:
         """Check the settings and set the first schedule's rates."""
         check_optimizer("SequentialLR", optimizer)
@@ -34,6 +39,12 @@ class SequentialLR:
             )
         if list(milestones) != sorted(set(milestones)) or any(m <= 0 for m in milestones):
             raise ValueError(f"SequentialLR: milestones must rise from above 0, got {milestones}")
+        for scheduler in schedulers:
+            if not isinstance(scheduler, (LRScheduler, SequentialLR)):
+                raise TypeError(
+                    "SequentialLR: schedulers must be schedules of the step count, "
+                    f"got {type(scheduler).__name__}"
+                )
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
             raise ValueError("SequentialLR: every schedule must belong to the same optimizer")
         self.optimizer = optimizer
@@ -67,6 +78,11 @@ class SequentialLR:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, and set the rates."""
+        if set(state_dict) != set(self.state_dict()):
+            raise ValueError(
+                f"SequentialLR: state has the entries {sorted(state_dict)}, "
+                f"expected {sorted(self.state_dict())}"
+            )
         if len(state_dict["schedulers"]) != len(self.schedulers):
             raise ValueError(
                 f"SequentialLR: state has {len(state_dict['schedulers'])} schedules, "

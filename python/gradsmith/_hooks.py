@@ -1,28 +1,24 @@
-"""HookHandle: takes a module hook off again."""
+"""RemovableHandle: takes a hook off again, of a tensor or of a module."""
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
+from collections.abc import Callable
 
-__all__ = ["HookHandle"]
-
-_hook_ids = itertools.count()
+__all__ = ["RemovableHandle"]
 
 
-class HookHandle:
+class RemovableHandle:
     """Returned by the `register_*hook` methods; `remove()` unregisters the hook."""
 
-    def __init__(self, hooks: dict[int, Any]) -> None:
-        """Reserve a key in `hooks`."""
-        self._hooks = hooks
-        self.id = next(_hook_ids)
+    def __init__(self, remove: Callable[[], object]) -> None:
+        """Store what unregisters; a second call of it must do nothing."""
+        self._remove = remove
 
     def remove(self) -> None:
         """Unregister; calling it again does nothing."""
-        self._hooks.pop(self.id, None)
+        self._remove()
 
-    def __enter__(self) -> HookHandle:
+    def __enter__(self) -> RemovableHandle:
         """Use as a context manager to hook for the length of a block."""
         return self
 

@@ -1,0 +1,29 @@
+"""Checks of numbers; errors name owner, argument, value and what is allowed."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+__all__ = ["finite", "number", "positive"]
+
+
+def number(owner: str, name: str, value: float) -> float:
+    """Return a real number; truth values are none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
+    return value
+
+
+def finite(owner: str, name: str, value: float) -> float:
+    """Return a number that is neither infinite nor NaN."""
+    if not math.isfinite(number(owner, name, value)):
+        raise ValueError(f"{owner}: {name} must be finite, got {value}")
+    return value
+
+
+def positive(owner: str, name: str, value: float) -> float:
+    """Return a finite number above zero."""
+    if not finite(owner, name, value) > 0:
+        raise ValueError(f"{owner}: {name} must be positive, got {value}")
+    return value

@@ -1,0 +1,161 @@
+"""What code written for PyTorch expects of modules: conversion in place, names, state, handles."""
+
+import builtins
+
+import gradsmith as gs
+import numpy as np
+import pytest
+from gradsmith import nn, optim
+
+
+def test_an_optimizer_survives_a_conversion():
+    model = nn.Linear(3, 2)
+    weight, before = model.weight, model.weight.detach().numpy().copy()
+    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    model(gs.ones(1, 3)).sum().backward()
+    model.double()
+    assert model.weight is weight and weight.dtype is gs.float64 and weight.is_leaf
+    assert weight.grad.dtype is gs.float64 and weight.grad.tolist() == [[1.0] * 3] * 2
+    optimizer.zero_grad()
+    model(gs.ones(1, 3, dtype=gs.float64)).sum().backward()
+    assert weight.grad.dtype is gs.float64
+    optimizer.step()
+    assert not np.allclose(weight.detach().numpy(), before) and weight.dtype is gs.float64
+
+
+def test_a_graph_over_converted_data_says_so():
+    model = nn.Linear(3, 2)
+    x = gs.ones(1, 3, requires_grad=True)
+    loss = model(x).sum()
+    model.double()
+    with pytest.raises(RuntimeError, match="changed"):
+        loss.backward()
+
+
+def test_tied_parameters_stay_tied():
+    a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+    b.weight = a.weight
+    net = nn.Sequential(a, b).half()
+    assert net[0].weight is net[1].weight and net[1].weight.dtype is gs.float16
+    assert net.bfloat16()[1].bias.dtype is gs.bfloat16 and net.cpu() is net
+    assert net.float()[0].weight is b.weight
+
+
+def test_names_of_dtypes():
+    layer = nn.BatchNorm1d(2)
+    for form in ("float64", gs.float64):
+        layer.to(form)
+        assert layer.weight.dtype is gs.float64 and layer.num_batches_tracked.dtype is gs.int64
+    assert layer.to(dtype="float32").weight.dtype is gs.float32
+    assert layer.to(gs.zeros(1, dtype=gs.float64)).weight.dtype is gs.float64
+    with pytest.raises(TypeError, match="must be floating"):
+        layer.to("int64")
+    with pytest.raises(TypeError, match="there is no dtype 'float99'"):
+        layer.to(dtype="float99")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda **o: nn.Linear(2, 3, **o),
+        lambda **o: nn.Bilinear(2, 2, 3, **o),
+        lambda **o: nn.Conv1d(1, 2, 3, **o),
+        lambda **o: nn.Conv2d(1, 2, 3, **o),
+        lambda **o: nn.BatchNorm2d(2, **o),
+        lambda **o: nn.LayerNorm(2, **o),
+        lambda **o: nn.GroupNorm(1, 2, **o),
+        lambda **o: nn.RMSNorm(2, **o),
+        lambda **o: nn.Embedding(2, 3, **o),
+        lambda **o: nn.LSTM(2, 3, **o),
+        lambda **o: nn.LSTMCell(2, 3, **o),
+    ],
+)
+def test_device_and_dtype_of_layers(build):
+    layer = build(device="cpu", dtype="float64")
+    assert all(p.dtype is gs.float64 and str(p.device) == "cpu" for p in layer.parameters())
+    plain = build(device=None, dtype=None)
+    assert all(p.dtype is gs.float32 for p in plain.parameters())
+
+
+def test_members_by_path():
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    assert net.get_parameter("0.weight") is net[0].weight
+    assert net.get_buffer("1.running_mean") is net[1].running_mean
+    with pytest.raises(AttributeError, match="Linear has no parameter 'scale'"):
+        net.get_parameter("0.scale")
+
+
+def test_a_slice_keeps_names():
+    net = nn.Sequential({"first": nn.Linear(2, 3), "act": nn.ReLU(), "last": nn.Linear(3, 1)})
+    assert list(net[1:].state_dict()) == ["last.weight", "last.bias"]
+    plain = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))[1:]
+    plain.append(nn.Linear(1, 1))
+    assert list(plain._modules) == ["1", "2", "3"] and len(plain) == 3
+    assert list(nn.ModuleList([nn.ReLU(), nn.Linear(1, 1)])[1:].state_dict()) == [
+        "0.weight",
+        "0.bias",
+    ]
+
+
+def test_weights_of_losses_are_state():
+    assert list(nn.CrossEntropyLoss(weight=gs.ones(3)).state_dict()) == ["weight"]
+    assert list(nn.BCEWithLogitsLoss(pos_weight=gs.ones(3)).state_dict()) == ["pos_weight"]
+    assert not nn.CrossEntropyLoss().state_dict()
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.LayerNorm(3), nn.GroupNorm(1, 3), nn.RMSNorm(3), nn.BatchNorm1d(3)]
+)
+def test_norms_start_again(layer):
+    with gs.no_grad():
+        for param in layer.parameters():
+            param.fill_(5)
+    layer.reset_parameters()
+    assert layer.weight.tolist() == [1, 1, 1]
+    assert not hasattr(layer, "bias") or layer.bias.tolist() == [0, 0, 0]
+
+
+def test_a_refused_batch_does_not_count():
+    layer = nn.BatchNorm1d(3, momentum=None)
+    with pytest.raises(ValueError):
+        layer(gs.ones(1, 3))
+    assert layer.num_batches_tracked.item() == 0
+    layer(gs.tensor([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]))
+    assert layer.num_batches_tracked.item() == 1 and layer.running_mean.tolist() == [2, 3, 4]
+
+
+def test_errors_of_loading_are_of_both_kinds():
+    for kind in (RuntimeError, ValueError):
+        with pytest.raises(kind, match="names do not match"):
+            nn.Linear(2, 2).load_state_dict({})
+
+
+def test_handles_are_context_managers():
+    layer, seen = nn.Linear(2, 2), []
+    x = gs.ones(1, 2, requires_grad=True)
+    with (
+        layer.register_forward_hook(lambda *_: seen.append("module")),
+        x.register_hook(lambda _: seen.append("tensor")),
+    ):
+        layer(x).sum().backward()
+    layer(x).sum().backward()
+    assert seen == ["module", "tensor"]
+
+
+def test_xavier_of_nothing():
+    nn.init.xavier_uniform_(gs.empty(0, 0))
+    nn.init.xavier_normal_(gs.empty(0, 0))
+
+
+def test_star_import_leaves_builtins_alone():
+    space = {}
+    exec("from gradsmith import *", space)
+    replaced = [n for n in vars(builtins) if n in space and space[n] is not vars(builtins)[n]]
+    assert replaced == [] and space["Tensor"] is gs.Tensor and space["nn"] is nn
+    assert "Any" not in space and "importlib" not in space
+
+
+def test_numpy_numbers_decide_the_dtype():
+    assert gs.full((1,), np.int64(3)).dtype is gs.int64
+    assert gs.full((1,), np.bool_(True)).dtype is gs.bool
+    assert gs.full((1,), np.float64(3)).dtype is gs.float32
