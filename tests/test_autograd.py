@@ -469,3 +469,31 @@ def test_wrapper_identity_and_weak_references():
     reference = weakref.ref(x)
     del x, held, back
     assert reference() is None
+
+
+def test_data_of_another_shape():
+    p = gs.ones(3, requires_grad=True)
+    p.data = gs.ones(5)
+    (p * 2).sum().backward()
+    assert p.grad.tolist() == [2.0] * 5
+    with pytest.raises(TypeError, match="data: dtype int64 differs"):
+        p.data = gs.ones(5, dtype=gs.int64)
+
+
+def test_a_gradient_that_is_looked_at_while_it_is_replaced():
+    class Sub(gs.Tensor):
+        pass
+
+    class Looks:
+        def __del__(self):
+            seen.append(self.owner.grad)
+
+    seen = []
+    for _ in range(50):
+        p, g = gs.ones(2, requires_grad=True), Sub(gs.ones(2))
+        g.note = Looks()
+        g.note.owner = p
+        p.grad = g
+        del g
+        p.grad = None
+    assert len(seen) <= 50

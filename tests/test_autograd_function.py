@@ -1,6 +1,7 @@
 """autograd.Function: ops whose forward and backward are written in Python."""
 
 import gc
+import sys
 import weakref
 
 import gradsmith as gs
@@ -177,3 +178,35 @@ def test_function_that_saves_the_input_it_returns():
     assert g.tolist() == [2.0, 3.0]
     (h,) = autograd.grad(g.sum(), x)
     assert h.tolist() == [1.0, 1.0]
+
+
+class Doubles(autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
+def test_applying_a_function_leaks_nothing():
+    x = leaf(1.0)
+    for _ in range(500):
+        Doubles.apply(x)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(3000):
+        Doubles.apply(x)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 1000
+
+
+def test_anomaly_in_a_function():
+    class Breaks(Doubles):
+        @staticmethod
+        def forward(ctx, x):
+            return x * float("nan")
+
+    with autograd.detect_anomaly(), pytest.raises(RuntimeError, match="Breaks"):
+        Breaks.apply(leaf(1.0))

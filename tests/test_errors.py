@@ -282,3 +282,27 @@ def test_errors_leave_the_library_usable():
             call()
     assert (X + 1).sum().item() == 6
     assert gs.is_grad_enabled()
+
+
+def test_sizes_beyond_all_memory():
+    huge = gs.ones(1).expand(2**60)
+    with pytest.raises(MemoryError, match="cat"):
+        gs.cat([huge] * 16)
+    with pytest.raises(ValueError, match="pad"):
+        gs.nn.functional.pad(gs.ones(3), (2**62, 2**62))
+
+
+def test_shapes_that_change_while_they_are_read():
+    itself = []
+    itself.append(itself)
+    with pytest.raises(TypeError):
+        gs.ones(1).view(itself)
+
+    class Clears:
+        def __index__(self):
+            sizes.clear()
+            return 1
+
+    sizes = [Clears(), 2, 3, 4, 5, 6]
+    with pytest.raises((RuntimeError, ValueError)):
+        gs.ones(1).view(sizes)

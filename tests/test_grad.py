@@ -148,3 +148,14 @@ def test_gradients_at_kinks_are_finite():
     gs.norm(x, dim=1).sum().backward()
     gs.std(x, dim=0).sum().backward()
     assert np.isfinite(x.grad.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("op", "values", "expected"),
+    [(gs.norm, [0.0], [0.0]), (gs.std, [1.0, 1.0, 1.0], [2.0, 2.0, 2.0])],
+)
+def test_second_order_at_zero(op, values, expected):
+    x = gs.tensor(values, dtype=gs.float64, requires_grad=True)
+    (g,) = gs.autograd.grad(op(x), x, create_graph=True)
+    (h,) = gs.autograd.grad((g * g + x * x).sum(), x)
+    assert h.tolist() == expected

@@ -268,3 +268,27 @@ except KeyboardInterrupt:
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGINT)
     assert child.communicate(timeout=20)[0] == "stopped\n"
+
+
+def test_backward_of_shared_graphs_at_once():
+    """Two losses over one part of a graph: each either adds its gradient or says it was freed."""
+    for _ in range(40):
+        x, w = gs.ones(100, 100), gs.ones(100, 100, requires_grad=True)
+        shared = x @ w
+        losses = [shared.sum(), (shared * 1.0).sum()]
+        errors = []
+
+        def run(loss, errors=errors):
+            try:
+                loss.backward()
+            except RuntimeError as error:
+                errors.append(str(error))
+
+        threads = [threading.Thread(target=run, args=(loss,)) for loss in losses]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not any("changed" in text for text in errors), errors
+        assert len(errors) < 2
+        assert set(w.grad.numpy().ravel()) <= {100.0 * (2 - len(errors))}

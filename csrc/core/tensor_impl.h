@@ -21,7 +21,7 @@ struct GS_API TensorImpl {
   std::atomic<std::int32_t> refs{1};
   DType dtype = DType::f32;
   bool contiguous = true;
-  bool wrapped_number = false;  // made from a Python number: weak in type promotion
+  bool wrapped_number = false;     // made from a Python number: weak in type promotion
   std::uint32_t version_base = 0;  // added to the storage's, see Tensor::version()
   Ref<Storage> storage;
   void* data = nullptr;
