@@ -292,3 +292,41 @@ def test_backward_of_shared_graphs_at_once():
         assert not any("changed" in text for text in errors), errors
         assert len(errors) < 2
         assert set(w.grad.numpy().ravel()) <= {100.0 * (2 - len(errors))}
+
+
+@pytest.mark.parametrize("kind", ["hook", "function", "numpy", "dlpack", "large"])
+def test_exit_while_threads_need_the_interpreter(kind):
+    """Threads that run Python code or free its memory from C++ must not abort the process."""
+    code = f"""
+import threading, time, numpy as np, gradsmith as gs
+kind = "{kind}"
+A = np.ones((300, 300), np.float32)
+class Same(gs.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+def loop():
+    x = gs.ones(300, 300, requires_grad=True)
+    while True:
+        y = x * 2
+        if kind == "hook":
+            y.register_hook(lambda g: g * 1)
+        elif kind == "function":
+            y = Same.apply(x)
+        elif kind == "numpy":
+            y = x * gs.from_numpy(A.copy())
+        elif kind == "dlpack":
+            y = x * gs.from_dlpack(A.copy())
+        y.sum().backward()
+        x.grad = None
+for _ in range(3):
+    threading.Thread(target=loop, daemon=True).start()
+time.sleep(0.2)
+print("done", flush=True)
+"""
+    for _ in range(3):
+        result = run_python(code)
+        assert result.stdout == "done\n" and result.returncode == 0, result

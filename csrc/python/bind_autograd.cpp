@@ -48,15 +48,23 @@ py::tuple run_grad(const py::object& outputs, const py::object& inputs, const py
 std::shared_ptr<PyObject> keep(py::handle fn) {
   return {fn.inc_ref().ptr(), [](PyObject* o) {
             if (!Py_IsInitialized()) return;
-            py::gil_scoped_acquire gil;
-            Py_DECREF(o);
+            const GilAcquire gil;
+            or_stay([o] { Py_DECREF(o); });
           }};
+}
+
+py::object call(PyObject* fn, const py::tuple& args) {
+  PyObject* result = or_stay([&] { return PyObject_Call(fn, args.ptr(), nullptr); });
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
 }
 
 std::int64_t add_hook(const Tensor& x, const py::function& fn) {
   return register_hook(x, [fn = keep(fn)](const Tensor& g) {
-    py::gil_scoped_acquire gil;
-    py::object result = py::handle(fn.get())(g);
+    const GilAcquire gil;
+    py::tuple args(1);
+    args[0] = py::reinterpret_steal<py::object>(wrap(g));
+    const py::object result = call(fn.get(), args);
     return result.is_none() ? Tensor()
                             : FromPy<Tensor>::get(result.ptr(), {"hook", "returned gradient"});
   });
@@ -75,14 +83,14 @@ py::tuple record_function(const std::string& name, const std::vector<Tensor>& ou
     // Python must not keep them: output -> node -> rule -> output is a cycle that nobody sees.
     std::vector<SavedOutput> saved;
     TensorList operator()(const Grads& g) const {
-      py::gil_scoped_acquire gil;
+      const GilAcquire gil;
       py::tuple args(g.size() + 1), outputs(saved.size());
       for (std::size_t i = 0; i < saved.size(); ++i)
         outputs[i] = py::reinterpret_steal<py::object>(wrap(saved[i].unpack(g)));
       args[0] = outputs;
       for (std::size_t i = 0; i < g.size(); ++i)
         args[i + 1] = py::reinterpret_steal<py::object>(wrap(grad_or_zeros(g, i)));
-      py::object result = py::handle(fn.get())(*args);
+      py::object result = call(fn.get(), args);
       if (!py::isinstance<py::tuple>(result)) result = py::make_tuple(result);
       const auto values =
           FromPy<std::vector<Tensor>>::get(result.ptr(), {g.node().name, "backward's result"});

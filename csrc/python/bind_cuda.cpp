@@ -1,5 +1,6 @@
 // CUDA devices. Every function loads the CUDA library at its first call.
 #include "python/bindings.h"
+#include "python/gil.h"
 #include "runtime/cuda.h"
 
 namespace py = pybind11;
@@ -7,7 +8,7 @@ namespace py = pybind11;
 namespace gradsmith::python {
 
 void bind_cuda(py::module_& m) {
-  const py::call_guard<py::gil_scoped_release> unlocked;
+  const py::call_guard<GilRelease> unlocked;
   m.def("cuda_device_count", &cuda_device_count, unlocked);
   m.def("cuda_reason", &cuda_reason, unlocked);
   m.def("cuda_device_info", [](int device) {

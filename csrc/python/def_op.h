@@ -36,19 +36,6 @@ struct OpSpec {
 // More elements than this in the arguments, and the op runs without the GIL.
 inline constexpr std::int64_t kReleaseGilElements = 16384;
 
-class GilRelease {
- public:
-  explicit GilRelease(bool on) : state_(on ? PyEval_SaveThread() : nullptr) {}
-  // While the interpreter exits, CPython (before 3.14) ends other threads here by unwinding.
-  ~GilRelease() noexcept(false) {
-    if (state_) PyEval_RestoreThread(state_);
-  }
-  GilRelease(const GilRelease&) = delete;
-
- private:
-  PyThreadState* state_;
-};
-
 namespace detail {
 template <class T>
 std::int64_t work(const T&) {

@@ -75,9 +75,8 @@ void release_import(void* owner) {
   if (!managed->deleter) return;
   // The producer may be a Python library whose deleter expects the GIL.
   if (!Py_IsInitialized()) return;
-  const PyGILState_STATE gil = PyGILState_Ensure();
-  managed->deleter(managed);
-  PyGILState_Release(gil);
+  const GilAcquire gil;
+  or_stay([managed] { managed->deleter(managed); });
 }
 
 template <class Managed>

@@ -64,11 +64,10 @@ std::optional<DType> dtype_of_format(const char* format, Py_ssize_t item) {
 void release_buffer(void* owner) {
   // The interpreter may be gone when the last tensor dies.
   if (!Py_IsInitialized()) return;
-  const PyGILState_STATE gil = PyGILState_Ensure();
+  const GilAcquire gil;
   auto* view = static_cast<Py_buffer*>(owner);
-  PyBuffer_Release(view);
+  or_stay([view] { PyBuffer_Release(view); });
   delete view;
-  PyGILState_Release(gil);
 }
 
 Tensor from_buffer(PyObject* o, const char* argument) {

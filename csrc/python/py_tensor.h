@@ -1,10 +1,10 @@
 // The Python type gradsmith.Tensor: a hand-rolled heap type, because a pybind11 instance costs
 // several times what a small op does. A tensor has at most one live wrapper, so `p.grad is p.grad`.
 #pragma once
-#include <cxxabi.h>
 #include <pybind11/pybind11.h>
 
 #include "gradsmith/tensor.h"
+#include "python/gil.h"
 
 namespace gradsmith::python {
 
@@ -30,13 +30,6 @@ PyObject* wrap(Device device);  // new reference
 
 // Sets the Python exception for the C++ exception in flight; returns null.
 PyObject* translate_exception() noexcept;
-
-// What unwinds a thread that is ended from outside; whoever catches everything must let it pass.
-#ifdef __GLIBCXX__
-using ForcedUnwind = abi::__forced_unwind;
-#else
-struct ForcedUnwind {};
-#endif
 
 // Runs a callable and turns a C++ exception into a Python one.
 template <class F>
