@@ -3,6 +3,7 @@
 // by the shape alone and its parts are added in order.
 #include <algorithm>
 
+#include "base/math.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/layout.h"
 #include "runtime/parallel.h"
@@ -20,8 +21,6 @@ constexpr std::int64_t kWeightParts = 16;           // weight gradient parts to 
 constexpr std::int64_t kWeightPartPixels = 2048;    // fewest pixels of a part
 constexpr std::int64_t kPartialElements = 1 << 22;  // most memory for parts of dw
 
-std::int64_t div_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 // The cut of a forward or input gradient pass: images x bands of rows x groups x channel ranges.
 struct Cut {
   std::int64_t images, rows, channels;       // of one part
@@ -37,24 +36,25 @@ Cut choose_cut(const ConvShape& s, std::int64_t height, std::int64_t row_unit,
   Cut cut{};
   cut.rows = height;
   while (cut.rows > 8 * row_unit && elements(cut.rows) > 4 * kSourceElements)
-    cut.rows = div_up(div_up(cut.rows, 2), row_unit) * row_unit;
-  cut.bands = div_up(height, cut.rows);
+    cut.rows = ceil_div(ceil_div(cut.rows, 2), row_unit) * row_unit;
+  cut.bands = ceil_div(height, cut.rows);
   cut.images = 1;
   if (cut.bands == 1) {
     const std::int64_t fit =
         std::max<std::int64_t>(1, kSourceElements / std::max<std::int64_t>(1, elements(height)));
     cut.images = std::min({fit, std::max<std::int64_t>(1, s.n * s.groups / 16), s.n});
   }
-  cut.image_parts = div_up(s.n, cut.images);
+  cut.image_parts = ceil_div(s.n, cut.images);
   cut.channels = m;
   cut.m_parts = 1;
   const std::int64_t threads = get_num_threads(), wanted = threads > 1 ? 2 * threads : 1;
   const std::int64_t parts = cut.image_parts * cut.bands * s.groups;
   if (parts < wanted && m > 1) {
     // Every range prepares the images again, so ranges stay wide.
-    cut.channels = std::max<std::int64_t>(std::min<std::int64_t>(m, 24), div_up(m * parts, wanted));
-    cut.channels = std::min(m, div_up(cut.channels, 24) * 24);
-    cut.m_parts = div_up(m, cut.channels);
+    cut.channels =
+        std::max<std::int64_t>(std::min<std::int64_t>(m, 24), ceil_div(m * parts, wanted));
+    cut.channels = std::min(m, ceil_div(cut.channels, 24) * 24);
+    cut.m_parts = ceil_div(m, cut.channels);
   }
   cut.source = cut.images * elements(cut.rows) + kConvSlack;
   return cut;
@@ -111,7 +111,7 @@ void transpose_weights(const ConvShape& s, T* transposed, const T* w) {
           *tap++ = i * s.kw + j;
   });
   phase_begin[phases] = taps;
-  const std::int64_t blocks = div_up(cg, kBlock);
+  const std::int64_t blocks = ceil_div(cg, kBlock);
   const std::int64_t grain = (1 << 15) / (kBlock * og * taps + 1) + 1;
   parallel_for(s.groups * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t block = begin; block < end; ++block) {
@@ -190,18 +190,19 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   // Input channels of a part: few enough for L2, many enough to repay a copy of dy.
   const std::int64_t channels =
       std::clamp<std::int64_t>(cg / 16, std::min<std::int64_t>(cg, 8), 32);
-  const std::int64_t c_parts = div_up(cg, channels);
+  const std::int64_t c_parts = ceil_div(cg, channels);
 
   // Over images: by the shape only.
-  std::int64_t image_parts = std::min(s.n, div_up(kWeightParts, c_parts * s.groups));
+  std::int64_t image_parts = std::min(s.n, ceil_div(kWeightParts, c_parts * s.groups));
   image_parts = std::max<std::int64_t>(
       1, std::min({image_parts, kPartialElements / size, s.n * out_h * out_w / kWeightPartPixels}));
-  const std::int64_t images = std::max<std::int64_t>(1, div_up(s.n, image_parts));
-  image_parts = std::max<std::int64_t>(1, div_up(s.n, images));
+  const std::int64_t images = std::max<std::int64_t>(1, ceil_div(s.n, image_parts));
+  image_parts = std::max<std::int64_t>(1, ceil_div(s.n, images));
   // Over output channels: as the threads need it.
   const std::int64_t threads = get_num_threads(), tasks = c_parts * s.groups * image_parts;
-  const std::int64_t m_wanted = tasks < threads ? div_up(threads, tasks) : 1;
-  const std::int64_t m_range = div_up(div_up(og, m_wanted), 12) * 12, m_parts = div_up(og, m_range);
+  const std::int64_t m_wanted = tasks < threads ? ceil_div(threads, tasks) : 1;
+  const std::int64_t m_range = ceil_div(ceil_div(og, m_wanted), 12) * 12,
+                     m_parts = ceil_div(og, m_range);
 
   const std::int64_t rows_per_chunk = std::max<std::int64_t>(
       1, std::min(out_h, kWeightChunkPixels / std::max<std::int64_t>(1, out_w)));

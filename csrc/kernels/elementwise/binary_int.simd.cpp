@@ -1,24 +1,11 @@
 // Operations of two inputs on integers and bool, and comparisons of all types. Plain loops: the
-// compiler vectorises them. Integers wrap around; division by zero gives zero (the ops check it).
+// compiler vectorises them. Integers wrap around; division by zero gives zero, as NumPy's does.
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/run.h"
+#include "kernels/elementwise/unsigned.h"
 
 namespace gradsmith::kernels::GS_ISA {
 namespace {
-
-// Arithmetic happens in an unsigned type that is at least int: no overflow, no promotion surprises.
-template <class T>
-struct Unsigned {
-  using type = std::uint64_t;
-};
-template <>
-struct Unsigned<std::int32_t> {
-  using type = std::uint32_t;
-};
-template <>
-struct Unsigned<std::uint8_t> {
-  using type = unsigned;
-};
 
 template <class T>
 GS_INLINE T fmod_one(T a, T b) {

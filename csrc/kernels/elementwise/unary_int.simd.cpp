@@ -2,22 +2,10 @@
 // loops: the compiler vectorises them. Integers wrap around.
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/run.h"
+#include "kernels/elementwise/unsigned.h"
 
 namespace gradsmith::kernels::GS_ISA {
 namespace {
-
-template <class T>
-struct Unsigned {
-  using type = std::uint64_t;
-};
-template <>
-struct Unsigned<std::int32_t> {
-  using type = std::uint32_t;
-};
-template <>
-struct Unsigned<std::uint8_t> {
-  using type = unsigned;
-};
 
 #define GS_OP(name, ...)                                                   \
   template <class T>                                                       \

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/math.h"
 #include "kernels/gemm/gemm.h"
 
 namespace gradsmith::kernels {
@@ -35,7 +36,6 @@ Range share(std::int64_t total, std::int64_t unit, int i, int parts);
 // Threads worth starting for so many multiply-adds.
 int threads_for(std::int64_t multiply_adds);
 
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
 }  // namespace gradsmith::kernels

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "base/math.h"
 #include "kernels/norm/norm.h"
 #include "kernels/reduce/reduce.h"
 #include "runtime/parallel.h"
@@ -18,7 +19,6 @@ using std::int64_t;
 constexpr int64_t kGrain = 32 * 1024;  // elements worth a thread
 constexpr int64_t kMaxStrips = 32;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t grain_of(int64_t elements_each) { return std::max<int64_t>(1, kGrain / elements_each); }
 
 // Rows per strip: work enough for a thread, and not more strips than needed.

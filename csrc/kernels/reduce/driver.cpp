@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/math.h"
 #include "kernels/reduce/combine.h"
 #include "kernels/reduce/layout.h"
 #include "kernels/reduce/reduce.h"
@@ -23,8 +24,6 @@ constexpr std::int64_t kTile = 1024;        // columns per task
 constexpr std::int64_t kEnoughTasks = 64;   // outputs are not cut further if there are as many
 constexpr std::int64_t kBatch = 64;         // accumulators on the stack
 constexpr std::int64_t kMaxAccBytes = 24;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 struct Leaves {
   sum_rows_fn* rows;  // every fold has the same two signatures

@@ -170,8 +170,6 @@ GS_INLINE void store_n(float* p, F32 v, int n) {
 GS_INLINE void store_n(double* p, F64 v, int n) {
   _mm256_maskstore_pd(p, _mm256_castpd_si256(Mask<double>::first(n).v), v.v);
 }
-GS_INLINE void stream(float* p, F32 v) { _mm256_stream_ps(p, v.v); }
-GS_INLINE void stream(double* p, F64 v) { _mm256_stream_pd(p, v.v); }
 
 GS_INLINE F32 abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
 GS_INLINE F64 abs(F64 a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v); }
@@ -206,8 +204,6 @@ GS_INLINE double hmax(F64 a) {
   const __m128d two = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
   return _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)));
 }
-GS_INLINE float hmin(F32 a) { return -hmax(-a); }
-GS_INLINE double hmin(F64 a) { return -hmax(-a); }
 
 GS_INLINE F64 widen_lo(F32 a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a.v)); }
 GS_INLINE F64 widen_hi(F32 a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1)); }

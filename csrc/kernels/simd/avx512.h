@@ -177,8 +177,6 @@ GS_INLINE void store_n(float* p, F32 v, int n) {
 GS_INLINE void store_n(double* p, F64 v, int n) {
   _mm512_mask_storeu_pd(p, Mask<double>::first(n).v, v.v);
 }
-GS_INLINE void stream(float* p, F32 v) { _mm512_stream_ps(p, v.v); }
-GS_INLINE void stream(double* p, F64 v) { _mm512_stream_pd(p, v.v); }
 
 GS_INLINE F32 abs(F32 a) { return as_float(as_int(a) & Int<float>::set(~std::uint32_t(0) >> 1)); }
 GS_INLINE F64 abs(F64 a) { return as_float(as_int(a) & Int<double>::set(~std::uint64_t(0) >> 1)); }
@@ -223,8 +221,6 @@ GS_INLINE double hmax(F64 a) {
   const __m128d two = _mm_max_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
   return _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)));
 }
-GS_INLINE float hmin(F32 a) { return -hmax(-a); }
-GS_INLINE double hmin(F64 a) { return -hmax(-a); }
 
 GS_INLINE F64 widen_lo(F32 a) { return _mm512_cvtps_pd(low_half(a)); }
 GS_INLINE F64 widen_hi(F32 a) { return _mm512_cvtps_pd(high_half(a)); }

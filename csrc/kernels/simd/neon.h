@@ -181,8 +181,6 @@ GS_INLINE void store_n(double* p, F64 v, int n) {
   if (n >= 2) return store(p, v);
   if (n >= 1) vst1q_lane_f64(p, v.v, 0);
 }
-GS_INLINE void stream(float* p, F32 v) { store(p, v); }
-GS_INLINE void stream(double* p, F64 v) { store(p, v); }
 
 GS_INLINE F32 abs(F32 a) { return vabsq_f32(a.v); }
 GS_INLINE F64 abs(F64 a) { return vabsq_f64(a.v); }
@@ -204,8 +202,6 @@ GS_INLINE float hsum(F32 a) {
 GS_INLINE double hsum(F64 a) { return vgetq_lane_f64(a.v, 0) + vgetq_lane_f64(a.v, 1); }
 GS_INLINE float hmax(F32 a) { return vmaxvq_f32(a.v); }
 GS_INLINE double hmax(F64 a) { return vmaxvq_f64(a.v); }
-GS_INLINE float hmin(F32 a) { return vminvq_f32(a.v); }
-GS_INLINE double hmin(F64 a) { return vminvq_f64(a.v); }
 
 GS_INLINE F64 widen_lo(F32 a) { return vcvt_f64_f32(vget_low_f32(a.v)); }
 GS_INLINE F64 widen_hi(F32 a) { return vcvt_high_f64_f32(a.v); }

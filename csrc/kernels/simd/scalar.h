@@ -131,10 +131,6 @@ GS_INLINE void store_n(T* p, Vec<T> v, int n) {
     if (i < n) p[i] = v.v[i];
   }
 }
-template <class T>
-GS_INLINE void stream(T* p, Vec<T> v) {
-  store(p, v);
-}
 
 template <class T>
 GS_INLINE Vec<T> abs(Vec<T> a) {
@@ -180,12 +176,6 @@ template <class T>
 GS_INLINE T hmax(Vec<T> a) {
   T best = a.v[0];
   for (int i = 1; i < Vec<T>::N; ++i) best = a.v[i] > best ? a.v[i] : best;
-  return best;
-}
-template <class T>
-GS_INLINE T hmin(Vec<T> a) {
-  T best = a.v[0];
-  for (int i = 1; i < Vec<T>::N; ++i) best = a.v[i] < best ? a.v[i] : best;
   return best;
 }
 

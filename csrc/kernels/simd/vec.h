@@ -7,7 +7,7 @@
 //
 //   load store               unaligned; load_n(p, n, fill) and store_n(p, v, n) touch only the
 //   first
-//                            n elements, 0 <= n <= N; stream is an aligned non-temporal store
+//                            n elements, 0 <= n <= N
 //   + - * /  unary -
 //   fma(a,b,c) fnma(a,b,c)   a*b+c and c-a*b; rounded once where kFusedFma
 //   min max                  a < b ? a : b and a > b ? a : b: b where either is NaN
@@ -16,7 +16,7 @@
 //   round floor ceil trunc   round: nearest, ties to even
 //   lt le gt ge eq ne        NaN compares false, but true for ne; is_nan
 //   select(m, a, b)          a where m, else b
-//   hsum hmax hmin           fold the upper half onto the lower one until one lane is left
+//   hsum hmax                fold the upper half onto the lower one until one lane is left
 //   pow2(n) scale2(v, n)     2^n, v*2^n for integral-valued n
 //   exponent mantissa        of positive normal numbers: v = mantissa * 2^exponent, in [1, 2)
 //   widen_lo widen_hi narrow F32 <-> two F64
