@@ -32,6 +32,15 @@ def test_a_graph_over_converted_data_says_so():
         loss.backward()
 
 
+def test_a_conversion_to_what_it_is_changes_nothing():
+    model = nn.Linear(3, 2)
+    x = gs.ones(1, 3, requires_grad=True)
+    loss = model(x).sum()
+    model.float().to("cpu").to("cpu", gs.float32)
+    loss.backward()
+    assert x.grad is not None
+
+
 def test_tied_parameters_stay_tied():
     a, b = nn.Linear(2, 2), nn.Linear(2, 2)
     b.weight = a.weight

@@ -71,6 +71,8 @@ def convert(root: Module, dtype: Any, device: Any) -> None:
         if buffer is not None
     ]
     for param, data, grad in params:
+        if data.dtype == param.dtype and data.device == param.device:
+            continue  # graphs that have saved it stay whole
         param.grad = None
         param.data = data
         param.grad = None if grad is None else _moved(grad, dtype, device)
