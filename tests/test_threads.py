@@ -255,7 +255,8 @@ print("done", flush=True)
 
 def test_interrupt_reaches_python():
     code = """
-import gradsmith as gs
+import signal, gradsmith as gs
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 x = gs.ones(300, 300)
 try:
     print("ready", flush=True)
@@ -264,10 +265,14 @@ try:
 except KeyboardInterrupt:
     print("stopped", flush=True)
 """
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline() == "ready\n"
-    child.send_signal(signal.SIGINT)
-    assert child.communicate(timeout=20)[0] == "stopped\n"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "ready\n"
+            child.send_signal(signal.SIGINT)
+            assert child.communicate(timeout=20)[0] == "stopped\n"
+        finally:
+            child.kill()
 
 
 def test_backward_of_shared_graphs_at_once():
