@@ -37,7 +37,7 @@ def test_one_logit_per_sample():
     assert value(ConfusionMatrix(), logits, target) == 0.75
     with pytest.raises(ValueError, match="one logit per sample takes the target's shape"):
         Accuracy().update(logits.reshape(4, 1), target)
-    with pytest.raises(ValueError, match="must be 0 or 1"):
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
         Accuracy().update(logits, gs.tensor([0.5, 1.5, 2.5, 3.5]))
     with pytest.raises(ValueError, match="class numbers, got float32"):
         Accuracy().update(SCORES, target)
@@ -76,6 +76,26 @@ def test_metrics_follow_the_loss():
     assert metrics(nn.MSELoss()) == []
     assert metrics(nn.MSELoss(), metrics=["mae"]) == ["mae"]
     assert value(MeanAbsoluteError(), gs.ones(3), gs.zeros(3)) == 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "classes", "target"),
+    [
+        (nn.CrossEntropyLoss(), 3, SCORES.softmax(1)),
+        (nn.BCEWithLogitsLoss(), 1, gs.tensor([[0.9], [0.1], [0.9], [0.1]])),
+        (nn.BCEWithLogitsLoss(), 3, (SCORES > 1).float()),
+    ],
+)
+def test_soft_targets_in_training(loss, classes, target):
+    model = nn.Linear(classes, classes, bias=False)
+    with gs.no_grad():
+        model.weight.copy_(gs.eye(classes))
+    inputs = SCORES if classes == 3 else gs.tensor([[2.0], [-2.0], [-2.0], [-2.0]])
+    trainer = gs.Trainer(model, loss, optim.SGD(model.parameters(), 0.1), progress=False)
+    expected = {3: 1.0, 1: 0.75}[classes]
+    if isinstance(loss, nn.BCEWithLogitsLoss) and classes == 3:
+        expected = float(((SCORES > 0) == (SCORES > 1)).float().mean().item())
+    assert trainer.evaluate((inputs, target))["accuracy"] == pytest.approx(expected)
 
 
 def test_history_with_and_without_validation():

@@ -2,7 +2,8 @@
 
 A metric sees every batch's output and target and says its value at the end. Classification
 metrics take outputs of shape (N, C), scores per class, and integer targets (N); further axes may
-follow in both. One logit per sample, of the targets' shape and with targets 0 and 1, is taken too.
+follow in both. One logit per sample, of the targets' shape, is taken too: targets then lie in
+[0, 1] and mean class 1 above 0.5.
 """
 
 from __future__ import annotations
@@ -106,10 +107,10 @@ def _classes(
         return np.where(np.isnan(scores).any(-1), -1, scores.argmax(-1)), truth
     counts = target != ignore_index
     logits, truth = output[counts], target[counts]
-    if not ((truth == 0) | (truth == 1)).all():
-        raise ValueError(f"{name}: targets of one logit per sample must be 0 or 1")
+    if not ((truth >= 0) & (truth <= 1)).all():
+        raise ValueError(f"{name}: targets of one logit per sample must lie in [0, 1]")
     predicted = np.where(np.isnan(logits), -1, (logits > threshold).astype(np.int64))
-    return predicted, truth.astype(np.int64)
+    return predicted, (truth > 0.5).astype(np.int64)  # labels may have been smoothed
 
 
 class Accuracy(_Mean):
@@ -118,17 +119,27 @@ class Accuracy(_Mean):
     Args:
         threshold: above it one logit per sample means class 1; 0.5 where outputs are probabilities.
         ignore_index: targets of this value count for nothing, as in `nn.CrossEntropyLoss`.
+        class_probabilities: targets of the outputs' shape are probabilities of classes, as that
+            loss takes them, and the likeliest class counts; otherwise one logit stands for each.
     """
 
     name = "accuracy"
 
-    def __init__(self, threshold: float = 0.0, ignore_index: int = -100) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.0,
+        ignore_index: int = -100,
+        class_probabilities: bool = False,
+    ) -> None:
         """Store the settings."""
         super().__init__()
+        self.class_probabilities = class_probabilities
         self.threshold = threshold
         self.ignore_index = ignore_index
 
     def _values(self, output: Array, target: Array) -> Array:
+        if self.class_probabilities and output.shape == target.shape and output.ndim > 1:
+            target = target.argmax(1)
         predicted, truth = _classes("Accuracy", output, target, self.threshold, self.ignore_index)
         return np.asarray(predicted == truth)
 
@@ -269,8 +280,12 @@ _BY_NAME: dict[str, type[Metric]] = {
 }
 
 
-def resolve(metrics: Iterable[str | Metric]) -> list[Metric]:
+def resolve(metrics: Iterable[str | Metric], class_probabilities: bool = False) -> list[Metric]:
     """Turn names ("accuracy", "top5", "f1", ...) into metrics; metrics pass through.
+
+    Args:
+        metrics: the names and metrics.
+        class_probabilities: what "accuracy" makes of targets of the outputs' shape.
 
     Raises:
         ValueError: a name is not known, or two metrics share one.
@@ -279,6 +294,8 @@ def resolve(metrics: Iterable[str | Metric]) -> list[Metric]:
     for metric in [metrics] if isinstance(metrics, str) else metrics:
         if isinstance(metric, Metric):
             resolved.append(metric)
+        elif metric == "accuracy":
+            resolved.append(Accuracy(class_probabilities=class_probabilities))
         elif metric in _BY_NAME:
             resolved.append(_BY_NAME[metric]())
         elif metric.startswith("top") and metric[3:].isdigit():

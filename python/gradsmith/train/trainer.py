@@ -105,7 +105,7 @@ class Trainer:
         self.schedule_per = "batch" if isinstance(scheduler, OneCycleLR) else schedule_per
         if metrics is None:
             metrics = ("accuracy",) if isinstance(loss, _CLASSIFICATION) else ()
-        self.metrics = resolve(metrics)
+        self.metrics = resolve(metrics, isinstance(loss, CrossEntropyLoss))
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
         self.accumulate = accumulate
