@@ -496,4 +496,4 @@ def test_a_gradient_that_is_looked_at_while_it_is_replaced():
         p.grad = g
         del g
         p.grad = None
-    assert len(seen) <= 50
+    assert [grad.tolist() for grad in seen] == [[1.0, 1.0]] * 50

@@ -13,9 +13,6 @@ from ._core import Tensor
 __all__ = ["assert_close", "gradcheck", "gradgradcheck"]
 
 
-_OFF_TAPE = "gradcheck: no floating output requires grad; is the function on the tape?"
-
-
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
@@ -58,23 +55,38 @@ def gradcheck(
         ValueError: if an input that requires grad is not contiguous float64.
     """
     inputs = _as_tuple(inputs)
+    _recorded(fn, inputs)
+    _check_jacobians(fn, inputs, eps, atol, rtol)
+    return True
+
+
+def _checked(inputs: Sequence[Any]) -> list[int]:
+    """Which inputs are differentiated; all of them must allow it."""
     checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
         raise ValueError("gradcheck: no input requires grad")
     for i in checked:
         if inputs[i].dtype is not _core.float64 or not inputs[i].is_contiguous():
             raise ValueError(f"gradcheck: input {i} must be contiguous float64")
-    outputs = _float_outputs(fn, inputs)
-    if not any(output.requires_grad for output in outputs):
-        raise AssertionError(_OFF_TAPE)
-    _check_jacobians(fn, inputs, eps, atol, rtol)
-    return True
+    return checked
+
+
+def _recorded(fn: Callable[..., Any], inputs: Sequence[Any]) -> dict[int, Tensor]:
+    """The outputs that are on the tape, by number."""
+    _checked(inputs)
+    outputs = enumerate(_float_outputs(fn, inputs))
+    recorded = {o: output for o, output in outputs if output.requires_grad}
+    if not recorded:
+        raise AssertionError(
+            "gradcheck: no floating output requires grad; is the function on the tape?"
+        )
+    return recorded
 
 
 def _check_jacobians(
     fn: Callable[..., Any], inputs: Sequence[Any], eps: float, atol: float, rtol: float
 ) -> None:
-    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    checked = _checked(inputs)
     for o, output in enumerate(_float_outputs(fn, inputs)):
         analytic = _analytic(fn, inputs, checked, o) if output.requires_grad else None
         for which, i in enumerate(checked):
@@ -161,12 +173,9 @@ def gradgradcheck(
     The gradients of the outputs are drawn once and checked as inputs too.
     """
     inputs = _as_tuple(inputs)
-    outputs = _float_outputs(fn, inputs)
-    used = [o for o, y in enumerate(outputs) if y.requires_grad]
-    if not used:
-        raise AssertionError(_OFF_TAPE)
+    used = _recorded(fn, inputs)
     rng = np.random.default_rng(seed)
-    seeds = [_core.tensor(rng.standard_normal(outputs[o].shape)).requires_grad_() for o in used]
+    seeds = [_core.tensor(rng.standard_normal(y.shape)).requires_grad_() for y in used.values()]
 
     def first_order(*args: Any) -> tuple[Tensor, ...]:
         values, given = args[: len(inputs)], args[len(inputs) :]

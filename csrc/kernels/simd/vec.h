@@ -5,9 +5,8 @@
 //   V::M    a mask of V's lanes              & | ^ !  any all bits  M::first(n)
 //   V::I    V's lanes as unsigned integers   + - & | ^  shl<k> shr<k>  as_int as_float
 //
-//   load store               unaligned; load_n(p, n, fill) and store_n(p, v, n) touch only the
-//   first
-//                            n elements, 0 <= n <= N
+//   load store               unaligned; load_n(p, n, fill) and store_n(p, v, n) touch only
+//                            the first n elements, 0 <= n <= N
 //   + - * /  unary -
 //   fma(a,b,c) fnma(a,b,c)   a*b+c and c-a*b; rounded once where kFusedFma
 //   min max                  a < b ? a : b and a > b ? a : b: b where either is NaN

@@ -396,8 +396,10 @@ class Module:
         """Move to the CPU."""
         return self.to("cpu")
 
-    def cuda(self, device: Any = "cuda") -> Self:
+    def cuda(self, device: Any = None) -> Self:
         """Move to a CUDA device, the first unless given (as a number, a name or a device)."""
+        if device is None:
+            device = "cuda"
         return self.to(f"cuda:{device}" if isinstance(device, int) else device)
 
     # -- looking at it -----------------------------------------------------------------------------

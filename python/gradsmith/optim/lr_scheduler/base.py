@@ -25,8 +25,16 @@ def _alike(new: Any, old: Any) -> bool:
     return old is None or new is None or isinstance(new, type(old))
 
 
-def restore(schedule: Any, state_dict: dict[str, Any], apply: Callable[[], None]) -> None:
+def restore(
+    schedule: Any, state_dict: dict[str, Any], per_group: str, apply: Callable[[], None]
+) -> None:
     """Put stored values into a schedule and `apply` them; where they do not fit, change nothing.
+
+    Args:
+        schedule: what `state_dict` came from.
+        state_dict: the values by name.
+        per_group: name of the list with one value per parameter group.
+        apply: sets the rates.
 
     Raises:
         ValueError: names or kinds of values differ from the schedule's own.
@@ -39,6 +47,11 @@ def restore(schedule: Any, state_dict: dict[str, Any], apply: Callable[[], None]
     for name, value in state_dict.items():
         if not _alike(value, own[name]):
             raise ValueError(f"{owner}: {name} in state cannot be {value!r}")
+    if len(state_dict[per_group]) != len(own[per_group]):
+        raise ValueError(
+            f"{owner}: state has {len(state_dict[per_group])} parameter groups, "
+            f"expected {len(own[per_group])}"
+        )
     try:
         vars(schedule).update(state_dict)
         apply()
@@ -98,10 +111,4 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, and set the rates."""
-        rates = state_dict.get("base_lrs")
-        if isinstance(rates, (list, tuple)) and len(rates) != len(self.base_lrs):
-            raise ValueError(
-                f"{type(self).__name__}: state has {len(rates)} parameter groups, "
-                f"expected {len(self.base_lrs)}"
-            )
-        restore(self, state_dict, self._apply)
+        restore(self, state_dict, "base_lrs", self._apply)

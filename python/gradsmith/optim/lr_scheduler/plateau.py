@@ -106,10 +106,4 @@ class ReduceLROnPlateau:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        floors = state_dict.get("min_lrs")
-        if isinstance(floors, (list, tuple)) and len(floors) != len(self.min_lrs):
-            raise ValueError(
-                f"ReduceLROnPlateau: state has {len(floors)} parameter groups, "
-                f"expected {len(self.min_lrs)}"
-            )
-        restore(self, state_dict, lambda: None)
+        restore(self, state_dict, "min_lrs", lambda: None)
