@@ -294,6 +294,25 @@ void tiles_and_layouts(const char* target) {
       }
     }
   }
+  // Few rows and a wide B, in place and by rows: steps of the depth, strips of columns, several
+  // depth blocks, rows whose cache lines compete; and the transposed forms of the same.
+  for (const auto [m, n] :
+       {std::pair<Index, Index>{1, 1024}, {2, 301}, {7, 1024}, {25, 301}, {48, 1501}}) {
+    Spec s{m, n, m < 10 ? kc + 35 : 37};
+    s.alpha = 0.5;
+    s.beta = -1.5;
+    s.bias = 3;
+    s.residual = true;
+    s.activation = Activation::relu;
+    run<T>(s, target);
+    s.b = Layout::padded_rows;
+    run<T>(s, target);
+    s.b = Layout::columns;
+    run<T>(s, target);
+    std::swap(s.m, s.n);
+    s.a = Layout::columns;
+    run<T>(s, target);
+  }
   // Large enough for teams, in shapes whose grids are rows, columns and both.
   for (Layout b : {Layout::rows, Layout::columns}) {
     run<T>({203, 251, 350, 1, Layout::rows, b}, target);
@@ -314,13 +333,13 @@ void tiles_and_layouts(const char* target) {
 // A row has the same bits alone, in any batch, through any path; and so has a column.
 template <class T>
 void same_bits(const char* target) {
-  const Index m = 45, n = 203, k = 700;
+  const Index m = 101, n = 1003, k = 700;
   for (Layout layout : {Layout::rows, Layout::columns}) {
     Matrix<T> a(m, k, Layout::rows), b(k, n, layout), c(m, n, Layout::rows);
     std::vector<T> out(std::size_t(m * n));
     Gemm g{m, n, k, {a.data(), a.rs, a.cs}, {b.data(), b.rs, b.cs}, {c.data(), c.rs, c.cs}};
     gemm(dtype_of<T>, g);
-    for (Index rows : {1, 2, 3, 5, 7, 20}) {
+    for (Index rows : {1, 2, 3, 5, 7, 20, 40, 60}) {
       g.m = rows;
       g.c = {out.data(), n, 1};
       gemm(dtype_of<T>, g);

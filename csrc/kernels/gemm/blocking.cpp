@@ -28,6 +28,21 @@ CacheSizes cache_sizes() {
           known(cpu.l3_bytes, 8 << 20)};
 }
 
+// Up to so many rows a wide B is read in place, once and by rows (GemmPlan::stream).
+constexpr std::int64_t kStreamRows = 48;
+
+// Depths of a step. Each is a stream for the prefetcher, so few rows take few; many rows take more,
+// for the sums come from memory once a step.
+std::int64_t stream_step(std::int64_t m) { return m <= 12 ? 8 : m <= 24 ? 16 : 32; }
+
+// Whether so many rows `stride` bytes apart can be in a first-level cache of 8 ways together.
+bool share_cache(std::int64_t rows, std::int64_t stride) {
+  constexpr std::int64_t kWay = 4096, kWays = 8;
+  if (stride == 0) return true;
+  const std::int64_t apart = std::min(stride & -stride, kWay);  // power of two in the stride
+  return rows <= kWays * (kWay / apart);
+}
+
 }  // namespace
 
 std::int64_t depth_block(std::int64_t k, std::int64_t kc) {
@@ -59,15 +74,39 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   const bool b_direct = !g.b.packed && !g.b.pack && g.b.cs == 1;
   plan.pack_b = !g.b.packed && (!b_direct || (tiles > 2 && plan.kc * g.n * bytes > cache.l1 / 2));
   const bool a_direct = !g.a.packed && !g.a.pack;
+
+  // Few rows meet a wide B: its rows are read in order while the sums wait in the second-level
+  // cache, in half of it.
+  const std::int64_t step = stream_step(g.m);
+  plan.stream = b_direct && g.m <= kStreamRows && plan.kc * g.n * bytes > cache.l1 / 2 &&
+                share_cache(step, g.b.rs * bytes);
+  plan.depth_step = plan.stream ? step : plan.kc;
+  if (plan.stream) {
+    plan.pack_b = false;
+    plan.pack_a = !g.a.packed && (g.m > 1 || !a_direct || g.a.cs != 1);
+    plan.mc = round_up(g.m, plan.mr);
+    plan.nc = std::max<std::int64_t>(cache.l2 / 2 / bytes / g.m / (4 * shape.nr), 1) * 4 * shape.nr;
+    return plan;
+  }
   plan.pack_a = !g.a.packed && (!a_direct || (tiles > 1 && g.n > 8 * shape.nr));
 
   // Few rows: the block of B is read too seldom to be worth a trip to the third level.
   const std::int64_t b_bytes = g.m <= 4 * shape.mr ? cache.l2 / 2 : cache.l3 / 8;
   plan.mc = std::max<std::int64_t>(cache.l2 / 2 / (plan.kc * bytes) / plan.mr, 1) * plan.mr;
   plan.nc = std::max<std::int64_t>(b_bytes / (plan.kc * bytes) / shape.nr, 1) * shape.nr;
-  if (!plan.pack_a) plan.mc = round_up(g.m, plan.mr);
+  if (!plan.pack_a && g.n <= shape.nr) plan.mc = round_up(g.m, plan.mr);
   if (!plan.pack_b) plan.nc = round_up(g.n, shape.nr);
   return plan;
+}
+
+bool better_transposed(const Gemm& g) {
+  const bool plain = !g.a.pack && !g.b.pack;
+  const bool a_by_columns = g.a.rs == 1 && g.a.cs != 1, b_by_columns = g.b.rs == 1 && g.b.cs != 1;
+  if (!plain || g.k < 32) return false;
+  // Few rows: then B's lines are read as rows of A, in place. Few columns: then A is streamed.
+  constexpr std::int64_t kLines = 40;
+  return (g.m > 1 && g.m <= kLines && g.m < g.n && b_by_columns) ||
+         (g.n <= 12 && g.n < g.m && a_by_columns);
 }
 
 Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int threads) {

@@ -17,9 +17,15 @@ struct GemmPlan {
   int mr;
   std::int64_t mc, nc, kc;
   bool pack_a, pack_b;
+  // B stays in place and is read row by row, `depth_step` depths of nc columns at a time.
+  bool stream;
+  std::int64_t depth_step;
   int threads;  // wanted
 };
 GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& problem);
+
+// True where C^T = B^T A^T is the faster way, although C has to be written by columns then.
+bool better_transposed(const Gemm& problem);
 
 // A team as rows x columns of shares of C.
 struct Grid {

@@ -24,7 +24,6 @@ struct Leaves {
   gemm_block_fn* block;
   gemm_finish_fn* finish;
   gemv_dot_fn* dot;
-  gemv_axpy_fn* axpy;
   GemmShape shape;
   std::size_t item;
 
@@ -33,7 +32,6 @@ struct Leaves {
         block(gemm_block.fn[int(dtype)][int(target)]),
         finish(gemm_finish.fn[int(dtype)][int(target)]),
         dot(gemv_dot.fn[int(dtype)][int(target)]),
-        axpy(gemv_axpy.fn[int(dtype)][int(target)]),
         item(itemsize(dtype)) {
     if (!block) detail::throw_no_kernel("gemm", dtype);
     gemm_shape.fn[int(dtype)][int(target)](shape);
@@ -117,7 +115,9 @@ class Product {
     if (g.k == 0 || g.alpha == 0) return run_empty();
     if (vector_form()) return run_vector();
     plan = plan_gemm(leaf.shape, leaf.item, g);
-    if (plan.threads == 1) {
+    if (plan.stream) {
+      run_stream();
+    } else if (plan.threads == 1) {
       Workspace ws;
       void* const a_buffer = leaf.scratch(ws, a_elements());
       void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(1)) : nullptr;
@@ -150,10 +150,10 @@ class Product {
     leaf.finish({g.m, g.n, nullptr, 0, {c, 0, 0, 0.0, g.beta, has_epilogue ? &epilogue : nullptr}});
   }
 
-  // A row times a plain matrix with a unit stride.
+  // A row times the lines of a plain matrix.
   bool vector_form() const {
-    return g.m == 1 && !g.a.packed && !g.a.pack && !g.b.packed && !g.b.pack &&
-           (g.b.rs == 1 || g.b.cs == 1);
+    return g.m == 1 && !g.a.packed && !g.a.pack && !g.b.packed && !g.b.pack && g.b.rs == 1 &&
+           g.b.cs != 1;
   }
 
   void run_vector() {
@@ -164,15 +164,13 @@ class Product {
       leaf.pack({x, 0, g.a.cs, {copy, z, 0, 1, 0, g.k, 1}});
       x = copy;
     }
-    const bool dot = g.b.rs == 1;
     const void* const b = leaf.at(g.b.data, z * g.b.batch);
     const std::int64_t kc = depth_block(g.k, leaf.shape.kc);
     const auto lines = [&](std::int64_t first, std::int64_t end) {
       Workspace mine;
       const std::int64_t count = end - first;
       void* const y = leaf.scratch(mine, ceil_div(g.k, kc) * count);
-      (dot ? leaf.dot : leaf.axpy)(
-          {count, g.k, kc, leaf.at(b, first * g.b.cs), dot ? g.b.cs : g.b.rs, x, y, count});
+      leaf.dot({count, g.k, kc, leaf.at(b, first * g.b.cs), g.b.cs, x, y, count});
       for (std::int64_t pc = 0; pc < g.k; pc += kc) {
         leaf.finish({1, count, leaf.at(y, pc / kc * count), 0, target(0, first, pc, kc)});
       }
@@ -181,6 +179,21 @@ class Product {
     const std::int64_t grain = round_up(ceil_div(std::int64_t(1) << 17, g.k), 64);
     if (g.n <= grain) return lines(0, g.n);
     parallel_for(g.n, grain, lines);
+  }
+
+  // Few rows and a wide B: every thread has columns of its own.
+  void run_stream() {
+    // 2^17 elements are read in some 20 us, and a multiply-add for up to 8 rows is hidden behind
+    // it.
+    const std::int64_t work = g.k * std::max<std::int64_t>(1, g.m / 8);
+    const std::int64_t grain = round_up(ceil_div(std::int64_t(1) << 17, work), 64);
+    const auto columns = [&](std::int64_t begin, std::int64_t end) {
+      Workspace ws;
+      five_loops({begin, end}, leaf.scratch(ws, a_elements()), leaf.scratch(ws, plan.nc * g.m), 1,
+                 nullptr);
+    };
+    if (g.n <= grain) return columns(0, g.n);
+    parallel_for(g.n, grain, columns);
   }
 
   // Elements of what one thread packs for itself: a block of A, or the columns at the end of an
@@ -239,6 +252,8 @@ class Product {
         const std::int64_t kc = smaller(plan.kc, g.k - pc);
         GemmBlock block{};
         block.k = kc;
+        block.depth_step = plan.depth_step;
+        block.sums = b_buffer;
         block.mr = plan.mr;
         std::int64_t tail = 0;  // columns at the end of an unpacked B that fill no register
         if (plan.pack_b) {
@@ -286,6 +301,7 @@ class Product {
           if (tail) {
             GemmBlock rest = block;
             rest.n = tail;
+            rest.depth_step = kc;
             rest.b = tail_buffer;
             rest.b_depth = lanes;
             rest.target.column = jc + block.n;
@@ -312,7 +328,7 @@ class Product {
     } else {
       block.a = leaf.at(g.a.data, z * g.a.batch + ic * g.a.rs + pc * g.a.cs);
       block.a_panel = plan.mr * g.a.rs;
-      block.a_line = g.a.rs;
+      block.a_line = g.m == 1 ? 1 : g.a.rs;
       block.a_depth = g.a.cs;
       return;
     }
@@ -334,11 +350,14 @@ void gemm(DType dtype, const Gemm& problem) {
   // The kernels store rows. A C that is stored by columns, and a column vector, are transposed.
   const bool by_columns = problem.c.rs == 1 && problem.c.cs != 1 && problem.n > 1;
   const bool column_vector = problem.n == 1 && problem.m > 1 && !problem.a.pack && !problem.b.pack;
-  const bool flip = (by_columns || column_vector) && !packed && problem.c.block == 0 &&
-                    problem.epilogue.bias.block == 0 && problem.epilogue.residual.block == 0;
+  const bool can_flip = !packed && problem.c.block == 0 && problem.epilogue.bias.block == 0 &&
+                        problem.epilogue.residual.block == 0;
+  const bool flip = by_columns || column_vector;
   Gemm flipped;
-  if (flip) flipped = transposed(problem);
-  const Gemm& g = flip ? flipped : problem;
+  if (can_flip && (flip != better_transposed(flip ? transposed(problem) : problem))) {
+    flipped = transposed(problem);
+  }
+  const Gemm& g = flipped.m ? flipped : problem;
 
   if (g.batch == 1) return Product(leaf, g, 0).run();
   // Large entries are run one after another by all threads, small ones by one thread each.

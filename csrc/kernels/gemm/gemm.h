@@ -97,14 +97,17 @@ struct GemmTarget {
 // One depth block of a block of C. Row i of A is at a + (i / mr) * a_panel + (i % mr) * a_line,
 // its depths a_depth apart. Columns of B are unit-stride in groups of GemmShape::nr, the groups
 // b_panel apart, depths b_depth apart; columns up to the next multiple of GemmShape::vector are
-// read, so their memory must be there.
+// read, so their memory must be there. With depth_step < k all columns are taken through so many
+// depths before the next ones, the sums waiting in memory: a wide B in place is then read row by
+// row.
 struct GemmBlock {
-  std::int64_t m, n, k;
+  std::int64_t m, n, k, depth_step;
   int mr;
   const void* a;
   std::int64_t a_panel, a_line, a_depth;
   const void* b;
   std::int64_t b_panel, b_depth;
+  void* sums;  // m x (n rounded up to the vector) where depth_step < k
   GemmTarget target;
 };
 GS_KERNEL(gemm_block, void(const GemmBlock& args));
@@ -119,9 +122,9 @@ struct GemmFinish {
 GS_KERNEL(gemm_finish, void(const GemmFinish& args));
 
 // A matrix-vector product, depth block by depth block: with b = 0, 1, ... and p in [b * kc, b * kc
-// + kc) below k, y[b * y_rs + i] = sum_p a(i, p) * x[p], each one chain in the order of p. gemv_dot
-// wants unit stride along the depth (`stride`: between lines), gemv_axpy unit stride along the
-// lines (`stride`: between depths). x and the rows of y have unit stride.
+// + kc) below k, y[b * y_rs + i] = sum_p a(i, p) * x[p], each one chain in the order of p. The
+// matrix has unit stride along the depth, `stride` between lines; x and the rows of y have unit
+// stride.
 struct GemvBlocks {
   std::int64_t lines, k, kc;
   const void* a;
@@ -131,7 +134,6 @@ struct GemvBlocks {
   std::int64_t y_rs;
 };
 GS_KERNEL(gemv_dot, void(const GemvBlocks& args));
-GS_KERNEL(gemv_axpy, void(const GemvBlocks& args));
 
 // ---- Drivers ------------------------------------------------------------------------------------
 #if !defined(GS_ISA)

@@ -58,13 +58,17 @@ struct TileArgs {
   const typename V::T* b;
   std::int64_t row, column;  // inside the block
   int columns;               // (Vectors - 1) * V::N < columns <= Vectors * V::N
+  std::int64_t k;
+  typename V::T* carry;  // M x Vectors registers of sums that wait between two depth steps
+  bool first, last;      // of the depth steps
 };
 
 // What is known about strides when the tile is compiled.
 enum class Strides {
   any,
   unit_line,  // rows of A are neighbours in memory (packed, or A stored by columns)
-  packed,     // and both operands are panels as wide as the tile: every address is a constant
+  packed_a,   // A is panels as high as the tile
+  packed,     // B is panels as well: every address is a constant
 };
 
 // acc += A(:, p) * B(p, :)
@@ -90,17 +94,26 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
   const T* a = t.a;
   const T* b = t.b;
   constexpr bool kPacked = Known == Strides::packed;
+  constexpr bool kPackedA = kPacked || Known == Strides::packed_a;
   const std::int64_t a_line = Known != Strides::any ? 1 : args.a_line;
-  const std::int64_t a_depth = kPacked ? M : args.a_depth;
+  const std::int64_t a_depth = kPackedA ? M : args.a_depth;
   const std::int64_t b_depth = kPacked ? kNR<V> : args.b_depth, b_panel = args.b_panel;
   V acc[M][Vectors];
+  if (t.first) {
 #pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
+    for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) acc[i][v] = V::zero();
+      for (int v = 0; v < Vectors; ++v) acc[i][v] = V::zero();
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) acc[i][v] = load(t.carry + (i * Vectors + v) * V::N);
+    }
   }
   const GemmTarget& target = args.target;
-  const bool plain = target.c.cs == 1 && target.c.block == 0 && !target.epilogue;
+  const bool plain = t.last && target.c.cs == 1 && target.c.block == 0 && !target.epilogue;
   T* c = static_cast<T*>(target.c.data) + (target.row + t.row) * target.c.rs +
          (target.column + t.column);
   if (plain) {  // the first and the last element of each row: C is on its way during the loop
@@ -110,7 +123,7 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
       __builtin_prefetch(c + i * target.c.rs + t.columns - 1, 1);
     }
   }
-  std::int64_t p = args.k;
+  std::int64_t p = t.k;
   if (kPacked && p >= kUnroll) {
     // With b in the middle of the depths of a trip, every offset fits in a byte: short
     // instructions are worth 2 to 3 % where the core's front end is shared with a hyper-thread.
@@ -126,6 +139,15 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
       asm volatile("" : "+r"(a), "+r"(b));  // or GCC takes the middle back
     }
     b -= kMiddle;
+  } else if (kPackedA) {
+    for (; p >= kUnroll; p -= kUnroll, a += kUnroll * a_depth) {
+#pragma GCC unroll 4
+      for (int u = 0; u < kUnroll; ++u) {
+        step(acc, a + u * a_depth, a_line, b, b_panel);
+        b += b_depth;
+        asm volatile("" : "+r"(b)::"memory");
+      }
+    }
   }
   for (; p > 0; --p, a += a_depth, b += b_depth) step(acc, a, a_line, b, b_panel);
 
@@ -150,12 +172,14 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
     }
     return;
   }
-  alignas(64) T sums[M * Vectors * V::N];
+  alignas(64) T here[M * Vectors * V::N];
+  T* const sums = t.last ? here : t.carry;
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) store(sums + (i * Vectors + v) * V::N, acc[i][v]);
   }
+  if (!t.last) return;
   GemmFinish rest{M, t.columns, sums, Vectors * V::N, target};
   rest.target.row += t.row;
   rest.target.column += t.column;
@@ -170,8 +194,11 @@ constexpr int widest(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : kVectors
 template <class V, int M, int Vectors>
 TileFn<V>* pick_strides(const GemmBlock& args) {
   if (args.a_line != 1) return &tile<V, M, Vectors, Strides::any>;
-  if constexpr (Vectors == kVectors) {
-    if (args.a_depth == M && args.b_depth == kNR<V>) return &tile<V, M, Vectors, Strides::packed>;
+  if (args.a_depth == M) {
+    if constexpr (Vectors == kVectors) {
+      if (args.b_depth == kNR<V>) return &tile<V, M, Vectors, Strides::packed>;
+    }
+    return &tile<V, M, Vectors, Strides::packed_a>;
   }
   return &tile<V, M, Vectors, Strides::unit_line>;
 }
@@ -194,28 +221,38 @@ GS_INLINE void block(const GemmBlock& args) {
   using T = typename V::T;
   const T* const a = static_cast<const T*>(args.a);
   const T* const b = static_cast<const T*>(args.b);
+  T* const sums = static_cast<T*>(args.sums);
   const int mr = args.mr;
   const std::int64_t m_full = args.m / mr * mr;
   const int m_tail = int(args.m - m_full);
   const int wide = widest(args.m < mr ? int(args.m) : mr);
-  int vectors = 0;
-  TileFn<V>* full = nullptr;
-  TileFn<V>* tail = nullptr;
-  for (std::int64_t jr = 0; jr < args.n; jr += vectors * V::N) {
-    const std::int64_t left = (args.n - jr + V::N - 1) / V::N;
-    const int now = left >= wide ? wide : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-    if (now != vectors) {
-      vectors = now;
-      if (m_full) full = pick<V>(mr, vectors, args);
-      if (m_tail) tail = pick<V>(m_tail, vectors, args);
+  TileArgs<V> t;
+  for (std::int64_t pc = 0; pc < args.k; pc += args.depth_step) {
+    t.first = pc == 0;
+    t.last = args.k - pc <= args.depth_step;
+    t.k = t.last ? args.k - pc : args.depth_step;
+    int vectors = 0;
+    TileFn<V>* full = nullptr;
+    TileFn<V>* tail = nullptr;
+    for (std::int64_t jr = 0; jr < args.n; jr += vectors * V::N) {
+      const std::int64_t left = (args.n - jr + V::N - 1) / V::N;
+      const int now = left >= wide ? wide : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      if (now != vectors) {
+        vectors = now;
+        if (m_full) full = pick<V>(mr, vectors, args);
+        if (m_tail) tail = pick<V>(m_tail, vectors, args);
+      }
+      t.b = b + jr / kNR<V> * args.b_panel + jr % kNR<V> + pc * args.b_depth;
+      t.column = jr;
+      t.columns = args.n - jr < vectors * V::N ? int(args.n - jr) : vectors * V::N;
+      t.a = a + pc * args.a_depth;
+      t.carry = sums + args.m * jr;
+      for (t.row = 0; t.row < m_full; t.row += mr, t.a += args.a_panel) {
+        full(args, t);
+        t.carry += mr * vectors * V::N;
+      }
+      if (m_tail) tail(args, t);
     }
-    TileArgs<V> t;
-    t.b = b + jr / kNR<V> * args.b_panel + jr % kNR<V>;
-    t.column = jr;
-    t.columns = args.n - jr < vectors * V::N ? int(args.n - jr) : vectors * V::N;
-    t.a = a;
-    for (t.row = 0; t.row < m_full; t.row += mr, t.a += args.a_panel) full(args, t);
-    if (m_tail) tail(args, t);
   }
 }
 

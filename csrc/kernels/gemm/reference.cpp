@@ -107,7 +107,5 @@ void gemm_finish_f32(const GemmFinish& args) { finish<float>(args); }
 void gemm_finish_f64(const GemmFinish& args) { finish<double>(args); }
 void gemv_dot_f32(const GemvBlocks& args) { gemv<float>(args, args.stride, 1); }
 void gemv_dot_f64(const GemvBlocks& args) { gemv<double>(args, args.stride, 1); }
-void gemv_axpy_f32(const GemvBlocks& args) { gemv<float>(args, 1, args.stride); }
-void gemv_axpy_f64(const GemvBlocks& args) { gemv<double>(args, 1, args.stride); }
 
 }  // namespace gradsmith::kernels::reference
