@@ -296,8 +296,8 @@ void tiles_and_layouts(const char* target) {
   }
   // Few rows and a wide B, in place and by rows: steps of the depth, strips of columns, several
   // depth blocks, rows whose cache lines compete; and the transposed forms of the same.
-  for (const auto [m, n] :
-       {std::pair<Index, Index>{1, 1024}, {2, 301}, {7, 1024}, {25, 301}, {48, 1501}}) {
+  constexpr Index kWide[][2] = {{1, 1024}, {2, 301}, {7, 1024}, {25, 301}, {48, 1501}};
+  for (const auto& [m, n] : kWide) {
     Spec s{m, n, m < 10 ? kc + 35 : 37};
     s.alpha = 0.5;
     s.beta = -1.5;

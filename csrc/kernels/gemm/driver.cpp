@@ -96,25 +96,29 @@ Range take(std::atomic<std::int64_t>& next, std::int64_t total, std::int64_t uni
   return {begin, end};
 }
 
-// One batch entry of a product, seen by all threads that run it.
+// A product, one batch entry after another. run() is seen by all threads that it starts.
 class Product {
  public:
-  Product(const Leaves& leaves, const Gemm& problem, std::int64_t batch)
-      : leaf(leaves), g(problem), z(batch), epilogue(problem.epilogue) {
-    epilogue.bias.data = leaf.at(epilogue.bias.data, z * epilogue.bias.batch);
-    epilogue.residual.data = leaf.at(epilogue.residual.data, z * epilogue.residual.batch);
-    if (!g.epilogue.bias.data) epilogue.bias.data = nullptr;
-    if (!g.epilogue.residual.data) epilogue.residual.data = nullptr;
-    has_epilogue =
-        epilogue.bias.data || epilogue.residual.data || epilogue.activation != Activation::none;
-    c = g.c;
-    c.data = leaf.at(c.data, z * c.batch);
-  }
+  Product(const Leaves& leaves, const Gemm& problem)
+      : leaf(leaves),
+        g(problem),
+        epilogue(problem.epilogue),
+        has_epilogue(epilogue.bias.data || epilogue.residual.data ||
+                     epilogue.activation != Activation::none),
+        c(problem.c),
+        plan(plan_gemm(leaves.shape, leaves.item, problem)) {}
 
-  void run() {
+  void run(std::int64_t entry) {
+    z = entry;
+    c.data = leaf.at(g.c.data, z * c.batch);
+    if (g.epilogue.bias.data) {
+      epilogue.bias.data = leaf.at(g.epilogue.bias.data, z * epilogue.bias.batch);
+    }
+    if (g.epilogue.residual.data) {
+      epilogue.residual.data = leaf.at(g.epilogue.residual.data, z * epilogue.residual.batch);
+    }
     if (g.k == 0 || g.alpha == 0) return run_empty();
     if (vector_form()) return run_vector();
-    plan = plan_gemm(leaf.shape, leaf.item, g);
     if (plan.stream) {
       run_stream();
     } else if (plan.threads == 1) {
@@ -127,14 +131,40 @@ class Product {
     }
   }
 
+  // Entries [begin, end). Small ones in place are one call for all.
+  void run(std::int64_t begin, std::int64_t end) {
+    const bool in_place = !plan.pack_a && !plan.pack_b && !g.a.packed && !g.b.packed &&
+                          !plan.stream && plan.kc == g.k && !has_epilogue && g.alpha != 0;
+    if (!in_place || g.m > plan.mc || g.n > plan.nc || vector_form()) {
+      for (std::int64_t entry = begin; entry < end; ++entry) run(entry);
+      return;
+    }
+    GemmBlock block{};
+    z = begin;
+    set_a(block, nullptr, 0, g.m, 0, g.k);
+    block.b = leaf.at(g.b.data, begin * g.b.batch);
+    block.b_panel = leaf.shape.nr;
+    block.b_depth = g.b.rs;
+    block.m = g.m;
+    block.n = g.n;
+    block.k = block.depth_step = g.k;
+    block.mr = plan.mr;
+    c.data = leaf.at(g.c.data, begin * c.batch);
+    block.target = target(0, 0, 0, g.k);
+    block.entries = end - begin;
+    block.a_entry = g.a.batch;
+    block.b_entry = g.b.batch;
+    leaf.block(block);
+  }
+
  private:
   const Leaves& leaf;
   const Gemm& g;
-  const std::int64_t z;
-  Epilogue epilogue;
-  bool has_epilogue;
+  Epilogue epilogue;  // of the entry
+  const bool has_epilogue;
   MatView c;
-  GemmPlan plan;
+  const GemmPlan plan;
+  std::int64_t z = 0;
 
   // The first depth block takes beta, the last one the epilogue.
   GemmTarget target(std::int64_t row, std::int64_t column, std::int64_t pc, std::int64_t kc) const {
@@ -196,13 +226,9 @@ class Product {
     parallel_for(g.n, grain, columns);
   }
 
-  // Elements of what one thread packs for itself: a block of A, or the columns at the end of an
-  // unpacked B that fill no register, or both.
+  // Elements of what one thread packs for itself, a block of A.
   std::int64_t a_elements() const {
-    return plan.pack_a * a_block() + !plan.pack_b * plan.kc * leaf.shape.vector;
-  }
-  std::int64_t a_block() const {
-    return round_up(plan.kc * smaller(plan.mc, round_up(g.m, plan.mr)), 16);
+    return plan.pack_a ? plan.kc * smaller(plan.mc, round_up(g.m, plan.mr)) : 0;
   }
 
   // Elements of the packed blocks of B: one for each column of the grid, two if they are shared,
@@ -241,8 +267,7 @@ class Product {
   // one before all rows of the last are done. So two buffers are enough to pack ahead.
   void five_loops(Range columns, void* a_buffer, void* b_buffer, int threads,
                   SharedBlock* shared) const {
-    const std::int64_t nr = leaf.shape.nr, lanes = leaf.shape.vector;
-    void* const tail_buffer = plan.pack_a ? leaf.at(a_buffer, a_block()) : a_buffer;
+    const std::int64_t nr = leaf.shape.nr;
     const std::int64_t nc_most = smaller(plan.nc, round_up(columns.end - columns.begin, nr));
     const SharedBlock* before = nullptr;
     bool second = false;
@@ -255,7 +280,7 @@ class Product {
         block.depth_step = plan.depth_step;
         block.sums = b_buffer;
         block.mr = plan.mr;
-        std::int64_t tail = 0;  // columns at the end of an unpacked B that fill no register
+        block.entries = 1;
         if (plan.pack_b) {
           void* const packed = leaf.at(b_buffer, second ? plan.kc * nc_most : 0);
           const auto piece = [&](std::int64_t from) {
@@ -280,11 +305,6 @@ class Product {
           block.b = leaf.at(g.b.data, z * g.b.batch + pc * g.b.rs + jc);
           block.b_panel = nr;
           block.b_depth = g.b.rs;
-          tail = nc % lanes;
-          if (tail) {
-            fill_panels(leaf, g.b, g.b.cs, g.b.rs,
-                        {tail_buffer, z, jc + nc - tail, tail, pc, kc, int(lanes)});
-          }
         }
         if (before) wait_for(before->rows_done, g.m);
         const auto piece = [&](std::int64_t from) {
@@ -295,18 +315,9 @@ class Product {
           const std::int64_t ic = now.begin, mc = now.end - now.begin;
           set_a(block, a_buffer, ic, mc, pc, kc);
           block.m = mc;
-          block.n = nc - tail;
+          block.n = nc;
           block.target = target(ic, jc, pc, plan.kc);
-          if (block.n) leaf.block(block);
-          if (tail) {
-            GemmBlock rest = block;
-            rest.n = tail;
-            rest.depth_step = kc;
-            rest.b = tail_buffer;
-            rest.b_depth = lanes;
-            rest.target.column = jc + block.n;
-            leaf.block(rest);
-          }
+          leaf.block(block);
           if (shared) shared->rows_done.fetch_add(mc);
         }
         if (shared) {
@@ -359,19 +370,20 @@ void gemm(DType dtype, const Gemm& problem) {
   }
   const Gemm& g = flipped.m ? flipped : problem;
 
-  if (g.batch == 1) return Product(leaf, g, 0).run();
+  if (g.batch == 1) return Product(leaf, g).run(0);
   // Large entries are run one after another by all threads, small ones by one thread each.
   const std::int64_t work = g.m * g.n * (g.k + 8);
   if (work > (std::int64_t(1) << 24)) {
-    for (std::int64_t z = 0; z < g.batch; ++z) Product(leaf, g, z).run();
+    Product product(leaf, g);
+    for (std::int64_t z = 0; z < g.batch; ++z) product.run(z);
     return;
   }
   const auto entries = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t z = begin; z < end; ++z) Product(leaf, g, z).run();
+    Product(leaf, g).run(begin, end);
   };
-  const std::int64_t grain = ceil_div(std::int64_t(1) << 20, work);
-  if (g.batch <= grain) return entries(0, g.batch);
-  parallel_for(g.batch, grain, entries);
+  const int shares = threads_for(g.batch * work);
+  if (shares == 1) return entries(0, g.batch);
+  parallel_for(g.batch, ceil_div(g.batch, shares), entries);
 }
 
 GemmShape gemm_shape_of(DType dtype) { return Leaves(dtype, active_target()).shape; }

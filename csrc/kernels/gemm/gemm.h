@@ -96,10 +96,10 @@ struct GemmTarget {
 
 // One depth block of a block of C. Row i of A is at a + (i / mr) * a_panel + (i % mr) * a_line,
 // its depths a_depth apart. Columns of B are unit-stride in groups of GemmShape::nr, the groups
-// b_panel apart, depths b_depth apart; columns up to the next multiple of GemmShape::vector are
-// read, so their memory must be there. With depth_step < k all columns are taken through so many
+// b_panel apart, depths b_depth apart. With depth_step < k all columns are taken through so many
 // depths before the next ones, the sums waiting in memory: a wide B in place is then read row by
-// row.
+// row. With several entries the same is done with A, B and C so many elements further on (C: its
+// batch stride; bias and residual have none).
 struct GemmBlock {
   std::int64_t m, n, k, depth_step;
   int mr;
@@ -109,6 +109,7 @@ struct GemmBlock {
   std::int64_t b_panel, b_depth;
   void* sums;  // m x (n rounded up to the vector) where depth_step < k
   GemmTarget target;
+  std::int64_t entries, a_entry, b_entry;
 };
 GS_KERNEL(gemm_block, void(const GemmBlock& args));
 

@@ -69,16 +69,18 @@ enum class Strides {
   unit_line,  // rows of A are neighbours in memory (packed, or A stored by columns)
   packed_a,   // A is panels as high as the tile
   packed,     // B is panels as well: every address is a constant
+  cut,        // any, and B is in place and ends inside the last register
 };
 
 // acc += A(:, p) * B(p, :)
-template <class V, int M, int Vectors>
+template <class V, int M, int Vectors, bool Cut = false>
 GS_INLINE void step(V (&acc)[M][Vectors], const typename V::T* a, std::int64_t a_line,
-                    const typename V::T* b, std::int64_t b_panel) {
+                    const typename V::T* b, std::int64_t b_panel, int last = V::N) {
   V row[Vectors];
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) {
-    row[v] = load(b + (v / kVectors) * b_panel + (v % kVectors) * V::N);
+    const typename V::T* const at = b + (v / kVectors) * b_panel + (v % kVectors) * V::N;
+    row[v] = Cut && v == Vectors - 1 ? load_n(at, last) : load(at);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
@@ -95,7 +97,9 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
   const T* b = t.b;
   constexpr bool kPacked = Known == Strides::packed;
   constexpr bool kPackedA = kPacked || Known == Strides::packed_a;
-  const std::int64_t a_line = Known != Strides::any ? 1 : args.a_line;
+  constexpr bool kCut = Known == Strides::cut;
+  const std::int64_t a_line = Known == Strides::any || kCut ? args.a_line : 1;
+  const int last = t.columns - (Vectors - 1) * V::N;
   const std::int64_t a_depth = kPackedA ? M : args.a_depth;
   const std::int64_t b_depth = kPacked ? kNR<V> : args.b_depth, b_panel = args.b_panel;
   V acc[M][Vectors];
@@ -149,9 +153,9 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
       }
     }
   }
-  for (; p > 0; --p, a += a_depth, b += b_depth) step(acc, a, a_line, b, b_panel);
-
-  const int last = t.columns - (Vectors - 1) * V::N;
+  for (; p > 0; --p, a += a_depth, b += b_depth) {
+    step<V, M, Vectors, kCut>(acc, a, a_line, b, b_panel, last);
+  }
   if (plain) {
     const V alpha = V::set(T(target.alpha)), beta = V::set(T(target.beta));
     const bool overwrite = target.beta == 0;
@@ -192,7 +196,8 @@ using TileFn = void(const GemmBlock& args, const TileArgs<V>& t);
 constexpr int widest(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : kVectors; }
 
 template <class V, int M, int Vectors>
-TileFn<V>* pick_strides(const GemmBlock& args) {
+TileFn<V>* pick_strides(const GemmBlock& args, bool cut) {
+  if (cut) return &tile<V, M, Vectors, Strides::cut>;
   if (args.a_line != 1) return &tile<V, M, Vectors, Strides::any>;
   if (args.a_depth == M) {
     if constexpr (Vectors == kVectors) {
@@ -203,44 +208,44 @@ TileFn<V>* pick_strides(const GemmBlock& args) {
   return &tile<V, M, Vectors, Strides::unit_line>;
 }
 template <class V, int M = kMR>
-TileFn<V>* pick(int rows, int vectors, const GemmBlock& args) {
+TileFn<V>* pick(int rows, int vectors, const GemmBlock& args, bool cut) {
   if constexpr (M > 1) {
-    if (rows < M) return pick<V, M - 1>(rows, vectors, args);
+    if (rows < M) return pick<V, M - 1>(rows, vectors, args, cut);
   }
   if constexpr (widest(M) >= 8) {
-    if (vectors == 8) return pick_strides<V, M, 8>(args);
+    if (vectors == 8) return pick_strides<V, M, 8>(args, cut);
   }
   if constexpr (widest(M) >= 4) {
-    if (vectors == 4) return pick_strides<V, M, 4>(args);
+    if (vectors == 4) return pick_strides<V, M, 4>(args, cut);
   }
-  return vectors == 2 ? pick_strides<V, M, 2>(args) : pick_strides<V, M, 1>(args);
+  return vectors == 2 ? pick_strides<V, M, 2>(args, cut) : pick_strides<V, M, 1>(args, cut);
 }
 
 template <class V>
-GS_INLINE void block(const GemmBlock& args) {
+GS_INLINE void block(const GemmBlock& given) {
   using T = typename V::T;
-  const T* const a = static_cast<const T*>(args.a);
-  const T* const b = static_cast<const T*>(args.b);
+  GemmBlock args = given;
+  const T* a = static_cast<const T*>(args.a);
+  const T* b = static_cast<const T*>(args.b);
   T* const sums = static_cast<T*>(args.sums);
   const int mr = args.mr;
   const std::int64_t m_full = args.m / mr * mr;
   const int m_tail = int(args.m - m_full);
   const int wide = widest(args.m < mr ? int(args.m) : mr);
-  TileArgs<V> t;
-  for (std::int64_t pc = 0; pc < args.k; pc += args.depth_step) {
-    t.first = pc == 0;
-    t.last = args.k - pc <= args.depth_step;
-    t.k = t.last ? args.k - pc : args.depth_step;
-    int vectors = 0;
-    TileFn<V>* full = nullptr;
-    TileFn<V>* tail = nullptr;
+  int vectors = 0;
+  bool cut = false;  // packed panels are padded, B in place may end anywhere
+  TileFn<V>* full = nullptr;
+  TileFn<V>* tail = nullptr;
+  const auto tiles = [&](TileArgs<V>& t, std::int64_t pc) {
     for (std::int64_t jr = 0; jr < args.n; jr += vectors * V::N) {
       const std::int64_t left = (args.n - jr + V::N - 1) / V::N;
-      const int now = left >= wide ? wide : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      if (now != vectors) {
-        vectors = now;
-        if (m_full) full = pick<V>(mr, vectors, args);
-        if (m_tail) tail = pick<V>(m_tail, vectors, args);
+      const int wanted = left >= wide ? wide : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      const bool cut_now = args.b_panel == kNR<V> && args.n - jr < wanted * V::N;
+      if (wanted != vectors || cut_now != cut) {
+        vectors = wanted;
+        cut = cut_now;
+        if (m_full) full = pick<V>(mr, vectors, args, cut);
+        if (m_tail) tail = pick<V>(m_tail, vectors, args, cut);
       }
       t.b = b + jr / kNR<V> * args.b_panel + jr % kNR<V> + pc * args.b_depth;
       t.column = jr;
@@ -253,6 +258,18 @@ GS_INLINE void block(const GemmBlock& args) {
       }
       if (m_tail) tail(args, t);
     }
+  };
+  for (std::int64_t z = 0; z < args.entries; ++z) {
+    TileArgs<V> t;
+    for (std::int64_t pc = 0; pc < args.k; pc += args.depth_step) {
+      t.first = pc == 0;
+      t.last = args.k - pc <= args.depth_step;
+      t.k = t.last ? args.k - pc : args.depth_step;
+      tiles(t, pc);
+    }
+    a += args.a_entry;
+    b += args.b_entry;
+    args.target.c.data = static_cast<T*>(args.target.c.data) + args.target.c.batch;
   }
 }
 

@@ -35,18 +35,22 @@ constexpr int kTile = 4;
 
 template <class T>
 void block(const GemmBlock& args) {
-  const T* a = static_cast<const T*>(args.a);
-  const T* b = static_cast<const T*>(args.b);
-  for (std::int64_t i = 0; i < args.m; ++i) {
-    for (std::int64_t j = 0; j < args.n; ++j) {
-      const T* row = a + i / args.mr * args.a_panel + i % args.mr * args.a_line;
-      const T* column = b + j / kTile * args.b_panel + j % kTile;
-      double sum = 0;
-      for (std::int64_t p = 0; p < args.k; ++p) {
-        sum += double(row[p * args.a_depth]) * double(column[p * args.b_depth]);
+  GemmTarget target = args.target;
+  for (std::int64_t z = 0; z < args.entries; ++z) {
+    const T* a = static_cast<const T*>(args.a) + z * args.a_entry;
+    const T* b = static_cast<const T*>(args.b) + z * args.b_entry;
+    for (std::int64_t i = 0; i < args.m; ++i) {
+      for (std::int64_t j = 0; j < args.n; ++j) {
+        const T* row = a + i / args.mr * args.a_panel + i % args.mr * args.a_line;
+        const T* column = b + j / kTile * args.b_panel + j % kTile;
+        double sum = 0;
+        for (std::int64_t p = 0; p < args.k; ++p) {
+          sum += double(row[p * args.a_depth]) * double(column[p * args.b_depth]);
+        }
+        put<T>(target, i, j, sum);
       }
-      put<T>(args.target, i, j, sum);
     }
+    target.c.data = static_cast<T*>(target.c.data) + target.c.batch;
   }
 }
 
