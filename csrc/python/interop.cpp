@@ -1,4 +1,6 @@
 // Arrays from and to the outside: Python numbers and lists, NumPy (buffer protocol), DLPack.
+#include <pybind11/numpy.h>
+
 #include <cstring>
 
 #include "core/shape.h"
@@ -59,6 +61,52 @@ std::optional<DType> dtype_of_format(const char* format, Py_ssize_t item) {
     default:
       return std::nullopt;
   }
+}
+
+// NumPy's own arrays without the buffer protocol, which takes longer than a small product does.
+// The reference that is held keeps NumPy from resizing them, as an exported buffer would.
+std::optional<DType> dtype_of_array(const py::array& array) {
+  const py::dtype dtype = array.dtype();
+  if (dtype.byteorder() == '>') return std::nullopt;
+  switch (dtype.num()) {
+    case py::detail::npy_api::NPY_FLOAT_:
+      return DType::f32;
+    case py::detail::npy_api::NPY_DOUBLE_:
+      return DType::f64;
+    case py::detail::npy_api::NPY_UBYTE_:
+      return DType::u8;
+    case py::detail::npy_api::NPY_BOOL_:
+      return DType::b8;
+    case py::detail::npy_api::NPY_INT_:
+    case py::detail::npy_api::NPY_LONG_:
+    case py::detail::npy_api::NPY_LONGLONG_:
+      return dtype.itemsize() == 8 ? DType::i64 : DType::i32;
+    default:
+      return std::nullopt;
+  }
+}
+
+void release_array(void* owner) {
+  if (!Py_IsInitialized()) return;
+  const GilAcquire gil;
+  or_stay([owner] { Py_DECREF(static_cast<PyObject*>(owner)); });
+}
+
+// Empty where the array is one of those that from_buffer has to look at more closely.
+Tensor from_array(const py::array& array) {
+  const auto dtype = dtype_of_array(array);
+  const int dims = int(array.ndim());
+  if (!dtype || dims > kMaxDims) return {};
+  const auto item = std::int64_t(itemsize(*dtype));
+  if (reinterpret_cast<std::uintptr_t>(array.data()) % std::uintptr_t(item) != 0) return {};
+  Dims shape, strides;
+  for (int d = 0; d < dims; ++d) {
+    if (array.strides(d) % item != 0) return {};
+    shape.push_back(array.shape(d));
+    strides.push_back(array.strides(d) / item);
+  }
+  return from_blob(const_cast<void*>(array.data()), shape, strides, *dtype, {}, &release_array,
+                   Py_NewRef(array.ptr()), !array.writeable());
 }
 
 void release_buffer(void* owner) {
@@ -130,28 +178,30 @@ PyObject* to_numpy(const Tensor& x) {
   GS_CHECK_TYPE(x.device().type == DeviceType::cpu,
                 "numpy: the tensor is on {}; copy it with .to('cpu') first", x.device());
   GS_CHECK_STATE(!x.requires_grad(), "numpy: the tensor requires grad; use detach().numpy()");
-  static PyObject* factory = nullptr;
-  if (!factory)
-    factory = py::object(py::module_::import("gradsmith._interop").attr("array_from_memory"))
-                  .release()
-                  .ptr();
-  static const char* const codes[] = {"<f4", "<f8", "", "<f2", "<i8", "<i4", "|u1", "|b1"};
-  py::tuple strides(x.dim());
-  for (int d = 0; d < x.dim(); ++d)
-    strides[std::size_t(d)] = x.strides()[d] * std::int64_t(itemsize(x.dtype()));
-  auto shape = py::reinterpret_steal<py::object>(to_py(x.shape()));
-  py::capsule owner = py::reinterpret_steal<py::capsule>(
+  static const char* const codes[] = {"f4", "f8", "", "f2", "i8", "i4", "u1", "?"};
+  const py::dtype dtype(codes[int(x.dtype())]);
+  std::vector<py::ssize_t> shape(x.shape().begin(), x.shape().end()), strides;
+  if (x.numel() == 0) return py::array(dtype, shape).release().ptr();
+  for (const std::int64_t stride : x.strides()) {
+    strides.push_back(stride * std::int64_t(itemsize(x.dtype())));
+  }
+  const auto owner = py::reinterpret_steal<py::capsule>(
       PyCapsule_New(new Tensor(x), "gradsmith.Tensor", &delete_tensor));
-  return py::handle(factory)(reinterpret_cast<std::uintptr_t>(x.data()), shape, strides,
-                             codes[int(x.dtype())], bool(x.impl()->storage->read_only), owner)
-      .release()
-      .ptr();
+  py::array array(dtype, shape, strides, x.data(), owner);
+  if (x.impl()->storage->read_only) {
+    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  }
+  return array.release().ptr();
 }
 
 // ---- in ----
 
 Tensor from_any_array(PyObject* o, const char* argument) {
   if (is_tensor(o)) return tensor_of(o);
+  if (py::detail::npy_api::get().PyArray_Check_(o)) {
+    const Tensor t = from_array(py::reinterpret_borrow<py::array>(o));
+    if (t.defined()) return t;
+  }
   if (PyObject_CheckBuffer(o)) return from_buffer(o, argument);
   if (PyObject_HasAttrString(o, "__dlpack__")) return from_dlpack(o);
   fail(ErrorKind::type, "{}: must be a NumPy array or have __dlpack__, got {}", argument,

@@ -1,4 +1,4 @@
-"""NumPy's side of sharing memory with tensors; called from the extension."""
+"""Arrays from nested sequences; called from the extension."""
 
 from __future__ import annotations
 
@@ -6,35 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-
-class _Memory:
-    """A block of memory described by the array interface; keeps its owner alive."""
-
-    def __init__(self, interface: dict[str, Any], owner: object) -> None:
-        self.__array_interface__ = interface
-        self._owner = owner
-
-
-def array_from_memory(
-    address: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    typestr: str,
-    read_only: bool,
-    owner: object,
-) -> np.ndarray[Any, Any]:
-    """Return an array over existing memory (`strides` in bytes)."""
-    if 0 in shape:
-        return np.empty(shape, dtype=typestr)
-    interface = {
-        "version": 3,
-        "data": (address, read_only),
-        "shape": shape,
-        "strides": strides,
-        "typestr": typestr,
-    }
-    return np.asarray(_Memory(interface, owner))
 
 
 def _plain(value: Any) -> Any:

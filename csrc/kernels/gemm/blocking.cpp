@@ -51,8 +51,10 @@ std::int64_t depth_block(std::int64_t k, std::int64_t kc) {
 }
 
 int threads_for(std::int64_t multiply_adds) {
-  // 2^20 multiply-adds take some 20 us on one core, as long as waking a thread takes.
-  const std::int64_t worth = multiply_adds >> 20;
+  // 2^20 multiply-adds take some 20 us on one core, as long as waking a thread takes. One that
+  // still waits for work takes it up within a microsecond.
+  if (multiply_adds >> 19 == 0) return 1;
+  const std::int64_t worth = multiply_adds >> (workers_awake() ? 18 : 20);
   if (worth <= 1) return 1;
   return int(std::min<std::int64_t>(get_num_threads(), worth));
 }
