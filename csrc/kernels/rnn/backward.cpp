@@ -162,7 +162,7 @@ void run_tile(const Backward& f, const Tile& tile, const TileWeights& weights,
 void run_steps(const Backward& f, Workspace& ws) {
   const RnnShape& s = f.s;
   const Division division(f.dtype, s);
-  const bool pack = s.batch > 1 && s.steps > 2;
+  const bool pack = s.steps > (s.batch > 1 ? 2 : 8);
   if (!division.by_hidden) {
     TileWeights weights;
     weights.set(f, ws, {0, s.batch, 0, s.hidden}, pack);

@@ -264,7 +264,7 @@ void rnn_forward(DType dtype, const RnnForward& args) {
     input.set(f, memory, input_blocks(s.kind), tile, args.w_ih, s.input,
               many_chunks && s.input > 0);
     recurrent.set(f, memory, recurrent_blocks(s.kind), tile, args.w_hh, s.hidden,
-                  s.batch > 1 && s.steps > 2);
+                  s.steps > (s.batch > 1 ? 2 : 8));
   };
   if (!division.by_hidden) {
     TileWeights input, recurrent;
