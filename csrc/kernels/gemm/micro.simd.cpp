@@ -90,6 +90,12 @@ GS_INLINE void step(V (&acc)[M][Vectors], const typename V::T* a, std::int64_t a
   }
 }
 
+// What the tile does by itself: neighbouring values of bias, and no activation but relu.
+GS_INLINE bool is_plain(const Epilogue* e) {
+  return !e || (!e->residual.data && (!e->bias.data || (e->bias.cs == 1 && e->bias.block == 0)) &&
+                (e->activation == Activation::none || e->activation == Activation::relu));
+}
+
 template <class V, int M, int Vectors, Strides Known>
 void tile(const GemmBlock& args, const TileArgs<V>& t) {
   using T = typename V::T;
@@ -117,7 +123,7 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
     }
   }
   const GemmTarget& target = args.target;
-  const bool plain = t.last && target.c.cs == 1 && target.c.block == 0 && !target.epilogue;
+  const bool plain = t.last && target.c.cs == 1 && target.c.block == 0 && is_plain(target.epilogue);
   T* c = static_cast<T*>(target.c.data) + (target.row + t.row) * target.c.rs +
          (target.column + t.column);
   if (plain) {  // the first and the last element of each row: C is on its way during the loop
@@ -159,17 +165,25 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
   if (plain) {
     const V alpha = V::set(T(target.alpha)), beta = V::set(T(target.beta));
     const bool overwrite = target.beta == 0;
+    const Epilogue none;
+    const Epilogue& epilogue = target.epilogue ? *target.epilogue : none;
+    const bool relu = epilogue.activation == Activation::relu;
+    const T* bias = static_cast<const T*>(epilogue.bias.data);
+    if (bias) bias += (target.row + t.row) * epilogue.bias.rs + target.column + t.column;
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i, c += target.c.rs) {
+      const T* const row = bias ? bias + i * epilogue.bias.rs : nullptr;
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) {
-        V value = alpha * acc[i][v];
+        const bool whole = v < Vectors - 1 || last == V::N;
         T* const at = c + v * V::N;
-        if (v < Vectors - 1 || last == V::N) {
-          if (!overwrite) value = fma(beta, load(at), value);
+        V value = alpha * acc[i][v];
+        if (!overwrite) value = fma(beta, whole ? load(at) : load_n(at, last), value);
+        if (row) value = value + (whole ? load(row + v * V::N) : load_n(row + v * V::N, last));
+        if (relu) value = select(lt(value, V::zero()), V::zero(), value);  // keeps NaN
+        if (whole) {
           store(at, value);
         } else {
-          if (!overwrite) value = fma(beta, load_n(at, last), value);
           store_n(at, value, last);
         }
       }
