@@ -353,6 +353,26 @@ def test_list_and_targets() -> None:
     assert kernels.get_target() == before
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_winograd_and_the_direct_sum_agree(padding: int) -> None:
+    x, w = normal(3, 40, 19, 17), normal(33, 40, 3, 3)
+    assert kernels.get_winograd()
+    fast = kernels.conv2d(x, w, padding=padding)
+    fast_dx = kernels.conv2d_input_grad(fast, w, x.shape, padding=padding)
+    try:
+        kernels.set_winograd(False)
+        assert not kernels.get_winograd()
+        direct = kernels.conv2d(x, w, padding=padding)
+        direct_dx = kernels.conv2d_input_grad(fast, w, x.shape, padding=padding)
+    finally:
+        kernels.set_winograd(True)
+    assert not np.array_equal(fast, direct)  # it was taken
+    np.testing.assert_allclose(fast, direct, rtol=0, atol=2e-6 * 360)
+    np.testing.assert_allclose(fast_dx, direct_dx, rtol=0, atol=2e-6 * 360 * np.abs(fast).max())
+    with pytest.raises(TypeError, match="'enabled' must be a bool, got int"):
+        kernels.set_winograd(1)  # type: ignore[arg-type]
+
+
 def test_a_bad_target_in_the_environment_is_an_error_of_the_import() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import gradsmith"],

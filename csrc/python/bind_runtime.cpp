@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "base/cpu.h"
+#include "kernels/conv/conv.h"
 #include "kernels/registry.h"
 #include "python/bindings.h"
 #include "python/convert.h"
@@ -51,6 +52,8 @@ void bind_runtime(py::module_& m) {
   });
 
   m.def("set_target", &kernels::set_target);
+  m.def("set_winograd", &kernels::set_winograd_enabled);
+  m.def("get_winograd", &kernels::winograd_enabled);
   m.def("get_target", [] { return std::string(kernels::name(kernels::active_target())); });
   m.def("supported_targets", [] {
     std::vector<std::string> names;

@@ -140,3 +140,5 @@ GS_API void conv2d_bias_grad(DType dtype, const ConvShape& shape, void* db, cons
 #endif
 
 }  // namespace gradsmith::kernels
+
+#include "kernels/conv/winograd.h"

@@ -147,6 +147,9 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
                     const ConvEpilogue& epilogue) {
   const std::int64_t height = s.out_h();
   if (s.n == 0 || s.o == 0 || height == 0 || s.out_w() == 0) return;
+  if (const WinogradConv fast = winograd_forward(s); winograd_pays(dtype, s, fast)) {
+    return winograd_conv(fast, y, x, w, epilogue);
+  }
   const Cut cut = choose_cut(s, height, 1, s.group_c(), s.group_o(),
                              [&](std::int64_t rows) { return forward_source(s, 0, rows); });
   ConvPart whole{};
@@ -162,6 +165,9 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
 void conv2d_input_grad(DType dtype, const ConvShape& s, void* dx, const void* dy, const void* w,
                        const ConvEpilogue& epilogue) {
   if (s.n == 0 || s.c == 0 || s.h == 0 || s.w == 0) return;
+  if (const WinogradConv fast = winograd_adjoint(s); winograd_pays(dtype, s, fast)) {
+    return winograd_conv(fast, dx, dy, w, epilogue);
+  }
   const Cut cut = choose_cut(s, s.h, s.stride_h, s.group_o(), s.group_c(),
                              [&](std::int64_t rows) { return input_grad_source(s, 0, rows); });
   Workspace workspace;

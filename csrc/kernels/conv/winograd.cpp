@@ -1,0 +1,145 @@
+// Convolution by Winograd's method: parts of some rows of tiles, each transformed, multiplied and
+// transformed back while it is in the cache. How they are cut changes no bit of the result.
+#include "kernels/conv/conv.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/env.h"
+#include "base/math.h"
+#include "kernels/gemm/blocking.h"
+#include "runtime/parallel.h"
+#include "runtime/workspace.h"
+
+namespace gradsmith::kernels {
+namespace {
+
+constexpr std::int64_t kMostTiles = 128;         // more would have the product pack the weights
+constexpr std::int64_t kPartElements = 1 << 20;  // transformed inputs and products of a part
+constexpr std::int64_t kApart = 16;  // between the points, or they compete for one set of the cache
+
+std::atomic<bool>& enabled() {
+  static std::atomic<bool> value = env_int("GRADSMITH_WINOGRAD", 1, 0, 1) != 0;
+  return value;
+}
+
+std::int64_t tiles_of(std::int64_t outputs) { return ceil_div(outputs, kWinogradTile); }
+
+// Rows of tiles in a part: what fits the cache and fills whole panels best.
+std::int64_t rows_of_part(const WinogradConv& p, std::int64_t nr) {
+  const std::int64_t tiles_w = tiles_of(p.out_w), rows = p.n * tiles_of(p.out_h);
+  const std::int64_t fit = kPartElements / (kWinogradPoints * (p.depth + p.lines));
+  const std::int64_t most = std::clamp(fit, 2 * nr, kMostTiles);
+  const std::int64_t threads = get_num_threads();
+  const std::int64_t share = threads > 1 ? ceil_div(rows, 2 * threads) : rows;
+  std::int64_t best = 1;
+  double best_cost = 0;
+  for (std::int64_t r = 1; r == 1 || (r <= share && r * tiles_w <= most); ++r) {
+    const double tiles = double(r * tiles_w), padded = double(round_up(r * tiles_w, nr));
+    const double cost = (padded + 8) / tiles;  // 8: the weights are read once a part
+    if (r == 1 || cost <= best_cost) best = r, best_cost = cost;
+  }
+  return best;
+}
+
+}  // namespace
+
+bool winograd_enabled() { return enabled().load(std::memory_order_relaxed); }
+void set_winograd_enabled(bool value) { enabled().store(value, std::memory_order_relaxed); }
+
+WinogradConv winograd_forward(const ConvShape& s) {
+  return {s.n, s.c, s.h, s.w, s.o, s.out_h(), s.out_w(), s.pad_h, s.pad_w, false};
+}
+
+WinogradConv winograd_adjoint(const ConvShape& s) {
+  return {s.n, s.o, s.out_h(), s.out_w(), s.c, s.h, s.w, 2 - s.pad_h, 2 - s.pad_w, true};
+}
+
+bool winograd_pays(DType dtype, const ConvShape& s, const WinogradConv& p) {
+  if (dtype != DType::f32 || s.kh != 3 || s.kw != 3 || s.groups != 1) return false;
+  if (s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1) return false;
+  if (p.pad_h < 0 || p.pad_w < 0 || p.pad_h > 2 || p.pad_w > 2) return false;
+  if (active_target() == Target::reference || !winograd_enabled()) return false;
+  // In multiply-adds: the transforms of a tile cost some 50 cycles a channel, those of the weights
+  // 70 a pair, at 16 multiply-adds a cycle; a direct product reaches two thirds of that.
+  const double tiles = double(p.n * tiles_of(p.out_h) * tiles_of(p.out_w));
+  const double pairs = double(p.depth * p.lines);
+  const double direct = double(p.n * p.out_h * p.out_w) * 9 * pairs / 0.65;
+  const double transforms = tiles * 1250 * double(p.depth + p.lines) + 1100 * pairs;
+  return tiles * kWinogradPoints * pairs / 0.75 + transforms < 0.9 * direct;
+}
+
+void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
+                   const ConvEpilogue& epilogue) {
+  const GemmShape shape = gemm_shape_of(DType::f32);
+  const std::int64_t nr = shape.nr, kc = depth_block(p.depth, shape.kc);
+  const std::int64_t u_batch = p.lines * p.depth + kApart;
+  Workspace shared;
+  float* const u = shared.get<float>(kWinogradPoints * u_batch);
+  const auto weights = winograd_weights.pick(DType::f32);
+  parallel_for(p.lines, 1 + (1 << 12) / p.depth, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t one = 9, many = 9 * (p.adjoint ? p.lines : p.depth);
+    weights({.depth = p.depth,
+             .line_step = p.adjoint ? one : many,
+             .depth_step = p.adjoint ? many : one,
+             .flipped = p.adjoint,
+             .begin = begin,
+             .end = end,
+             .w = w,
+             .u = u,
+             .u_batch = u_batch});
+  });
+
+  const auto input = winograd_input.pick(DType::f32);
+  const auto output = winograd_output.pick(DType::f32);
+  const std::int64_t tiles_w = tiles_of(p.out_w), tiles_h = tiles_of(p.out_h);
+  const std::int64_t rows = p.n * tiles_h, part = rows_of_part(p, nr);
+  const std::int64_t most = round_up(part * tiles_w, nr), pitch = winograd_pitch(tiles_w);
+  const std::int64_t v_batch = most * p.depth + kApart, m_batch = most * p.lines + kApart;
+  parallel_for(ceil_div(rows, part), 1, [&](std::int64_t begin, std::int64_t end) {
+    Workspace mine;
+    float* const v = mine.get<float>(kWinogradPoints * v_batch);
+    float* const m = mine.get<float>(kWinogradPoints * m_batch);
+    float* const plane = mine.get<float>(kWinogradReach * part * pitch);
+    std::int64_t* const offset = mine.get<std::int64_t>(most);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const WinogradTiles tiles{tiles_h, tiles_w, i * part, std::min(rows, (i + 1) * part)};
+      const std::int64_t lines = round_up(tiles.count(), nr);
+      input({.tiles = tiles,
+             .channels = p.depth,
+             .h = p.in_h,
+             .w = p.in_w,
+             .pad_h = p.pad_h,
+             .pad_w = p.pad_w,
+             .x = x,
+             .v = v,
+             .v_batch = v_batch,
+             .lines = lines,
+             .kc = kc,
+             .width = int(nr),
+             .pitch = pitch,
+             .plane = plane,
+             .offset = offset});
+      const PackedOperand packed{v, active_target(), int(nr), lines, p.depth, v_batch};
+      gemm(DType::f32, {.m = p.lines,
+                        .n = lines,
+                        .k = p.depth,
+                        .a = {.data = u, .rs = p.depth, .cs = 1, .batch = u_batch},
+                        .b = {.packed = &packed},
+                        .c = {.data = m, .rs = lines, .cs = 1, .batch = m_batch},
+                        .epilogue = {},
+                        .batch = kWinogradPoints});
+      output({.tiles = tiles,
+              .channels = p.lines,
+              .h = p.out_h,
+              .w = p.out_w,
+              .m = m,
+              .m_batch = m_batch,
+              .m_row = lines,
+              .y = y,
+              .epilogue = epilogue});
+    }
+  });
+}
+
+}  // namespace gradsmith::kernels
