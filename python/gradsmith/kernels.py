@@ -102,10 +102,10 @@ def get_winograd() -> bool:
 def set_winograd(enabled: bool) -> None:
     """Allow Winograd's method (the default) or forbid it, for all threads of the process.
 
-    It takes F(4x4, 3x3) for float32 convolutions with 3x3 kernels and stride 1, forward and for the
-    gradient of the input, where it is expected to be faster: up to 2.5 times. Its rounding errors are
-    5 to 8 times those of the direct sum, and an infinity or NaN reaches the 4x4 outputs of its tile.
-    The environment variable `GRADSMITH_WINOGRAD=0` forbids it from the start.
+    Float32 convolutions with 3x3 kernels and stride 1 and their gradients take F(4x4, 3x3) where it
+    is expected to be faster, up to 2.5 times. Its rounding errors are 5 to 8 times those of the
+    direct sum, and an infinity or NaN reaches all 4x4 outputs of its tile. The environment variable
+    `GRADSMITH_WINOGRAD=0` forbids it from the start.
     """
     if not isinstance(enabled, bool):
         raise TypeError(

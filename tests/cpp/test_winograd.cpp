@@ -121,6 +121,68 @@ void convolve(const char* target, const WinogradConv& p) {
   report(same, what + ": an image alone");
 }
 
+// The gradient of the weights, against the direct sum and the bound of winograd.h.
+void weight_gradient(const char* target, const ConvShape& s) {
+  const WinogradConv p = winograd_forward(s);
+  const auto x = random_values<float>(s.n * s.c * s.h * s.w, 8);
+  const auto dy = random_values<float>(s.n * s.o * p.out_h * p.out_w, 9);
+  Poisoned<float> dw(s.o * s.c * 9);
+  set_num_threads(1);
+  winograd_conv_weight_grad(s, dw.data(), dy.data(), x.data());
+  const auto dy_at = [&](Index n, Index o, Index h, Index w) {
+    return h < p.out_h && w < p.out_w
+               ? double(dy[std::size_t(((n * s.o + o) * p.out_h + h) * p.out_w + w)])
+               : 0.0;
+  };
+  double worst = 0;
+  for (Index o = 0; o < s.o; ++o)
+    for (Index c = 0; c < s.c; ++c) {
+      double points[6][6] = {}, want[3][3] = {};
+      Index tiles = 0;
+      for (Index n = 0; n < s.n; ++n)
+        for (Index h = 0; h < p.out_h; h += 4)
+          for (Index w = 0; w < p.out_w; w += 4, ++tiles)
+            for (int i = 0; i < 6; ++i)
+              for (int j = 0; j < 6; ++j) {
+                const double in = magnitude(kInput[i], kInput[j], 6, [&](int k, int l) {
+                  return std::abs(input_at(p, x.data(), n, c, h + k - s.pad_h, w + l - s.pad_w));
+                });
+                double row[4], column[4];
+                for (int k = 0; k < 4; ++k) row[k] = kOutput[k][i], column[k] = kOutput[k][j];
+                points[i][j] += in * magnitude(row, column, 4, [&](int k, int l) {
+                                  return std::abs(dy_at(n, o, h + k, w + l));
+                                });
+              }
+      for (Index n = 0; n < s.n; ++n)
+        for (Index h = 0; h < p.out_h; ++h)
+          for (Index w = 0; w < p.out_w; ++w)
+            for (int t = 0; t < 9; ++t)
+              want[t / 3][t % 3] +=
+                  dy_at(n, o, h, w) *
+                  input_at(p, x.data(), n, c, h + t / 3 - s.pad_h, w + t % 3 - s.pad_w);
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) {
+          double row[6], column[6];
+          for (int k = 0; k < 6; ++k) row[k] = kWeights[k][i], column[k] = kWeights[k][j];
+          const double bound =
+              double(tiles + 64) * kUnit *
+              magnitude(row, column, 6, [&](int k, int l) { return points[k][l]; });
+          const double got = double(dw[(o * s.c + c) * 9 + 3 * i + j]);
+          worst = std::max(worst, std::isnan(got) ? 1e9 : std::abs(got - want[i][j]) / bound);
+        }
+    }
+  const std::string what = std::string(target) + ": gradient of " + std::to_string(s.o) + "x" +
+                           std::to_string(s.c) + " weights";
+  report(worst <= 1 && dw.frame_intact(), what + ": error over bound " + std::to_string(worst));
+  for (int threads : {2, 3}) {
+    set_num_threads(threads);
+    Poisoned<float> again(dw.size());
+    winograd_conv_weight_grad(s, again.data(), dy.data(), x.data());
+    report(same_bits(dw, again), what + ": threads");
+  }
+  set_num_threads(1);
+}
+
 // The rows of the table by themselves: every target against the reference.
 void transforms(const char* target, Index n, Index channels, Index h, Index w, Index pad, Index kc,
                 Index row_begin, Index row_end) {
@@ -139,6 +201,8 @@ void transforms(const char* target, Index n, Index channels, Index h, Index w, I
   Poisoned<float> v(36 * batch), v_want(36 * batch);
   WinogradInput in{.tiles = tiles,
                    .channels = channels,
+                   .begin = 0,
+                   .end = channels,
                    .h = h,
                    .w = w,
                    .pad_h = pad,
@@ -168,6 +232,28 @@ void transforms(const char* target, Index n, Index channels, Index h, Index w, I
         }
       }
   report(good, std::string(target) + ": transform of the inputs");
+
+  // Gradients of the outputs, some channels of them, as rows.
+  Poisoned<float> g(36 * batch), g_want(36 * batch);
+  WinogradInput gradient = in;
+  gradient.h = out_h, gradient.w = out_w, gradient.pad_h = gradient.pad_w = 0;
+  const auto dy = random_values<float>(n * channels * out_h * out_w, 11);
+  gradient.x = dy.data();
+  gradient.kc = 1, gradient.begin = channels / 2;
+  gradient.v = g.data();
+  rows(winograd_gradient, gradient);
+  gradient.v = g_want.data();
+  oracle(winograd_gradient, gradient);
+  good = g.frame_intact();
+  for (Index point = 0; point < 36; ++point)
+    for (Index c = 0; c < channels; ++c)
+      for (Index tile = 0; tile < tiles.count(); ++tile) {
+        const Index at = point * batch + c * lines + tile;
+        const bool missing = std::isnan(g_want[at]);  // a channel before the first
+        good = good && missing == (c < channels / 2) && missing == std::isnan(g[at]) &&
+               (missing || std::abs(double(g[at]) - double(g_want[at])) <= 8 * kUnit * 225 * 5);
+      }
+  report(good, std::string(target) + ": transform of the gradients");
 
   const auto m = random_values<float>(36 * batch, 5);
   const auto bias = random_values<float>(channels, 6);
@@ -216,6 +302,25 @@ void transforms(const char* target, Index n, Index channels, Index h, Index w, I
     }
     report(good, std::string(target) + ": transform of the weights");
   }
+
+  const auto u = random_values<float>(36 * (channels * 5 + 2), 10);
+  Poisoned<float> dw(channels * 5 * 9), dw_want(channels * 5 * 9);
+  WinogradWeightGrad back{.depth = channels,
+                          .begin = 2,
+                          .end = 5,
+                          .u = u.data(),
+                          .u_batch = channels * 5 + 2,
+                          .dw = dw.data()};
+  rows(winograd_weight_grad, back);
+  back.dw = dw_want.data();
+  oracle(winograd_weight_grad, back);
+  good = dw.frame_intact();
+  for (Index i = 0; i < dw.size(); ++i) {
+    const bool missing = std::isnan(dw_want[i]);
+    good = good && missing == std::isnan(dw[i]) &&
+           (missing || std::abs(double(dw[i]) - double(dw_want[i])) <= 16 * kUnit * 3 * 5);
+  }
+  report(good, std::string(target) + ": transform to the gradient of the weights");
 }
 
 }  // namespace
@@ -233,7 +338,9 @@ int main() {
     convolve(target, {2, 1, 3, 3, 1, 1, 1, 0, 0, false});
     convolve(target, {1, 530, 5, 5, 3, 5, 5, 1, 1, false});  // more than one depth block
     convolve(target, {2, 4, 5, 70, 5, 5, 70, 1, 1, true});
-    set_num_threads(1);
+    weight_gradient(target, {2, 3, 4, 5, 4, 3, 3, 1, 1, 0, 0, 0, 0, 1, 1, 1});
+    weight_gradient(target, {3, 11, 9, 14, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1});
+    weight_gradient(target, {5, 2, 30, 61, 3, 3, 3, 1, 1, 2, 1, 2, 1, 1, 1, 1});  // several parts
   });
   return finish("winograd");
 }

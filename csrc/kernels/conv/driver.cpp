@@ -193,6 +193,7 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
   const std::int64_t size = s.o * cg * taps, out_h = s.out_h(), out_w = s.out_w();
   if (size == 0) return;
+  if (winograd_weight_grad_pays(dtype, s)) return winograd_conv_weight_grad(s, dw, dy, x);
   // Input channels of a part: few enough for L2, many enough to repay a copy of dy.
   const std::int64_t channels =
       std::clamp<std::int64_t>(cg / 16, std::min<std::int64_t>(cg, 8), 32);

@@ -42,6 +42,13 @@ std::int64_t rows_of_part(const WinogradConv& p, std::int64_t nr) {
   return best;
 }
 
+bool applies(DType dtype, const ConvShape& s, const WinogradConv& p) {
+  return dtype == DType::f32 && s.kh == 3 && s.kw == 3 && s.groups == 1 && s.stride_h == 1 &&
+         s.stride_w == 1 && s.dilation_h == 1 && s.dilation_w == 1 && p.pad_h >= 0 &&
+         p.pad_w >= 0 && p.pad_h <= 2 && p.pad_w <= 2 && active_target() != Target::reference &&
+         winograd_enabled();
+}
+
 }  // namespace
 
 bool winograd_enabled() { return enabled().load(std::memory_order_relaxed); }
@@ -56,10 +63,7 @@ WinogradConv winograd_adjoint(const ConvShape& s) {
 }
 
 bool winograd_pays(DType dtype, const ConvShape& s, const WinogradConv& p) {
-  if (dtype != DType::f32 || s.kh != 3 || s.kw != 3 || s.groups != 1) return false;
-  if (s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 || s.dilation_w != 1) return false;
-  if (p.pad_h < 0 || p.pad_w < 0 || p.pad_h > 2 || p.pad_w > 2) return false;
-  if (active_target() == Target::reference || !winograd_enabled()) return false;
+  if (!applies(dtype, s, p)) return false;
   // In multiply-adds: the transforms of a tile cost some 50 cycles a channel, those of the weights
   // 70 a pair, at 16 multiply-adds a cycle; a direct product reaches two thirds of that.
   const double tiles = double(p.n * tiles_of(p.out_h) * tiles_of(p.out_w));
@@ -107,6 +111,8 @@ void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
       const std::int64_t lines = round_up(tiles.count(), nr);
       input({.tiles = tiles,
              .channels = p.depth,
+             .begin = 0,
+             .end = p.depth,
              .h = p.in_h,
              .w = p.in_w,
              .pad_h = p.pad_h,
@@ -139,6 +145,86 @@ void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
               .y = y,
               .epilogue = epilogue});
     }
+  });
+}
+
+bool winograd_weight_grad_pays(DType dtype, const ConvShape& s) {
+  const WinogradConv p = winograd_forward(s);
+  if (!applies(dtype, s, p)) return false;
+  const double tiles = double(p.n * tiles_of(p.out_h) * tiles_of(p.out_w));
+  const double pairs = double(p.depth * p.lines);
+  const double direct = double(p.n * p.out_h * p.out_w) * 9 * pairs / 0.6;
+  const double transforms = tiles * 1250 * double(p.depth + p.lines) + 1100 * pairs;
+  return tiles * kWinogradPoints * pairs / 0.6 + transforms < 0.9 * direct;
+}
+
+// Parts of the tiles one after another, each by all threads: the sums are in the order of the
+// parts, which depend on the shape alone.
+void winograd_conv_weight_grad(const ConvShape& s, void* dw, const void* dy, const void* x) {
+  constexpr std::int64_t kElements = 1 << 21, kFewest = 64, kMost = 512;
+  const WinogradConv p = winograd_forward(s);
+  const std::int64_t nr = gemm_shape_of(DType::f32).nr, channels = p.depth + p.lines;
+  const std::int64_t tiles_w = tiles_of(p.out_w), tiles_h = tiles_of(p.out_h);
+  const std::int64_t rows = p.n * tiles_h, pitch = winograd_pitch(tiles_w);
+  const std::int64_t wanted = std::clamp(kElements / (kWinogradPoints * channels), kFewest, kMost);
+  const std::int64_t part = std::clamp<std::int64_t>(wanted / tiles_w, 1, rows);
+  const std::int64_t most = round_up(part * tiles_w, nr);
+  const std::int64_t v_batch = most * p.depth + kApart, g_batch = most * p.lines + kApart;
+  const std::int64_t u_batch = p.lines * p.depth + kApart;
+  Workspace shared;
+  float* const u = shared.get<float>(kWinogradPoints * u_batch);
+  float* const v = shared.get<float>(kWinogradPoints * v_batch);
+  float* const g = shared.get<float>(kWinogradPoints * g_batch);
+  const auto input = winograd_input.pick(DType::f32);
+  const auto gradient = winograd_gradient.pick(DType::f32);
+  for (std::int64_t row = 0; row < rows; row += part) {
+    const WinogradTiles tiles{tiles_h, tiles_w, row, std::min(rows, row + part)};
+    const std::int64_t lines = round_up(tiles.count(), nr);
+    parallel_for(channels, 1 + (1 << 10) / lines, [&](std::int64_t begin, std::int64_t end) {
+      Workspace mine;
+      WinogradInput args{.tiles = tiles,
+                         .channels = p.depth,
+                         .begin = std::min(begin, p.depth),
+                         .end = std::min(end, p.depth),
+                         .h = p.in_h,
+                         .w = p.in_w,
+                         .pad_h = p.pad_h,
+                         .pad_w = p.pad_w,
+                         .x = x,
+                         .v = v,
+                         .v_batch = v_batch,
+                         .lines = lines,
+                         .kc = 1,
+                         .width = int(nr),
+                         .pitch = pitch,
+                         .plane = mine.get<float>(kWinogradReach * part * pitch),
+                         .offset = mine.get<std::int64_t>(most)};
+      if (args.begin < args.end) input(args);
+      args.channels = p.lines;
+      args.begin = std::max(begin - p.depth, std::int64_t(0));
+      args.end = std::max(end - p.depth, std::int64_t(0));
+      args.h = p.out_h;
+      args.w = p.out_w;
+      args.pad_h = args.pad_w = 0;
+      args.x = dy;
+      args.v = g;
+      args.v_batch = g_batch;
+      if (args.begin < args.end) gradient(args);
+    });
+    // Only the real tiles: what fills up the last panel must not be counted.
+    gemm(DType::f32, {.m = p.lines,
+                      .n = p.depth,
+                      .k = tiles.count(),
+                      .a = {.data = g, .rs = lines, .cs = 1, .batch = g_batch},
+                      .b = {.data = v, .rs = 1, .cs = lines, .batch = v_batch},
+                      .c = {.data = u, .rs = p.depth, .cs = 1, .batch = u_batch},
+                      .beta = row == 0 ? 0.0 : 1.0,
+                      .epilogue = {},
+                      .batch = kWinogradPoints});
+  }
+  const auto weights = winograd_weight_grad.pick(DType::f32);
+  parallel_for(p.lines, 1 + (1 << 12) / p.depth, [&](std::int64_t begin, std::int64_t end) {
+    weights({.depth = p.depth, .begin = begin, .end = end, .u = u, .u_batch = u_batch, .dw = dw});
   });
 }
 

@@ -2,16 +2,19 @@
 // products give 16 outputs that take 144 directly.
 //
 //     y = A^T [ sum_c (G w_c G^T) * (B^T x_c B) ] A        per tile of 4x4 outputs, 6x6 inputs
+//     dw = G^T [ sum_tiles (A dy A^T) * (B^T x B) ] G      the adjoint in w
 //
 // (S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast Algorithms
 // for Convolutional Neural Networks, 2015.) Each of the 36 positions is a matrix product of weights
 // (lines x depth) and tiles (depth x tiles).
 //
 // Contract
-// * float32. The error of an output is at most (depth + 64) u times the same formula with absolute
+// * float32. The error is at most (length of the sum + 64) u times the same formula with absolute
 //   values everywhere (u = 2^-24); it depends on all 36 inputs of the tile, not only on the 9 that
 //   the output needs. So do infinities and NaN: they reach every output of the tile.
-// * Same bits: an output depends on its own sample, the weights and the target only.
+// * Same bits: an output depends on its own sample, the weights and the target only; dw on the
+// shape
+//   and the data. Never on the number of threads.
 #pragma once
 #include "kernels/conv/conv.h"  // which includes this: one header has all of the family
 
@@ -40,11 +43,13 @@ struct WinogradWeights {
 };
 GS_KERNEL(winograd_weights, void(const WinogradWeights& args));
 
-// The transformed tiles of all channels, packed as the operand B of a product: see PackRequest.
-// `lines` tiles, a multiple of `width`; those past the last real one hold anything finite.
+// The transformed tiles of channels [begin, end), packed as the operand B of a product over the
+// channels: see PackRequest. `lines` tiles, a multiple of `width`; those past the last real one
+// hold those of some other. kc = 1 gives rows: v[point * v_batch + channel * lines + tile].
 struct WinogradInput {
   WinogradTiles tiles;
-  std::int64_t channels, h, w, pad_h, pad_w;
+  std::int64_t channels, begin, end;
+  std::int64_t h, w, pad_h, pad_w;
   const void* x;
   void* v;
   std::int64_t v_batch, lines, kc;
@@ -54,6 +59,8 @@ struct WinogradInput {
   std::int64_t* offset;  // scratch: lines
 };
 GS_KERNEL(winograd_input, void(const WinogradInput& args));
+// The same of gradients of the outputs, A dy A^T: tiles of 4 x 4, no padding.
+GS_KERNEL(winograd_gradient, void(const WinogradInput& args));
 
 // Elements of a padded row of inputs: registers of up to 16 lanes may begin at any tile.
 GS_CONV_INLINE std::int64_t winograd_pitch(std::int64_t tiles_w) {
@@ -71,6 +78,16 @@ struct WinogradOutput {
 };
 GS_KERNEL(winograd_output, void(const WinogradOutput& args));
 
+// dw[line * depth * 9 + d * 9 + tap] from u[point * u_batch + line * depth + d]: G^T u G.
+struct WinogradWeightGrad {
+  std::int64_t depth;
+  std::int64_t begin, end;  // lines
+  const void* u;
+  std::int64_t u_batch;
+  void* dw;
+};
+GS_KERNEL(winograd_weight_grad, void(const WinogradWeightGrad& args));
+
 // ---- Driver -------------------------------------------------------------------------------------
 #if !defined(GS_ISA)
 
@@ -86,6 +103,9 @@ WinogradConv winograd_adjoint(const ConvShape& s);
 bool winograd_pays(DType dtype, const ConvShape& s, const WinogradConv& p);
 void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
                    const ConvEpilogue& epilogue);
+
+bool winograd_weight_grad_pays(DType dtype, const ConvShape& s);
+void winograd_conv_weight_grad(const ConvShape& s, void* dw, const void* dy, const void* x);
 
 // Allowed unless GRADSMITH_WINOGRAD is 0.
 GS_API bool winograd_enabled();

@@ -1,4 +1,4 @@
-// The three transforms of F(4x4, 3x3). A lane is a tile (or a channel of the weights), so that they
+// The transforms of F(4x4, 3x3). A lane is a tile (or a channel of the weights), so that they
 // are plain arithmetic on registers.
 //
 // Contract: winograd.h.
@@ -89,15 +89,39 @@ GS_INLINE void weights(const WinogradWeights& a) {
   }
 }
 
-// One channel's rows, each of six for every row of tiles, padded with zeros to the pitch.
+// A dy: what six points weigh the four outputs with.
 template <class V>
+GS_INLINE void gradient_points(const V (&y)[kTile], V (&p)[kReach]) {
+  const V two = V::set(2), four = V::set(4);
+  const V even = y[0] + y[2], odd = y[1] + y[3];
+  const V far_even = fma(four, y[2], y[0]), far_odd = two * fma(four, y[3], y[1]);
+  p[0] = y[0];
+  p[1] = even + odd;
+  p[2] = even - odd;
+  p[3] = far_even + far_odd;
+  p[4] = far_even - far_odd;
+  p[5] = y[3];
+}
+
+// G^T u.
+template <class V>
+GS_INLINE void weight_gradients(const V (&u)[kReach], V (&g)[3]) {
+  using T = typename V::T;
+  const V sixth = V::set(T(1.0 / 6)), near = u[1] + u[2], far = u[3] + u[4];
+  g[0] = fma(V::set(T(0.25)), u[0], fnma(sixth, near, V::set(T(1.0 / 24)) * far));
+  g[1] = fma(sixth, u[2] - u[1], V::set(T(1.0 / 12)) * (u[3] - u[4]));
+  g[2] = fma(sixth, far - near, u[5]);
+}
+
+// One channel's rows, `Rows` for every row of tiles, padded with zeros to the pitch.
+template <class V, int Rows>
 void copy_rows(const WinogradInput& a, const typename V::T* channel, typename V::T* to) {
   using T = typename V::T;
   const std::int64_t image = a.channels * a.h * a.w;
   for (std::int64_t row = a.tiles.row_begin; row < a.tiles.row_end; ++row) {
     const T* const from = channel + row / a.tiles.tiles_h * image;
     const std::int64_t first = row % a.tiles.tiles_h * kTile - a.pad_h;
-    for (std::int64_t ih = first; ih < first + kReach; ++ih, to += a.pitch) {
+    for (std::int64_t ih = first; ih < first + Rows; ++ih, to += a.pitch) {
       std::int64_t q = 0;
       if (ih >= 0 && ih < a.h) {
         const T* const in = from + ih * a.w;
@@ -114,54 +138,57 @@ void copy_rows(const WinogradInput& a, const typename V::T* channel, typename V:
   }
 }
 
-// Row i of the tiles of N lanes: element j of all of them in d[j].
-template <class V>
-GS_INLINE void tile_rows(const typename V::T* plane, const std::int64_t* offset, V (&d)[kReach]) {
+// A row of the tiles of N lanes: element j of all of them in d[j].
+template <class V, int Count>
+GS_INLINE void tile_rows(const typename V::T* plane, const std::int64_t* offset, V (&d)[Count]) {
   V square[V::N];
 #pragma GCC unroll 16
   for (int l = 0; l < V::N; ++l) square[l] = load(plane + offset[l]);
   transpose(square);
-  for (int j = 0; j < kReach && j < V::N; ++j) d[j] = square[j];
-  if constexpr (V::N < kReach) {
+  for (int j = 0; j < Count && j < V::N; ++j) d[j] = square[j];
+  if constexpr (V::N < Count) {
     for (int l = 0; l < V::N; ++l) square[l] = load(plane + offset[l] + V::N);
     transpose(square);
-    for (int j = V::N; j < kReach; ++j) d[j] = square[j - V::N];
+    for (int j = V::N; j < Count; ++j) d[j] = square[j - V::N];
   }
 }
 
-template <class V>
-GS_INLINE void input(const WinogradInput& a) {
+GS_INLINE void points_of(const F32 (&d)[kReach], F32 (&t)[kReach]) { input_points(d, t); }
+GS_INLINE void points_of(const F32 (&d)[kTile], F32 (&t)[kReach]) { gradient_points(d, t); }
+
+// Tiles of Rows x Rows values to 6 x 6 points.
+template <class V, int Rows>
+GS_INLINE void points(const WinogradInput& a) {
   using T = typename V::T;
   static_assert(V::N >= 4);
   T* const plane = static_cast<T*>(a.plane);
   const std::int64_t count = a.tiles.count();
   for (std::int64_t i = 0; i < a.lines; ++i) {
     a.offset[i] =
-        i < count ? i / a.tiles.tiles_w * kReach * a.pitch + i % a.tiles.tiles_w * kTile : 0;
+        i < count ? i / a.tiles.tiles_w * Rows * a.pitch + i % a.tiles.tiles_w * kTile : 0;
   }
-  for (std::int64_t pc = 0; pc < a.channels; pc += a.kc) {
+  for (std::int64_t channel = a.begin; channel < a.end; ++channel) {
+    copy_rows<V, Rows>(a, static_cast<const T*>(a.x) + channel * a.h * a.w, plane);
+    const std::int64_t pc = channel / a.kc * a.kc;
     const std::int64_t depth = a.channels - pc < a.kc ? a.channels - pc : a.kc;
-    for (std::int64_t p = 0; p < depth; ++p) {
-      copy_rows<V>(a, static_cast<const T*>(a.x) + (pc + p) * a.h * a.w, plane);
-      for (std::int64_t line = 0; line < a.lines; line += V::N) {
-        V half[kReach][kReach];
+    for (std::int64_t line = 0; line < a.lines; line += V::N) {
+      V half[Rows][kReach];
 #pragma GCC unroll 6
-        for (int i = 0; i < kReach; ++i) {
-          V d[kReach];
-          tile_rows(plane + i * a.pitch, a.offset + line, d);
-          input_points(d, half[i]);
-        }
-        T* const v = static_cast<T*>(a.v) + pc * a.lines + line / a.width * a.width * depth +
-                     p * a.width + line % a.width;
+      for (int i = 0; i < Rows; ++i) {
+        V d[Rows];
+        tile_rows(plane + i * a.pitch, a.offset + line, d);
+        points_of(d, half[i]);
+      }
+      T* const v = static_cast<T*>(a.v) + pc * a.lines + line / a.width * a.width * depth +
+                   (channel - pc) * a.width + line % a.width;
 #pragma GCC unroll 6
-        for (int j = 0; j < kReach; ++j) {
-          const V column[kReach] = {half[0][j], half[1][j], half[2][j],
-                                    half[3][j], half[4][j], half[5][j]};
-          V points[kReach];
-          input_points(column, points);
+      for (int j = 0; j < kReach; ++j) {
+        V column[Rows], found[kReach];
 #pragma GCC unroll 6
-          for (int i = 0; i < kReach; ++i) store(v + (i * kReach + j) * a.v_batch, points[i]);
-        }
+        for (int i = 0; i < Rows; ++i) column[i] = half[i][j];
+        points_of(column, found);
+#pragma GCC unroll 6
+        for (int i = 0; i < kReach; ++i) store(v + (i * kReach + j) * a.v_batch, found[i]);
       }
     }
   }
@@ -227,10 +254,43 @@ GS_INLINE void output(const WinogradOutput& a) {
   }
 }
 
+template <class V>
+GS_INLINE void weight_grad(const WinogradWeightGrad& a) {
+  using T = typename V::T;
+  for (std::int64_t line = a.begin; line < a.end; ++line) {
+    const T* const u = static_cast<const T*>(a.u) + line * a.depth;
+    T* const dw = static_cast<T*>(a.dw) + line * a.depth * 9;
+    for (std::int64_t d = 0; d < a.depth; d += V::N) {
+      const int lanes = a.depth - d < V::N ? int(a.depth - d) : V::N;
+      V half[kReach][3];  // along the rows of points
+      for (int i = 0; i < kReach; ++i) {
+        V row[kReach];
+        for (int j = 0; j < kReach; ++j) {
+          row[j] = load_n(u + (i * kReach + j) * a.u_batch + d, lanes);
+        }
+        weight_gradients(row, half[i]);
+      }
+      alignas(64) T taps[9 * V::N];
+      for (int j = 0; j < 3; ++j) {
+        const V column[kReach] = {half[0][j], half[1][j], half[2][j],
+                                  half[3][j], half[4][j], half[5][j]};
+        V found[3];
+        weight_gradients(column, found);
+        for (int i = 0; i < 3; ++i) store(taps + (3 * i + j) * V::N, found[i]);
+      }
+      for (int l = 0; l < lanes; ++l) {
+        for (int t = 0; t < 9; ++t) dw[(d + l) * 9 + t] = taps[t * V::N + l];
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void winograd_weights_f32(const WinogradWeights& args) { weights<F32>(args); }
-void winograd_input_f32(const WinogradInput& args) { input<F32>(args); }
+void winograd_input_f32(const WinogradInput& args) { points<F32, kReach>(args); }
+void winograd_gradient_f32(const WinogradInput& args) { points<F32, kTile>(args); }
 void winograd_output_f32(const WinogradOutput& args) { output<F32>(args); }
+void winograd_weight_grad_f32(const WinogradWeightGrad& args) { weight_grad<F32>(args); }
 
 }  // namespace gradsmith::kernels::GS_ISA

@@ -40,8 +40,12 @@ void winograd_weights_f32(const WinogradWeights& a) {
     }
 }
 
-void winograd_input_f32(const WinogradInput& a) {
-  for (std::int64_t c = 0; c < a.channels; ++c)
+namespace {
+
+// v = L x L^T for every tile of `size` x `size` values, L given by its rows.
+template <class Row>
+void points(const WinogradInput& a, int size, Row row_of) {
+  for (std::int64_t c = a.begin; c < a.end; ++c)
     for (std::int64_t tile = 0; tile < a.lines; ++tile) {
       const std::int64_t row = a.tiles.row_begin + tile / a.tiles.tiles_w;
       const std::int64_t first_h = row % a.tiles.tiles_h * kWinogradTile - a.pad_h;
@@ -57,10 +61,39 @@ void winograd_input_f32(const WinogradInput& a) {
           v[(i * kWinogradReach + j) * a.v_batch] =
               tile >= a.tiles.count()
                   ? 0.0f
-                  : float(between(kInput[i], kInput[j], 6, [&](int k, int l) {
+                  : float(between(row_of(i), row_of(j), size, [&](int k, int l) {
                       const std::int64_t h = first_h + k, w = first_w + l;
                       return h >= 0 && h < a.h && w >= 0 && w < a.w ? double(x[h * a.w + w]) : 0.0;
                     }));
+    }
+}
+
+}  // namespace
+
+void winograd_input_f32(const WinogradInput& a) {
+  points(a, kWinogradReach, [](int i) { return kInput[i]; });
+}
+
+void winograd_gradient_f32(const WinogradInput& a) {
+  double transposed[kWinogradReach][kWinogradTile];
+  for (int i = 0; i < kWinogradReach; ++i)
+    for (int j = 0; j < kWinogradTile; ++j) transposed[i][j] = kOutput[j][i];
+  points(a, kWinogradTile, [&](int i) { return transposed[i]; });
+}
+
+void winograd_weight_grad_f32(const WinogradWeightGrad& a) {
+  double transposed[3][kWinogradReach];
+  for (int i = 0; i < 3; ++i)
+    for (int j = 0; j < kWinogradReach; ++j) transposed[i][j] = kWeights[j][i];
+  for (std::int64_t line = a.begin; line < a.end; ++line)
+    for (std::int64_t d = 0; d < a.depth; ++d) {
+      const float* u = static_cast<const float*>(a.u) + line * a.depth + d;
+      for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j)
+          static_cast<float*>(a.dw)[(line * a.depth + d) * 9 + 3 * i + j] =
+              float(between(transposed[i], transposed[j], 6, [&](int k, int l) {
+                return double(u[(k * kWinogradReach + l) * a.u_batch]);
+              }));
     }
 }
 
