@@ -1,9 +1,11 @@
 // Brings operands of any shape down to runs of one dimension and shares them among threads.
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "kernels/elementwise/elementwise.h"
 #include "runtime/parallel.h"
+#include "runtime/workspace.h"
 
 namespace gradsmith::kernels {
 namespace {
@@ -188,6 +190,54 @@ bool copy_transposed(const NdView& y, const NdView& x) {
   return true;
 }
 
+// A small operand that is the same for every index of the outermost dimension, a row added to a
+// matrix or a value for every channel of images, while the others are dense: 1, 2 or, for none, 0.
+// Where runs are long nothing is gained.
+int repeated_operand(const Loops<3>& loops) {
+  constexpr std::int64_t kLongRun = 256, kLargest = 1 << 15;
+  const std::int64_t period = loops.total / std::max<std::int64_t>(loops.shape[0], 1);
+  if (loops.ndim < 2 || loops.shape[loops.ndim - 1] >= kLongRun || loops.shape[0] < 4) return 0;
+  if (period > kLargest || loops.total < kLongRun) return 0;
+  const auto dense = [&](int k) {
+    std::int64_t stride = 1;
+    for (int d = loops.ndim - 1; d >= 0; stride *= loops.shape[d--])
+      if (loops.strides[k][d] != stride) return false;
+    return true;
+  };
+  if (!dense(0)) return 0;
+  if (loops.strides[1][0] == 0 && dense(2)) return 1;
+  return loops.strides[2][0] == 0 && dense(1) ? 2 : 0;
+}
+
+// The repeated operand is written out, once or until it makes a long run, and then all is dense.
+void run_repeated(binary_kernel* kernel, const Loops<3>& loops, int k, DType dtype, Params params) {
+  constexpr std::int64_t kRun = 2048;
+  const std::int64_t period = loops.total / loops.shape[0], item = loops.bytes[k];
+  const std::int64_t times = std::min(loops.shape[0], (kRun + period - 1) / period);
+  const std::int64_t run = times * period;
+  Workspace workspace;
+  char* const written = workspace.get<char>(run * item);
+  std::int64_t strides[kMaxDims], stride = 1;
+  for (int d = loops.ndim - 1; d > 0; stride *= loops.shape[d--]) strides[d] = stride;
+  copy({written, dtype, loops.ndim - 1, loops.shape + 1, strides + 1},
+       {loops.base[k], dtype, loops.ndim - 1, loops.shape + 1, loops.strides[k] + 1});
+  for (std::int64_t i = 1; i < times; ++i) {
+    std::memcpy(written + i * period * item, written, std::size_t(period * item));
+  }
+  const auto range = [&](std::int64_t begin, std::int64_t end) {
+    while (begin < end) {
+      const std::int64_t inside = begin % run, n = std::min(run - inside, end - begin);
+      const char* p[3];
+      for (int i = 0; i < 3; ++i) p[i] = loops.base[i] + begin * loops.bytes[i];
+      p[k] = written + inside * item;
+      kernel({n, const_cast<char*>(p[0]), p[1], p[2], 1, 1, 1, params});
+      begin += n;
+    }
+  };
+  if (loops.total <= kGrain) return range(0, loops.total);
+  parallel_for(loops.total, kGrain, range);
+}
+
 const Kernel<unary_kernel>& cast_to(DType dtype) {
   static constexpr const Kernel<unary_kernel>* kCasts[kDTypes] = {
       &cast_to_f32, &cast_to_f64, &cast_to_bf16, &cast_to_f16,
@@ -209,6 +259,7 @@ void binary(const Kernel<binary_kernel>& op, const NdView& y, const NdView& a, c
     return;
   }
   const Loops<3> loops({&y, &a, &b});
+  if (const int k = repeated_operand(loops)) return run_repeated(kernel, loops, k, b.dtype, params);
   loops.run([&](std::int64_t n, char* const* p) {
     kernel({n, p[0], p[1], p[2], loops.step(0), loops.step(1), loops.step(2), params});
   });

@@ -8,11 +8,14 @@
 #include "kernels/loss/loss.h"
 #include "kernels/simd/math.h"
 #include "kernels/simd/sweep.h"
+#include "kernels/simd/transpose.h"
 
 namespace gradsmith::kernels::GS_ISA {
 namespace {
 
 constexpr Index kBlock = 2048;  // 8 KiB of float
+constexpr Index kShort = 128;   // rows up to this are taken together, a lane each
+constexpr Index kFold = 64;     // terms of a float sum
 
 template <class T>
 constexpr T kLowest = -T(__builtin_inf());
@@ -61,18 +64,50 @@ void max_and_sum(const T* x, Index n, T& max_out, double& sum_out) {
   sum_out = sum;
 }
 
+// Maximum and log of the sum of N short rows at once, into stats as they are written.
+template <class T>
+void stats_of_short_rows(const T* x, Index stride, int rows, Index n, T (&stats)[2][Vec<T>::N]) {
+  using V = Vec<T>;
+  alignas(64) T columns[kShort * V::N];
+  load_columns<V>(columns, x, stride, rows, n);
+  V top = V::set(kLowest<T>), sum = V::zero();
+  for (Index i = 0; i < n; ++i) top = max(top, load(columns + i * V::N));
+  // Nothing but -inf: any finite stand-in makes the terms 0 instead of NaN.
+  const V shift = select(lt(V::set(kLowest<T>), top), top, V::zero());
+  for (Index first = 0; first < n; first += kFold) {
+    V part = V::zero();
+    for (Index i = first; i < n && i < first + kFold; ++i) {
+      part = part + exp(load(columns + i * V::N) - shift);
+    }
+    sum = sum + part;
+  }
+  store(stats[0], top);
+  store(stats[1], log(sum));
+}
+
 template <class T>
 void rows(const CrossEntropyRows& a) {
   using V = Vec<T>;
   const T* weight = static_cast<const T*>(a.weight);
+  alignas(64) T together[2][V::N];
   for (Index r = 0; r < a.rows; ++r) {
     const T* x = static_cast<const T*>(a.x) + r * a.x_stride;
     const Index t = a.target[r];
     const bool ignored = t == a.ignore_index;
-    T top;
-    double sum;
-    max_and_sum(x, a.n, top, sum);
-    const T log_sum = log_of(T(sum));
+    T top, log_sum;
+    if (a.n <= kShort) {
+      const int lane = int(r % V::N);
+      if (lane == 0) {
+        const int rows = a.rows - r < V::N ? int(a.rows - r) : V::N;
+        stats_of_short_rows(x, a.x_stride, rows, a.n, together);
+      }
+      top = together[0][lane];
+      log_sum = together[1][lane];
+    } else {
+      double sum;
+      max_and_sum(x, a.n, top, sum);
+      log_sum = log_of(T(sum));
+    }
     const double w = ignored ? 0 : weight ? double(weight[t]) : 1;
     double loss = 0;
     if (!ignored) {

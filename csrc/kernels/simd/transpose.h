@@ -116,5 +116,42 @@ GS_INLINE void transpose(F64 (&r)[2]) {
 
 #endif
 
+// Rows as columns: element i of row l at to[i * N + l], for `rows` (1 to N) rows of n elements.
+// Lanes past the last row repeat it.
+template <class V>
+void load_columns(typename V::T* to, const typename V::T* from, std::int64_t stride, int rows,
+                  std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += V::N, to += V::N * V::N) {
+    const int count = n - i < V::N ? int(n - i) : V::N;
+    V square[V::N];
+    for (int l = 0; l < V::N; ++l) {
+      const typename V::T* const row = from + (l < rows ? l : rows - 1) * stride + i;
+      square[l] = count == V::N ? load(row) : load_n(row, count);
+    }
+    transpose(square);
+    for (int k = 0; k < count; ++k) store(to + k * V::N, square[k]);
+  }
+}
+
+// And back.
+template <class V>
+void store_columns(typename V::T* to, std::int64_t stride, const typename V::T* from, int rows,
+                   std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += V::N, from += V::N * V::N) {
+    const int count = n - i < V::N ? int(n - i) : V::N;
+    V square[V::N];
+    for (int k = 0; k < V::N; ++k) square[k] = k < count ? load(from + k * V::N) : V::zero();
+    transpose(square);
+    for (int l = 0; l < rows; ++l) {
+      typename V::T* const row = to + l * stride + i;
+      if (count == V::N) {
+        store(row, square[l]);
+      } else {
+        store_n(row, square[l], count);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gradsmith::kernels::GS_ISA

@@ -8,15 +8,19 @@
 // sum whenever the maximum grows; the second writes the result from x alone. Either way the
 // largest exponent is 0, so nothing overflows, and the sum is at least 1.
 //
+// Rows of up to kShort elements are taken as many at a time as a register has lanes, transposed, so
+// that a lane is a row: what a row costs beyond its elements is shared by all of them.
+//
 // Columns. The same three passes, on a tile of neighbouring columns that stays in L2. The maxima
 // and sums of the tile live in small arrays in L1; there is no transposition.
 //
-// Accuracy: the sum follows sum_of's bound in simd/sweep.h (rows); columns add kFold terms at a
-// time, so that |error| <= (kFold + n / kFold) u sum. The exponential is within 1 ulp
-// of that of x - max, whose own rounding counts |x - max| u.
+// Accuracy: the sum follows sum_of's bound in simd/sweep.h (rows); columns and short rows add
+// kFold terms at a time, so that |error| <= (kFold + n / kFold) u sum. The exponential is within 1
+// ulp of that of x - max, whose own rounding counts |x - max| u.
 #include "kernels/softmax/softmax.h"
 #include "kernels/simd/math.h"
 #include "kernels/simd/sweep.h"
+#include "kernels/simd/transpose.h"
 
 namespace gradsmith::kernels::GS_ISA {
 namespace {
@@ -25,6 +29,7 @@ namespace {
 constexpr Index kOnePassBytes = 128 * 1024;
 constexpr Index kRowBlock = 2048;  // elements; 8 KiB of float in a 32 KiB L1
 constexpr Index kFold = 64;
+constexpr Index kShort = 128;
 
 template <class T>
 constexpr T kLowest = -T(__builtin_inf());
@@ -98,9 +103,45 @@ void long_row(T* y, const T* x, Index n) {
   }
 }
 
+// columns[i * N + l]: element i of row l, in and out.
+template <class V, bool Log>
+void lanes_of_rows(typename V::T* columns, Index n) {
+  using T = typename V::T;
+  V top = V::set(kLowest<T>);
+  for (Index i = 0; i < n; ++i) top = max(top, load(columns + i * V::N));
+  V sum = V::zero();
+  for (Index first = 0; first < n; first += kFold) {
+    V part = V::zero();
+    for (Index i = first; i < n && i < first + kFold; ++i) {
+      const V difference = load(columns + i * V::N) - top, e = exp(difference);
+      part = part + e;
+      store(columns + i * V::N, Log ? difference : e);
+    }
+    sum = sum + part;
+  }
+  const V last = Log ? log(sum) : V::set(T(1)) / sum;
+  for (Index i = 0; i < n; ++i) {
+    const V value = load(columns + i * V::N);
+    store(columns + i * V::N, Log ? value - last : value * last);
+  }
+}
+
+template <class T, bool Log>
+void short_rows(const SoftmaxRows& a) {
+  using V = Vec<T>;
+  alignas(64) T columns[kShort * V::N];
+  for (Index r = 0; r < a.rows; r += V::N) {
+    const int rows = a.rows - r < V::N ? int(a.rows - r) : V::N;
+    load_columns<V>(columns, static_cast<const T*>(a.x) + r * a.x_stride, a.x_stride, rows, a.n);
+    lanes_of_rows<V, Log>(columns, a.n);
+    store_columns<V>(static_cast<T*>(a.y) + r * a.y_stride, a.y_stride, columns, rows, a.n);
+  }
+}
+
 template <class T, bool Log>
 void rows(const SoftmaxRows& a) {
   using V = Vec<T>;
+  if (a.n <= kShort) return short_rows<T, Log>(a);
   for (Index r = 0; r < a.rows; ++r) {
     T* y = static_cast<T*>(a.y) + r * a.y_stride;
     const T* x = static_cast<const T*>(a.x) + r * a.x_stride;
