@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import gradsmith as gs
 import numpy as np
 import pytest
-
-import gradsmith as gs
 
 SHAPES = [
     ((8192, 10), (10,)),
