@@ -353,6 +353,35 @@ def test_list_and_targets() -> None:
     assert kernels.get_target() == before
 
 
+def test_explain_says_which_way_was_taken() -> None:
+    (square,) = kernels.explain("gemm", normal(300, 200), normal(200, 400), measure=True)
+    assert square.op == "gemm" and square.path == "blocks" and square.flops == 2 * 300 * 200 * 400
+    assert square.target == kernels.get_target() and square.sizes["block_depth"] == 200
+    assert square.seconds is not None and square.share_of_peak is not None
+    assert "MFLOP" in str(square) and "of the peak" in str(square)
+    if kernels.get_target() == "avx2":
+        (few,) = kernels.explain("gemm", normal(3, 300), normal(300, 3000))
+        assert few.path.startswith("few rows") and few.sizes["depth_step"] == 8
+        (vector,) = kernels.explain("gemm", normal(1, 300), normal(3000, 300).T)
+        assert "gemv_dot" in vector.path
+    x, w = normal(4, 64, 28, 28), normal(64, 64, 3, 3)
+    (conv,) = kernels.explain("conv2d", x, w, padding=1)
+    assert conv.path.startswith("Winograd") and conv.seconds is None
+    (strided,) = kernels.explain("conv2d", x, w, stride=2)
+    assert strided.path.startswith("direct") and "stride" in strided.reasons[0]
+    layer = gs.nn.Linear(20, 30)
+    assert [e.op for e in kernels.explain(layer, gs.randn(8, 20))] == ["gemm"]
+    assert kernels.explain("exp", normal(3)) == ()
+    for name in ("nothing", "_kernels", "Row"):
+        with pytest.raises(ValueError, match=f"no kernel '{name}'"):
+            kernels.explain(name)
+    with pytest.raises(TypeError, match="must be a name or callable, got int"):
+        kernels.explain(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="gemm"):
+        kernels.explain("gemm", normal(2, 3), normal(4, 5))
+    assert len(kernels.explain("gemm", normal(2, 3), normal(3, 5))) == 1  # the trace has ended
+
+
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_winograd_and_the_direct_sum_agree(padding: int) -> None:
     x, w = normal(3, 40, 19, 17), normal(33, 40, 3, 3)

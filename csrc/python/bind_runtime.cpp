@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "kernels/conv/conv.h"
 #include "kernels/registry.h"
+#include "kernels/trace.h"
 #include "python/bindings.h"
 #include "python/convert.h"
 #include "python/dlpack.h"
@@ -52,6 +53,27 @@ void bind_runtime(py::module_& m) {
   });
 
   m.def("set_target", &kernels::set_target);
+  // What the drivers chose while `call` ran, as dictionaries.
+  m.def("trace", [](const py::function& call) {
+    kernels::Trace trace;
+    call();
+    py::list entries;
+    for (const kernels::TraceEntry& e : trace.entries) {
+      py::dict sizes;
+      for (const auto& [name, value] : e.sizes) sizes[name] = value;
+      py::dict entry;
+      entry["op"] = e.op;
+      entry["path"] = e.path;
+      entry["target"] = kernels::name(e.target);
+      entry["threads"] = e.threads;
+      entry["flops"] = e.flops;
+      entry["bytes"] = e.bytes;
+      entry["sizes"] = sizes;
+      entry["reasons"] = e.reasons;
+      entries.append(entry);
+    }
+    return entries;
+  });
   m.def("set_winograd", &kernels::set_winograd_enabled);
   m.def("get_winograd", &kernels::winograd_enabled);
   m.def("get_target", [] { return std::string(kernels::name(kernels::active_target())); });

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, Self
 
 from . import _core
 from ._core import _kernels
+from ._explain import Explanation, explain_call
 
 Array = Any  # a NumPy array, a Tensor or whatever has __dlpack__
 Axis = int | tuple[int, ...] | None
@@ -92,6 +93,36 @@ class use_target:
         """Switch back."""
         if self._before is not None:
             set_target(self._before)
+
+
+def explain(
+    kernel: str | Callable[..., object], *args: Any, measure: bool = False, **options: Any
+) -> tuple[Explanation, ...]:
+    """Run a kernel and return what its driver chose: path, tile, threads, work, and why.
+
+    Args:
+        kernel: the name of a function of this module ("gemm", "conv2d", ...), or any callable, such
+            as a model, of which every matrix product and convolution is explained.
+        args: its arguments.
+        measure: time it too, as a share of the measured peak where it is one product (float32's).
+        options: its keyword arguments.
+
+    Kernels other than products and convolutions have one path each (`list` names their targets)
+    and add nothing to the result.
+
+    Raises:
+        ValueError: if there is no kernel of that name.
+    """
+    if isinstance(kernel, str):
+        function = globals().get(kernel)
+        if kernel.startswith("_") or not callable(function) or isinstance(function, type):
+            raise ValueError(f"explain: there is no kernel '{kernel}' in gradsmith.kernels")
+        return explain_call(lambda: function(*args, **options), measure)
+    if not callable(kernel):
+        raise TypeError(
+            f"explain: argument 'kernel' must be a name or callable, got {type(kernel).__name__}"
+        )
+    return explain_call(lambda: kernel(*args, **options), measure)
 
 
 def get_winograd() -> bool:

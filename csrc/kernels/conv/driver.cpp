@@ -6,6 +6,7 @@
 #include "base/math.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/layout.h"
+#include "kernels/trace.h"
 #include "runtime/parallel.h"
 #include "runtime/workspace.h"
 
@@ -20,6 +21,45 @@ constexpr std::int64_t kWeightImagePixels = 640;    // and of several: their pre
 constexpr std::int64_t kWeightParts = 16;           // weight gradient parts to aim at
 constexpr std::int64_t kWeightPartPixels = 2048;    // fewest pixels of a part
 constexpr std::int64_t kPartialElements = 1 << 22;  // most memory for parts of dw
+
+// What is about to run, in words.
+void trace_conv(const char* op, DType dtype, const ConvShape& s, bool winograd) {
+  Trace* const trace = Trace::current();
+  if (!trace) return;
+  TraceEntry e;
+  e.op = op;
+  e.path = winograd ? "Winograd F(4x4, 3x3)" : "direct sum from padded images";
+  e.target = active_target();
+  e.threads = get_num_threads();
+  const double outputs = double(s.n * s.o * s.out_h() * s.out_w());
+  const double weights = double(s.o * s.group_c() * s.kh * s.kw);
+  e.flops = 2 * outputs * double(s.group_c() * s.kh * s.kw);
+  e.bytes = double(itemsize(dtype)) * (outputs + weights + double(s.n * s.c * s.h * s.w));
+  e.sizes = {{"n", s.n},
+             {"c", s.c},
+             {"h", s.h},
+             {"w", s.w},
+             {"o", s.o},
+             {"kh", s.kh},
+             {"kw", s.kw},
+             {"stride_h", s.stride_h},
+             {"stride_w", s.stride_w},
+             {"groups", s.groups}};
+  const auto because = [&](const char* text) { e.reasons.emplace_back(text); };
+  if (winograd) {
+    because("36 products for 16 outputs instead of 144 are expected to be faster");
+  } else if (!winograd_enabled()) {
+    because("not Winograd: it is switched off (set_winograd, GRADSMITH_WINOGRAD)");
+  } else if (dtype != DType::f32) {
+    because("not Winograd: only float32 takes it");
+  } else if (s.kh != 3 || s.kw != 3 || s.stride_h != 1 || s.stride_w != 1 || s.dilation_h != 1 ||
+             s.dilation_w != 1 || s.groups != 1) {
+    because("not Winograd: it is for one group of 3x3 kernels with stride and dilation 1");
+  } else {
+    because("not Winograd: its transforms would cost more than they save here");
+  }
+  trace->entries.push_back(std::move(e));
+}
 
 // The cut of a forward or input gradient pass: images x bands of rows x groups x channel ranges.
 struct Cut {
@@ -147,9 +187,11 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
                     const ConvEpilogue& epilogue) {
   const std::int64_t height = s.out_h();
   if (s.n == 0 || s.o == 0 || height == 0 || s.out_w() == 0) return;
-  if (const WinogradConv fast = winograd_forward(s); winograd_pays(dtype, s, fast)) {
-    return winograd_conv(fast, y, x, w, epilogue);
-  }
+  const WinogradConv fast = winograd_forward(s);
+  const bool winograd = winograd_pays(dtype, s, fast);
+  trace_conv("conv2d", dtype, s, winograd);
+  const TraceInside inside;
+  if (winograd) return winograd_conv(fast, y, x, w, epilogue);
   const Cut cut = choose_cut(s, height, 1, s.group_c(), s.group_o(),
                              [&](std::int64_t rows) { return forward_source(s, 0, rows); });
   ConvPart whole{};
@@ -165,9 +207,11 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
 void conv2d_input_grad(DType dtype, const ConvShape& s, void* dx, const void* dy, const void* w,
                        const ConvEpilogue& epilogue) {
   if (s.n == 0 || s.c == 0 || s.h == 0 || s.w == 0) return;
-  if (const WinogradConv fast = winograd_adjoint(s); winograd_pays(dtype, s, fast)) {
-    return winograd_conv(fast, dx, dy, w, epilogue);
-  }
+  const WinogradConv fast = winograd_adjoint(s);
+  const bool winograd = winograd_pays(dtype, s, fast);
+  trace_conv("conv2d_input_grad", dtype, s, winograd);
+  const TraceInside inside;
+  if (winograd) return winograd_conv(fast, dx, dy, w, epilogue);
   const Cut cut = choose_cut(s, s.h, s.stride_h, s.group_o(), s.group_c(),
                              [&](std::int64_t rows) { return input_grad_source(s, 0, rows); });
   Workspace workspace;
@@ -193,7 +237,10 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
   const std::int64_t size = s.o * cg * taps, out_h = s.out_h(), out_w = s.out_w();
   if (size == 0) return;
-  if (winograd_weight_grad_pays(dtype, s)) return winograd_conv_weight_grad(s, dw, dy, x);
+  const bool winograd = winograd_weight_grad_pays(dtype, s);
+  trace_conv("conv2d_weight_grad", dtype, s, winograd);
+  const TraceInside inside;
+  if (winograd) return winograd_conv_weight_grad(s, dw, dy, x);
   // Input channels of a part: few enough for L2, many enough to repay a copy of dy.
   const std::int64_t channels =
       std::clamp<std::int64_t>(cg / 16, std::min<std::int64_t>(cg, 8), 32);

@@ -33,6 +33,11 @@ struct Grid {
 };
 Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int threads);
 
+class Trace;
+// Writes down what the driver is about to do with a problem in its final orientation.
+void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape, const Gemm& g,
+                bool transposed, bool vector);
+
 struct Range {
   std::int64_t begin, end;
 };

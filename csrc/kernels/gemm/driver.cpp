@@ -12,6 +12,7 @@
 
 #include "kernels/gemm/blocking.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/trace.h"
 #include "runtime/parallel.h"
 #include "runtime/workspace.h"
 
@@ -96,6 +97,12 @@ Range take(std::atomic<std::int64_t>& next, std::int64_t total, std::int64_t uni
   return {begin, end};
 }
 
+// A row times the lines of a plain matrix.
+bool vector_form(const Gemm& g) {
+  return g.m == 1 && !g.a.packed && !g.a.pack && !g.b.packed && !g.b.pack && g.b.rs == 1 &&
+         g.b.cs != 1;
+}
+
 // A product, one batch entry after another. run() is seen by all threads that it starts.
 class Product {
  public:
@@ -118,7 +125,7 @@ class Product {
       epilogue.residual.data = leaf.at(g.epilogue.residual.data, z * epilogue.residual.batch);
     }
     if (g.k == 0 || g.alpha == 0) return run_empty();
-    if (vector_form()) return run_vector();
+    if (vector_form(g)) return run_vector();
     if (plan.stream) {
       run_stream();
     } else if (plan.threads == 1) {
@@ -135,7 +142,7 @@ class Product {
   void run(std::int64_t begin, std::int64_t end) {
     const bool in_place = !plan.pack_a && !plan.pack_b && !g.a.packed && !g.b.packed &&
                           !plan.stream && plan.kc == g.k && !has_epilogue && g.alpha != 0;
-    if (!in_place || g.m > plan.mc || g.n > plan.nc || vector_form()) {
+    if (!in_place || g.m > plan.mc || g.n > plan.nc || vector_form(g)) {
       for (std::int64_t entry = begin; entry < end; ++entry) run(entry);
       return;
     }
@@ -178,12 +185,6 @@ class Product {
 
   void run_empty() {
     leaf.finish({g.m, g.n, nullptr, 0, {c, 0, 0, 0.0, g.beta, has_epilogue ? &epilogue : nullptr}});
-  }
-
-  // A row times the lines of a plain matrix.
-  bool vector_form() const {
-    return g.m == 1 && !g.a.packed && !g.a.pack && !g.b.packed && !g.b.pack && g.b.rs == 1 &&
-           g.b.cs != 1;
   }
 
   void run_vector() {
@@ -369,6 +370,10 @@ void gemm(DType dtype, const Gemm& problem) {
     flipped = transposed(problem);
   }
   const Gemm& g = flipped.m ? flipped : problem;
+  if (Trace* const trace = Trace::current()) {
+    trace_gemm(*trace, dtype, packed ? packed->target : active_target(), leaf.shape, g,
+               flipped.m > 0, vector_form(g));
+  }
 
   if (g.batch == 1) return Product(leaf, g).run(0);
   // Large entries are run one after another by all threads, small ones by one thread each.
