@@ -102,12 +102,12 @@ def suite(name: str) -> list[Item]:
 
 
 def sample(items: list[Item], each: int) -> list[Item]:
-    """Return about so many of each group, evenly spread."""
+    """Return so many of each group, evenly spread; all of a group up to twice as large."""
     groups: dict[str, list[Item]] = {}
     for item in items:
         groups.setdefault(item.group, []).append(item)
-    return [
-        members[i * len(members) // min(each, len(members))]
-        for members in groups.values()
-        for i in range(min(each, len(members)))
-    ]
+    chosen = []
+    for members in groups.values():
+        count = each if len(members) > 2 * each else len(members)
+        chosen += [members[i * len(members) // count] for i in range(count)]
+    return chosen
