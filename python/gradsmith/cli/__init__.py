@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .bench_options import add_bench_arguments, positive
+from .bench.options import add_bench_arguments, positive
 
 __all__ = ["missing_packages", "run"]
 
@@ -115,7 +115,7 @@ def run(arguments: Sequence[str]) -> int:
 
             return run_demo(options)
         if options.command == "bench":
-            from .bench import bench
+            from .bench.command import bench
 
             return bench(options)
     except KeyboardInterrupt:
