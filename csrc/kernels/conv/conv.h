@@ -10,8 +10,9 @@
 // * Sizes may be 0 (an empty sum is 0); out_h and out_w count windows that fit into the padded
 //   image. The padding after the last row and column may differ from the one before the first.
 // * Same bits: an element of y or dx depends on its own sample, the weights, dtype and target only,
-//   one fused multiply-add chain in the order (c, i, j) or (o, i, j); dw and db on the shape and
-//   the data. Never on the number of threads.
+//   one fused multiply-add chain in the order (c, i, j) or (o, i, j), or what winograd.h says, or
+//   gemm.h where one window covers the image; dw and db on the shape and the data. Never on the
+//   number of threads.
 //
 // README.md in this folder explains the method and its constants.
 #pragma once

@@ -22,6 +22,28 @@ constexpr std::int64_t kWeightParts = 16;           // weight gradient parts to 
 constexpr std::int64_t kWeightPartPixels = 2048;    // fewest pixels of a part
 constexpr std::int64_t kPartialElements = 1 << 22;  // most memory for parts of dw
 
+// A window as large as the image: one output pixel, a matrix product of images and weights.
+bool is_linear(const ConvShape& s) {
+  return s.groups == 1 && s.kh == s.h && s.kw == s.w && s.dilation_h == 1 && s.dilation_w == 1 &&
+         s.pad_h == 0 && s.pad_w == 0 && s.pad_h_end == 0 && s.pad_w_end == 0 &&
+         active_target() != Target::reference;
+}
+
+// C = A B with both operands stored by rows, or by columns where `transposed`.
+void product(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k, void* c, const void* a,
+             bool a_transposed, const void* b, bool b_transposed, const ConvEpilogue& e) {
+  gemm(dtype, {.m = m,
+               .n = n,
+               .k = k,
+               .a = {.data = a, .rs = a_transposed ? 1 : k, .cs = a_transposed ? m : 1},
+               .b = {.data = b, .rs = b_transposed ? 1 : n, .cs = b_transposed ? k : 1},
+               .c = {.data = c, .rs = n, .cs = 1},
+               .epilogue = {.bias = {.data = e.bias, .rs = 0, .cs = 1},
+                            .residual = {},
+                            .activation = e.activation,
+                            .slope = e.slope}});
+}
+
 // What is about to run, in words.
 void trace_conv(const char* op, DType dtype, const ConvShape& s, bool winograd) {
   Trace* const trace = Trace::current();
@@ -187,6 +209,8 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
                     const ConvEpilogue& epilogue) {
   const std::int64_t height = s.out_h();
   if (s.n == 0 || s.o == 0 || height == 0 || s.out_w() == 0) return;
+  const std::int64_t image = s.c * s.h * s.w;
+  if (is_linear(s)) return product(dtype, s.n, s.o, image, y, x, false, w, true, epilogue);
   const WinogradConv fast = winograd_forward(s);
   const bool winograd = winograd_pays(dtype, s, fast);
   trace_conv("conv2d", dtype, s, winograd);
@@ -207,6 +231,10 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
 void conv2d_input_grad(DType dtype, const ConvShape& s, void* dx, const void* dy, const void* w,
                        const ConvEpilogue& epilogue) {
   if (s.n == 0 || s.c == 0 || s.h == 0 || s.w == 0) return;
+  // The epilogue of dx has a value a channel, which a product's columns cannot take.
+  if (is_linear(s) && !epilogue.bias) {
+    return product(dtype, s.n, s.c * s.h * s.w, s.o, dx, dy, false, w, false, epilogue);
+  }
   const WinogradConv fast = winograd_adjoint(s);
   const bool winograd = winograd_pays(dtype, s, fast);
   trace_conv("conv2d_input_grad", dtype, s, winograd);
@@ -237,6 +265,7 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
   const std::int64_t size = s.o * cg * taps, out_h = s.out_h(), out_w = s.out_w();
   if (size == 0) return;
+  if (is_linear(s)) return product(dtype, s.o, cg * taps, s.n, dw, dy, true, x, false, {});
   const bool winograd = winograd_weight_grad_pays(dtype, s);
   trace_conv("conv2d_weight_grad", dtype, s, winograd);
   const TraceInside inside;

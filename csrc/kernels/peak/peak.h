@@ -6,7 +6,7 @@
 // Idea: no memory traffic inside the loop, and enough chains to hide the latency of one.
 // Constants: 12 chains hide 4 to 5 cycles on two units and leave 4 of 16 registers free.
 // Measured: on one EPYC Zen 3 core (AVX2, 2026-11-23) it agrees with 2 FMA units * 8 lanes * clock;
-// bench/README.md has the figures that use it.
+// docs/benchmarks.md has the figures that use it.
 #pragma once
 #include <cstdint>
 
