@@ -64,7 +64,7 @@ WinogradConv winograd_adjoint(const ConvShape& s) {
 
 bool winograd_pays(DType dtype, const ConvShape& s, const WinogradConv& p) {
   if (!applies(dtype, s, p)) return false;
-  // In multiply-adds: the transforms of a tile cost some 50 cycles a channel, those of the weights
+  // In multiply-adds: the transforms of a tile cost some 80 cycles a channel, those of the weights
   // 70 a pair, at 16 multiply-adds a cycle; a direct product reaches two thirds of that.
   const double tiles = double(p.n * tiles_of(p.out_h) * tiles_of(p.out_w));
   const double pairs = double(p.depth * p.lines);
@@ -153,7 +153,7 @@ bool winograd_weight_grad_pays(DType dtype, const ConvShape& s) {
   if (!applies(dtype, s, p)) return false;
   const double tiles = double(p.n * tiles_of(p.out_h) * tiles_of(p.out_w));
   const double pairs = double(p.depth * p.lines);
-  const double direct = double(p.n * p.out_h * p.out_w) * 9 * pairs / 0.6;
+  const double direct = double(p.n * p.out_h * p.out_w) * 9 * pairs / 0.55;
   const double transforms = tiles * 1250 * double(p.depth + p.lines) + 1100 * pairs;
   return tiles * kWinogradPoints * pairs / 0.6 + transforms < 0.9 * direct;
 }

@@ -214,7 +214,9 @@ GS_INLINE void output(const WinogradOutput& a) {
   for (std::int64_t channel = 0; channel < a.channels; ++channel) {
     const T* const m = static_cast<const T*>(a.m) + channel * a.m_row;
     const V add = V::set(bias ? bias[channel] : T(0));
-    std::int64_t row = a.tiles.row_begin, column = 0;  // of the next tile to be written
+    // Of the next tile to be written: image, first row and column. No division a tile.
+    std::int64_t image = a.tiles.row_begin / a.tiles.tiles_h, w = 0;
+    std::int64_t h = a.tiles.row_begin % a.tiles.tiles_h * kTile;
     for (std::int64_t line = 0; line < count; line += V::N) {
       V half[kReach][kTile];  // A^T along the rows of points
       for (int i = 0; i < kReach; ++i) {
@@ -231,9 +233,11 @@ GS_INLINE void output(const WinogradOutput& a) {
         V column_of_y[kTile];
         outputs(points, column_of_y);
         for (int i = 0; i < kTile; ++i) {
-          y[i * kTile + j] =
-              activate(column_of_y[i] + add, a.epilogue.activation, T(a.epilogue.slope));
+          y[i * kTile + j] = column_of_y[i] + add;
         }
+      }
+      if (a.epilogue.activation != Activation::none) {
+        for (V& value : y) value = activate(value, a.epilogue.activation, T(a.epilogue.slope));
       }
       alignas(64) T tile[V::N * kTile * kTile];
       for (int first = 0; first < kTile * kTile; first += V::N) {
@@ -243,12 +247,12 @@ GS_INLINE void output(const WinogradOutput& a) {
         for (int l = 0; l < V::N; ++l) store(tile + l * kTile * kTile + first, square[l]);
       }
       for (int l = 0; l < V::N && line + l < count; ++l) {
-        const std::int64_t image = row / a.tiles.tiles_h;
-        const std::int64_t h = row % a.tiles.tiles_h * kTile, w = column * kTile;
         put_tile(static_cast<T*>(a.y) + ((image * a.channels + channel) * a.h + h) * a.w + w, a.w,
                  tile + l * kTile * kTile, int(a.h - h < kTile ? a.h - h : kTile),
                  int(a.w - w < kTile ? a.w - w : kTile));
-        if (++column == a.tiles.tiles_w) column = 0, ++row;
+        w += kTile;
+        if (w >= a.w) w = 0, h += kTile;
+        if (h >= a.h) h = 0, ++image;
       }
     }
   }
