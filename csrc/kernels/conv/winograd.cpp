@@ -49,6 +49,16 @@ bool applies(DType dtype, const ConvShape& s, const WinogradConv& p) {
          winograd_enabled();
 }
 
+// In multiply-adds: the transforms of a tile cost some 80 cycles a channel, those of the weights 70 a
+// pair of channels, at 16 multiply-adds a cycle, of which products and the direct sum reach a share.
+bool is_faster(const WinogradConv& p, std::int64_t images, double products, double direct) {
+  const double tiles = double(images * tiles_of(p.out_h) * tiles_of(p.out_w));
+  const double pairs = double(p.depth * p.lines), channels = double(p.depth + p.lines);
+  const double here =
+      tiles * (kWinogradPoints * pairs / products + 1250 * channels) + 1100 * pairs;
+  return here < 0.9 * double(images * p.out_h * p.out_w) * 9 * pairs / direct;
+}
+
 }  // namespace
 
 bool winograd_enabled() { return enabled().load(std::memory_order_relaxed); }
@@ -62,15 +72,10 @@ WinogradConv winograd_adjoint(const ConvShape& s) {
   return {s.n, s.o, s.out_h(), s.out_w(), s.c, s.h, s.w, 2 - s.pad_h, 2 - s.pad_w, true};
 }
 
+// The choice is made for one image, however many there are: a sample has the same bits alone and in a
+// batch.
 bool winograd_pays(DType dtype, const ConvShape& s, const WinogradConv& p) {
-  if (!applies(dtype, s, p)) return false;
-  // In multiply-adds: the transforms of a tile cost some 80 cycles a channel, those of the weights
-  // 70 a pair, at 16 multiply-adds a cycle; a direct product reaches two thirds of that.
-  const double tiles = double(p.n * tiles_of(p.out_h) * tiles_of(p.out_w));
-  const double pairs = double(p.depth * p.lines);
-  const double direct = double(p.n * p.out_h * p.out_w) * 9 * pairs / 0.65;
-  const double transforms = tiles * 1250 * double(p.depth + p.lines) + 1100 * pairs;
-  return tiles * kWinogradPoints * pairs / 0.75 + transforms < 0.9 * direct;
+  return applies(dtype, s, p) && is_faster(p, 1, 0.75, 0.65);
 }
 
 void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
@@ -150,12 +155,7 @@ void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
 
 bool winograd_weight_grad_pays(DType dtype, const ConvShape& s) {
   const WinogradConv p = winograd_forward(s);
-  if (!applies(dtype, s, p)) return false;
-  const double tiles = double(p.n * tiles_of(p.out_h) * tiles_of(p.out_w));
-  const double pairs = double(p.depth * p.lines);
-  const double direct = double(p.n * p.out_h * p.out_w) * 9 * pairs / 0.55;
-  const double transforms = tiles * 1250 * double(p.depth + p.lines) + 1100 * pairs;
-  return tiles * kWinogradPoints * pairs / 0.6 + transforms < 0.9 * direct;
+  return applies(dtype, s, p) && is_faster(p, s.n, 0.6, 0.55);
 }
 
 // Parts of the tiles one after another, each by all threads: the sums are in the order of the

@@ -28,9 +28,6 @@ CacheSizes cache_sizes() {
           known(cpu.l3_bytes, 8 << 20)};
 }
 
-// Up to so many rows a wide B is read in place, once and by rows (GemmPlan::stream).
-constexpr std::int64_t kStreamRows = 48;
-
 // Depths of a step. Each is a stream for the prefetcher, so few rows take few; many rows take more,
 // for the sums come from memory once a step.
 std::int64_t stream_step(std::int64_t m) { return m <= 12 ? 8 : m <= 24 ? 16 : 32; }
@@ -43,7 +40,19 @@ bool share_cache(std::int64_t rows, std::int64_t stride) {
   return rows <= kWays * (kWay / apart);
 }
 
+// Where B is read once from memory: 2^17 elements take some 20 us, behind which the multiply-adds of
+// up to 8 rows are hidden.
+int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
+  const std::int64_t worth = n * k * std::max<std::int64_t>(1, m / 8) >> 17;
+  return int(std::clamp<std::int64_t>(worth, 1, get_num_threads()));
+}
+
 }  // namespace
+
+int threads_for_entries(const Gemm& g) {
+  const std::int64_t work = g.m * g.n * (g.k + 8);
+  return work > (std::int64_t(1) << 24) ? 0 : threads_for(g.batch * work);
+}
 
 std::int64_t depth_block(std::int64_t k, std::int64_t kc) {
   if (k <= kc) return std::max<std::int64_t>(k, 1);
@@ -76,6 +85,7 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   const bool b_direct = !g.b.packed && !g.b.pack && g.b.cs == 1;
   plan.pack_b = !g.b.packed && (!b_direct || (tiles > 2 && plan.kc * g.n * bytes > cache.l1 / 2));
   const bool a_direct = !g.a.packed && !g.a.pack;
+  plan.vector = g.m == 1 && a_direct && !g.b.packed && !g.b.pack && g.b.rs == 1 && g.b.cs != 1;
 
   // Few rows meet a wide B: its rows are read in order while the sums wait in the second-level
   // cache, in half of it.
@@ -83,6 +93,7 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   plan.stream = b_direct && g.m <= kStreamRows && plan.kc * g.n * bytes > cache.l1 / 2 &&
                 share_cache(step, g.b.rs * bytes);
   plan.depth_step = plan.stream ? step : plan.kc;
+  if (plan.vector || plan.stream) plan.threads = threads_to_read(g.n, g.k, g.m);
   if (plan.stream) {
     plan.pack_b = false;
     plan.pack_a = !g.a.packed && (g.m > 1 || !a_direct || g.a.cs != 1);

@@ -17,12 +17,19 @@ struct GemmPlan {
   int mr;
   std::int64_t mc, nc, kc;
   bool pack_a, pack_b;
+  bool vector;  // a row times the lines of a plain matrix
   // B stays in place and is read row by row, `depth_step` depths of nc columns at a time.
   bool stream;
   std::int64_t depth_step;
   int threads;  // wanted
 };
 GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& problem);
+
+// Up to so many rows a wide B is read in place, once and by rows.
+inline constexpr std::int64_t kStreamRows = 48;
+
+// Threads for the entries of a batch of which each runs on one; 0 where each is worth them all.
+int threads_for_entries(const Gemm& problem);
 
 // True where C^T = B^T A^T is the faster way, although C has to be written by columns then.
 bool better_transposed(const Gemm& problem);
@@ -36,7 +43,7 @@ Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int thread
 class Trace;
 // Writes down what the driver is about to do with a problem in its final orientation.
 void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape, const Gemm& g,
-                bool transposed, bool vector);
+                bool transposed);
 
 struct Range {
   std::int64_t begin, end;

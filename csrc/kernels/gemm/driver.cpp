@@ -97,12 +97,6 @@ Range take(std::atomic<std::int64_t>& next, std::int64_t total, std::int64_t uni
   return {begin, end};
 }
 
-// A row times the lines of a plain matrix.
-bool vector_form(const Gemm& g) {
-  return g.m == 1 && !g.a.packed && !g.a.pack && !g.b.packed && !g.b.pack && g.b.rs == 1 &&
-         g.b.cs != 1;
-}
-
 // A product, one batch entry after another. run() is seen by all threads that it starts.
 class Product {
  public:
@@ -125,7 +119,7 @@ class Product {
       epilogue.residual.data = leaf.at(g.epilogue.residual.data, z * epilogue.residual.batch);
     }
     if (g.k == 0 || g.alpha == 0) return run_empty();
-    if (vector_form(g)) return run_vector();
+    if (plan.vector) return run_vector();
     if (plan.stream) {
       run_stream();
     } else if (plan.threads == 1) {
@@ -142,7 +136,7 @@ class Product {
   void run(std::int64_t begin, std::int64_t end) {
     const bool in_place = !plan.pack_a && !plan.pack_b && !g.a.packed && !g.b.packed &&
                           !plan.stream && plan.kc == g.k && !has_epilogue && g.alpha != 0;
-    if (!in_place || g.m > plan.mc || g.n > plan.nc || vector_form(g)) {
+    if (!in_place || g.m > plan.mc || g.n > plan.nc || plan.vector) {
       for (std::int64_t entry = begin; entry < end; ++entry) run(entry);
       return;
     }
@@ -372,13 +366,13 @@ void gemm(DType dtype, const Gemm& problem) {
   const Gemm& g = flipped.m ? flipped : problem;
   if (Trace* const trace = Trace::current()) {
     trace_gemm(*trace, dtype, packed ? packed->target : active_target(), leaf.shape, g,
-               flipped.m > 0, vector_form(g));
+               flipped.m > 0);
   }
 
   if (g.batch == 1) return Product(leaf, g).run(0);
   // Large entries are run one after another by all threads, small ones by one thread each.
-  const std::int64_t work = g.m * g.n * (g.k + 8);
-  if (work > (std::int64_t(1) << 24)) {
+  const int shares = threads_for_entries(g);
+  if (shares == 0) {
     Product product(leaf, g);
     for (std::int64_t z = 0; z < g.batch; ++z) product.run(z);
     return;
@@ -386,7 +380,6 @@ void gemm(DType dtype, const Gemm& problem) {
   const auto entries = [&](std::int64_t begin, std::int64_t end) {
     Product(leaf, g).run(begin, end);
   };
-  const int shares = threads_for(g.batch * work);
   if (shares == 1) return entries(0, g.batch);
   parallel_for(g.batch, ceil_div(g.batch, shares), entries);
 }

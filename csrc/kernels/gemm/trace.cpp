@@ -8,9 +8,9 @@ namespace gradsmith::kernels {
 
 namespace {
 
-const char* path_of(const Gemm& g, const GemmPlan& plan, bool vector) {
+const char* path_of(const Gemm& g, const GemmPlan& plan) {
   if (g.k == 0 || g.alpha == 0) return "nothing to multiply";
-  if (vector) return "vector times lines in place (gemv_dot)";
+  if (plan.vector) return "vector times lines in place (gemv_dot)";
   if (plan.stream) return "few rows: B in place, read once by rows";
   return "blocks";
 }
@@ -18,13 +18,16 @@ const char* path_of(const Gemm& g, const GemmPlan& plan, bool vector) {
 }  // namespace
 
 void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape, const Gemm& g,
-                bool transposed, bool vector) {
-  const GemmPlan plan = plan_gemm(shape, itemsize(dtype), g);
+                bool transposed) {
+  GemmPlan plan = plan_gemm(shape, itemsize(dtype), g);
+  if (g.batch > 1) {
+    if (const int entries = threads_for_entries(g)) plan.threads = entries;
+  }
   const double item = double(itemsize(dtype));
   const double m = double(g.m), n = double(g.n), k = double(g.k), batch = double(g.batch);
   TraceEntry e;
   e.op = "gemm";
-  e.path = path_of(g, plan, vector);
+  e.path = path_of(g, plan);
   e.target = target;
   e.threads = plan.threads;
   e.flops = 2 * m * n * k * batch;
@@ -43,10 +46,10 @@ void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape
              {"packs_b", plan.pack_b}};
   const auto because = [&](const char* text) { e.reasons.emplace_back(text); };
   if (transposed) because("computed as C^T = B^T A^T: the operands are read in order that way");
-  if (!vector && !plan.stream) {
+  if (!plan.vector && !plan.stream) {
     if (g.b.packed || g.b.pack || g.b.cs != 1) {
       because("not streamed: B is not rows in memory");
-    } else if (g.m > 48) {
+    } else if (g.m > kStreamRows) {
       because("not streamed: with so many rows packing B is repaid");
     } else {
       because("not streamed: B fits the cache, or its rows compete for one set of it");
