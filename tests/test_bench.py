@@ -334,6 +334,12 @@ def test_compare_refuses_what_is_noise() -> None:
     assert "slower x1.15" in "\n".join(compare.compare(old, slow))
     slow["limits"][0]["memory"] = 17.0  # the machine itself was slower
     assert "slower x" not in "\n".join(compare.compare(old, slow))
+    once = whole(result("a", 2000), result("b", 500))
+    assert [found["kernel"] for found in compare.suspects(old, once)] == ["a", "b"]
+    once["results"][0]["again_ns"] = [1990, 1010]  # nearly the old time, when measured again
+    once["results"][1]["again_ns"] = [510, 505]
+    lines = compare.compare(old, once)
+    assert [line.split()[:3] for line in lines if "->" in line] == [["faster", "x1.96", "b"]]
     other = whole(result("a", 1000), cpu="y", threads=[2])
     text = "\n".join(compare.compare(old, other))
     assert "cpu was x, is y" in text and "threads was [1], is [2]" in text
@@ -383,6 +389,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert add["against"]["numpy"]["ratio"] > 0
     assert run([*arguments, "--compare", str(out), "add"]) == 0
     assert "only there" in capsys.readouterr().out
+    old = json.loads(out.read_text())
+    for entry in old["results"]:
+        entry["median_ns"] /= 1000
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert run([*arguments, "--compare", str(tmp_path / "old.json"), "add"]) == 0
+    assert "slower x" in capsys.readouterr().out
+    assert len(json.loads(out.read_text())["results"][0]["again_ns"]) == 2
     assert run([*arguments, "exp"]) == 1
     assert run(["bench", "--clock", "cpu", "--threads", "1,2"]) == 1
     assert run(["bench", "--target", "mmx"]) == 1

@@ -12,7 +12,7 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from gradsmith import _core, kernels
 from . import cases as _cases  # fills CASES
 from . import compare as comparison
 from . import plot as plotting
-from .case import CASES, Problem, Unsupported
+from .case import CASES, Problem, Unsupported, make
 from .formats import packaged, read_problems
 from .measure import Effort, Limits, clock_of, measure, measure_limits, peak
 from .peers import Peer, load
@@ -38,6 +38,7 @@ assert _cases.__all__  # imported for what it registers
 _QUICK = Effort(rounds=5, round_ns=5_000_000, budget_ns=1_500_000_000)
 _QUICK_EACH = 6
 _AA = 3  # problems of a suite that are measured as if we were our own peer
+_CONFIRMATIONS = 2  # of what differs from an earlier run
 
 
 @dataclass
@@ -238,13 +239,30 @@ def _run_suite(
     return results
 
 
-def _measure_all(options: argparse.Namespace, peers: dict[str, Peer]) -> dict[str, Any]:
+def _write(path: Path, report: comparison.Report) -> None:
+    path.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _confirm(old: comparison.Report, report: comparison.Report, session: _Session) -> None:
+    """Measure again, with new arrays, what seems to have changed."""
+    alone = replace(session, peers={})
+    for _ in range(_CONFIRMATIONS):
+        for result in comparison.suspects(old, report):
+            if result["threads"] == session.threads:
+                problem = make(result["kernel"], result["sizes"])
+                found = _measure(Item(result["suite"], result["group"], problem), alone, False)
+                result.setdefault("again_ns", []).append(found["median_ns"])
+
+
+def _measure_all(
+    options: argparse.Namespace, peers: dict[str, Peer], old: comparison.Report | None
+) -> comparison.Report:
     chosen = _items(options)
     effort = Effort(**asdict(_QUICK)) if options.quick else Effort()
     effort.rounds = options.rounds or effort.rounds
     machine = _describe(options, peers)
     print(f"{machine['cpu']}, target {machine['target']}, {options.dtype}")
-    report: dict[str, Any] = {"version": 2, "machine": machine, "limits": [], "results": []}
+    report: comparison.Report = {"version": 2, "machine": machine, "limits": [], "results": []}
     for threads in options.threads:
         gs.set_num_threads(threads)
         with contextlib.ExitStack() as stack:
@@ -260,7 +278,11 @@ def _measure_all(options: argparse.Namespace, peers: dict[str, Peer]) -> dict[st
             for name, items in chosen.items():
                 report["results"] += _run_suite(name, items, session, options.limit_seconds)
                 if options.json:  # what has been measured is kept, whatever comes next
-                    options.json.write_text(json.dumps(report, indent=1) + "\n")
+                    _write(options.json, report)
+            if old:
+                _confirm(old, report, session)
+    if options.json:
+        _write(options.json, report)
     return report
 
 
@@ -272,7 +294,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.plot:
         plotting.check()
     peers = {name: load(name) for name in options.against}
-    report = _measure_all(options, peers)
+    report = _measure_all(options, peers, old)
     results = report["results"]
     if not results:
         raise ValueError("nothing could be measured")

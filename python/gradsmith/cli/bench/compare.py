@@ -1,13 +1,19 @@
-"""What changed between two runs: only differences beyond the noise of both are called so."""
+"""What changed between two runs: only differences beyond the noise of both are called so.
+
+Spread and A/A differences are of one process with its arrays where they are. What another process
+is faster or slower by, they do not show: so what seems to have changed is measured again with new
+arrays (`again_ns`), and the time nearest to the old one counts.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["compare", "load"]
+__all__ = ["Report", "compare", "load", "suspects"]
 
 Report = dict[str, Any]
 _VERSION = 2
@@ -30,7 +36,7 @@ def load(path: Path) -> Report:
     try:
         for result in report["results"]:
             _key(result)
-            for number in (result["median_ns"], result["spread"]):
+            for number in (result["median_ns"], result["spread"], *result.get("again_ns", [])):
                 if not (isinstance(number, int | float) and math.isfinite(number)):
                     raise ValueError(f"{number!r} is not a time")
         dict(report["machine"])
@@ -64,42 +70,66 @@ def _noise(report: Report, result: Report) -> float:
     return max(float(result["spread"]), *again, 0.0)
 
 
+@dataclass
+class _Change:
+    """What a problem's time was multiplied by, beside the noise of both times."""
+
+    factor: float
+    noise: float
+    before: Report
+    result: Report
+
+
+def _change(old: Report, new: Report, before: Report, result: Report) -> _Change:
+    times = [result["median_ns"], *result.get("again_ns", [])]
+    factor = min((time / before["median_ns"] for time in times), key=lambda f: abs(math.log(f)))
+    # The machine itself may have been faster or slower, as its measured limit tells.
+    was, now = _limits(old), _limits(new)
+    limit = result["threads"], result["bound"]
+    drift = abs(math.log(now[limit] / was[limit])) if limit in was and limit in now else 0
+    return _Change(
+        factor, _LEAST + _noise(old, before) + _noise(new, result) + drift, before, result
+    )
+
+
+def _changes(old: Report, new: Report) -> tuple[list[_Change], int]:
+    """Return what differs beyond the noise, most of all first, and how many do not."""
+    earlier = {_key(result): result for result in old["results"]}
+    both = [
+        _change(old, new, earlier[_key(result)], result)
+        for result in new["results"]
+        if _key(result) in earlier
+    ]
+    found = [c for c in both if abs(math.log(c.factor)) > math.log1p(c.noise)]
+    return sorted(found, key=lambda c: -abs(math.log(c.factor))), len(both) - len(found)
+
+
+def suspects(old: Report, new: Report) -> list[Report]:
+    """Return the results of `new` that would be called changed."""
+    return [change.result for change in _changes(old, new)[0]]
+
+
 def compare(old: Report, new: Report) -> list[str]:
     """Return lines: how the machines differ, what got slower and faster, and the rest in a word."""
     lines = [""]
     for key in ("cpu", "cores", "target", "dtype", "clock", "threads"):
-        before, after = old["machine"].get(key), new["machine"].get(key)
-        if before != after:
-            lines.append(f"caution: {key} was {before}, is {after}")
-    was, now = _limits(old), _limits(new)
-    earlier = {_key(result): result for result in old["results"]}
-    changes, same, absent = [], 0, 0
-    for result in new["results"]:
-        before = earlier.pop(_key(result), None)
-        if before is None:
-            absent += 1
-            continue
-        change = result["median_ns"] / before["median_ns"]
-        # The machine itself may have been faster or slower, as its measured limit tells.
-        limit = result["threads"], result["bound"]
-        drift = abs(math.log(now[limit] / was[limit])) if limit in was and limit in now else 0
-        noise = _LEAST + _noise(old, before) + _noise(new, result) + drift
-        if abs(math.log(change)) <= math.log1p(noise):
-            same += 1
-        else:
-            changes.append((change, noise, before, result))
-    changes.sort(key=lambda entry: -abs(math.log(entry[0])))
-    for change, noise, before, result in changes:
-        sizes = " ".join(f"{key}={value}" for key, value in result["sizes"].items())
-        label = f"{result['kernel']} {sizes}"
+        was, now = old["machine"].get(key), new["machine"].get(key)
+        if was != now:
+            lines.append(f"caution: {key} was {was}, is {now}")
+    changes, same = _changes(old, new)
+    for c in changes:
+        sizes = " ".join(f"{key}={value}" for key, value in c.result["sizes"].items())
+        label = f"{c.result['kernel']} {sizes}"
+        before_us = c.before["median_ns"] / 1e3
         lines.append(
-            f"{'slower' if change > 1 else 'faster'} x{max(change, 1 / change):.2f}  {label:52} "
-            f"{before['median_ns'] / 1e3:.2f} -> {result['median_ns'] / 1e3:.2f} us, "
-            f"{result['threads']} thread(s), noise {100 * noise:.0f}%"
+            f"{'slower' if c.factor > 1 else 'faster'} x{max(c.factor, 1 / c.factor):.2f}  "
+            f"{label:52} {before_us:.2f} -> {before_us * c.factor:.2f} us, "
+            f"{c.result['threads']} thread(s), noise {100 * c.noise:.0f}%"
         )
-    slower = sum(change > 1 for change, *_ in changes)
+    slower = sum(c.factor > 1 for c in changes)
+    here, there = ({_key(result) for result in run["results"]} for run in (new, old))
     lines.append(
         f"{slower} slower, {len(changes) - slower} faster, {same} not different beyond the noise; "
-        f"{absent} only here, {len(earlier)} only there"
+        f"{len(here - there)} only here, {len(there - here)} only there"
     )
     return lines
