@@ -204,8 +204,10 @@ const char* name(Target target) { return kNames[int(target)]; }
 
 bool target_emulated(Target target) { return kEmulated & bit(target); }
 
+bool target_compiled(Target target) { return kCompiled & bit(target); }
+
 bool target_supported(Target target) {
-  return (kCompiled & bit(target)) && (target_emulated(target) || cpu_supports(target));
+  return target_compiled(target) && (target_emulated(target) || cpu_supports(target));
 }
 
 std::vector<Target> supported_targets() {

@@ -26,6 +26,7 @@ extern GS_API std::atomic<std::uint8_t> active_target;  // set at load, changed 
 inline Target active_target() {
   return Target(detail::active_target.load(std::memory_order_relaxed));
 }
+GS_API bool target_compiled(Target target);      // in this build
 GS_API bool target_supported(Target target);     // compiled in, and this CPU has it
 GS_API bool target_emulated(Target target);      // compiled through SIMDe: right, but slow
 GS_API std::vector<Target> supported_targets();  // best first, reference last

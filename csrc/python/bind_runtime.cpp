@@ -82,6 +82,16 @@ void bind_runtime(py::module_& m) {
     for (auto t : kernels::supported_targets()) names.push_back(kernels::name(t));
     return names;
   });
+  // (name, compiled in, supported by this CPU), best first.
+  m.def("list_targets", [] {
+    std::vector<std::tuple<std::string, bool, bool>> rows;
+    for (int t = kernels::kTargets - 1; t >= 0; --t) {
+      const auto target = kernels::Target(t);
+      rows.emplace_back(kernels::name(target), kernels::target_compiled(target),
+                        kernels::target_supported(target));
+    }
+    return rows;
+  });
   m.def("cpu_info", [] {
     const CpuInfo& c = cpu_info();
     py::dict d;

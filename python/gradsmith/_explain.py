@@ -24,7 +24,7 @@ class Explanation:
         flops: floating point operations of the formula (a faster algorithm may do fewer).
         bytes: inputs and outputs, once each.
         sizes: the problem's, and the tile and block sizes where there are any.
-        reasons: why no other way was taken.
+        reasons: why no other way, and no better target, was taken.
         seconds: median time of a call, where it was measured.
         share_of_peak: flops a second over the measured peak of fused multiply-adds of as many
             threads; None where it was not measured or there are none.
@@ -56,6 +56,26 @@ class Explanation:
         return "\n".join(lines)
 
 
+def _why_not_better(target: str) -> list[str]:
+    """Say of each target above this one why its kernels did not run."""
+    reasons, active = [], _core.get_target()
+    allowed = False
+    for name, compiled, supported in _core.list_targets():
+        if name == target:
+            break
+        allowed = allowed or name == active
+        if not compiled:
+            why = "not in this build"
+        elif not supported:
+            why = "this CPU does not have it"
+        elif allowed:
+            why = "it has no kernel of its own for this dtype"
+        else:
+            why = f"{active} was asked for"
+        reasons.append(f"not {name}: {why}")
+    return reasons
+
+
 def _median(call: Callable[[], object], rounds: int = 9) -> float:
     times = []
     for _ in range(rounds):
@@ -80,7 +100,10 @@ def explain_call(call: Callable[[], object], measure: bool) -> tuple[Explanation
             share = entry["flops"] / seconds / (operations / peak)
         result.append(
             Explanation(
-                **{**entry, "reasons": tuple(entry["reasons"])},
+                **{
+                    **entry,
+                    "reasons": (*entry["reasons"], *_why_not_better(entry["target"])),
+                },
                 seconds=seconds if len(found) == 1 else None,
                 share_of_peak=share,
             )
