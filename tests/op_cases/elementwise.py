@@ -40,6 +40,13 @@ def gelu(x, approximate="none"):
     return x * sigmoid(2 * inner)
 
 
+def _torch_gelu(x, approximate="none"):
+    """Return torch's GELU in double precision: with AVX-512 its float32 one overflows at 3e38."""
+    import torch
+
+    return torch.nn.functional.gelu(x.double(), approximate=approximate).to(x.dtype)
+
+
 _erfc = np.vectorize(math.erfc, otypes=[float])
 # Where the limit is zero times infinity, NumPy's formula has no answer: leave infinities out.
 FINITE = EDGES[np.isfinite(EDGES) | np.isnan(EDGES)]
@@ -129,6 +136,7 @@ PARAMETRIC = [
         "gelu",
         gelu,
         with_options(unary_samples(edges=FINITE), {}, {"approximate": "tanh"}),
+        torch=_torch_gelu,
         rtol=3e-6,
         rtol64=1e-11,
     ),
