@@ -63,6 +63,10 @@ struct Check {
     expect("neg", -x, [](T p, T, T) { return -p; });
     expect("fma", fma(x, y, z),
            [](T p, T q, T r) { return kFusedFma ? std::fma(p, q, r) : p * q + r; });
+    T read[N], set[N];
+    store(read, fma_element(a, y, z));
+    store(set, fma(V::set(a[0]), y, z));
+    for (int i = 0; i < N; ++i) expect("fma_element", read[i], set[i]);
     expect("fnma", fnma(x, y, z),
            [](T p, T q, T r) { return kFusedFma ? std::fma(-p, q, r) : r - p * q; });
     expect("min", min(x, y), [](T p, T q, T) { return p < q ? p : q; });

@@ -241,6 +241,17 @@ GS_INLINE void store_bf16(std::uint16_t* p, F32 v) {
   const __m512i wide = as_int(select(ne(v, v), quiet, rounded)).v;
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(wide));
 }
+#if !defined(GS_EMULATED)
+// GCC broadcasts an element that is used twice into a register, hence the assembly.
+GS_INLINE F32 fma_element(const float* p, F32 b, F32 c) {
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c.v) : "v"(b.v), "m"(*p));
+  return c;
+}
+GS_INLINE F64 fma_element(const double* p, F64 b, F64 c) {
+  asm("vfmadd231pd %2%{1to8%}, %1, %0" : "+v"(c.v) : "v"(b.v), "m"(*p));
+  return c;
+}
+#endif
 #if defined(GS_EMULATED)
 GS_INLINE F32 load_f16(const std::uint16_t* p) {
   float x[F32::N];

@@ -9,6 +9,8 @@
 //                            the first n elements, 0 <= n <= N
 //   + - * /  unary -
 //   fma(a,b,c) fnma(a,b,c)   a*b+c and c-a*b; rounded once where kFusedFma
+//   fma_element(p, b, c)     *p*b+c, the element read by the instruction itself where
+//                            kReadsElement: one micro-operation less than set and fma
 //   min max                  a < b ? a : b and a > b ? a : b: b where either is NaN
 //   min_nan max_nan          NaN where either is NaN
 //   abs sqrt copysign        correctly rounded square root
@@ -128,6 +130,16 @@ GS_INLINE Vec<T> mantissa(Vec<T> v) {
   const Vec<T> one = T(1);
   return as_float((as_int(v) & Int<T>::set(kFraction)) | as_int(one));
 }
+
+#if defined(GS_ISA_IS_avx512) && !defined(GS_EMULATED)
+constexpr bool kReadsElement = true;
+#else
+constexpr bool kReadsElement = false;
+template <class T>
+GS_INLINE Vec<T> fma_element(const T* p, Vec<T> b, Vec<T> c) {
+  return fma(Vec<T>::set(*p), b, c);
+}
+#endif
 
 // 16-bit storage formats, the first n elements only.
 GS_INLINE F32 load_bf16_n(const std::uint16_t* p, int n) {
