@@ -40,8 +40,8 @@ bool share_cache(std::int64_t rows, std::int64_t stride) {
   return rows <= kWays * (kWay / apart);
 }
 
-// Where B is read once from memory: 2^17 elements take some 20 us, behind which the multiply-adds of
-// up to 8 rows are hidden.
+// Where B is read once from memory: 2^17 elements take some 20 us, behind which the multiply-adds
+// of up to 8 rows are hidden.
 int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
   const std::int64_t worth = n * k * std::max<std::int64_t>(1, m / 8) >> 17;
   return int(std::clamp<std::int64_t>(worth, 1, get_num_threads()));
@@ -112,14 +112,15 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   return plan;
 }
 
-bool better_transposed(const Gemm& g) {
+bool better_transposed(const GemmShape& shape, const Gemm& g) {
   const bool plain = !g.a.pack && !g.b.pack;
   const bool a_by_columns = g.a.rs == 1 && g.a.cs != 1, b_by_columns = g.b.rs == 1 && g.b.cs != 1;
   if (!plain || g.k < 32) return false;
-  // Few rows: then B's lines are read as rows of A, in place. Few columns: then A is streamed.
+  // Few rows: then B's lines are read as rows of A, in place. Few columns: then the rows that A is
+  // stored by are streamed, or packed in wide pieces.
   constexpr std::int64_t kLines = 40;
   return (g.m > 1 && g.m <= kLines && g.m < g.n && b_by_columns) ||
-         (g.n <= 12 && g.n < g.m && a_by_columns);
+         (g.n <= 16 * shape.vector && 2 * g.n <= g.m && a_by_columns);
 }
 
 Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int threads) {

@@ -32,7 +32,7 @@ inline constexpr std::int64_t kStreamRows = 48;
 int threads_for_entries(const Gemm& problem);
 
 // True where C^T = B^T A^T is the faster way, although C has to be written by columns then.
-bool better_transposed(const Gemm& problem);
+bool better_transposed(const GemmShape& shape, const Gemm& problem);
 
 // A team as rows x columns of shares of C.
 struct Grid {
