@@ -193,6 +193,58 @@ def test_repr_is_a_tree():
     assert text.splitlines()[0] == "Net(" and "    (0): Linear(in_features=4" in text
 
 
+@pytest.mark.parametrize(
+    "activation",
+    [nn.ReLU(), nn.Sigmoid(), nn.Tanh(), nn.SiLU(), nn.GELU(), nn.GELU("tanh")],
+    ids=lambda m: repr(m),
+)
+@pytest.mark.parametrize("tracked", [True, False])
+def test_sequential_runs_a_layer_and_its_activation_as_one(activation, tracked):
+    gs.manual_seed(0)
+    layers = nn.Conv2d(2, 3, 3), nn.Linear(4, 5)
+    inputs = gs.randn(2, 2, 6, 6), gs.randn(7, 4)
+    for layer, x in zip(layers, inputs, strict=True):
+        with gs.set_grad_enabled(tracked):
+            y = nn.Sequential(layer, activation)(x)
+            z = activation(layer(x))
+        np.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=2e-6, atol=1e-6)
+        if tracked:
+            found = gs.autograd.grad((y * y).sum(), [*layer.parameters()])
+            wanted = gs.autograd.grad((z * z).sum(), [*layer.parameters()])
+            for a, b in zip(found, wanted, strict=True):
+                np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_sequential_fuses_nothing_that_somebody_watches():
+    seen = []
+
+    class Doubled(nn.ReLU):
+        def forward(self, input):
+            return 2 * super().forward(input)
+
+    class Shifted(nn.Linear):
+        def forward(self, input):
+            return super().forward(input) + 1
+
+    x = gs.randn(3, 4)
+    linear, relu = nn.Linear(4, 4), nn.ReLU()
+    with gs.no_grad():
+        wanted = linear(relu(relu(linear(x)))).numpy()
+        np.testing.assert_allclose(nn.Sequential(linear, relu, relu, linear)(x).numpy(), wanted)
+        np.testing.assert_array_equal(
+            nn.Sequential(linear, Doubled())(x).numpy(), 2 * relu(linear(x)).numpy()
+        )
+        np.testing.assert_array_equal(
+            nn.Sequential(shifted := Shifted(4, 4), relu)(x).numpy(), relu(shifted(x)).numpy()
+        )
+        with linear.register_forward_hook(lambda *_: seen.append("linear")):
+            nn.Sequential(linear, relu)(x)
+        with relu.register_forward_pre_hook(lambda *_: seen.append("relu")):
+            nn.Sequential(linear, relu)(x)
+        assert seen == ["linear", "relu"]
+        assert (nn.Sequential(linear)(x).numpy() == linear(x).numpy()).all()
+
+
 def test_sequential():
     layers = [nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)]
     net = nn.Sequential(*layers)

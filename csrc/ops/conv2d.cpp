@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "ops/activation.h"
 #include "ops/common.h"
 
 namespace gradsmith::ops {
@@ -64,27 +65,37 @@ ConvShape conv_shape(const ConvArgs& a, const Dims& x, const Dims& w) {
   return s;
 }
 
+const Activated& kNoActivation = find_activation("conv2d", "none");
+
 Tensor input_grad(const ConvArgs& a, const Tensor& weight, const Tensor& dy, const Dims& x_shape);
 Tensor weight_grad(const ConvArgs& a, const Tensor& x, const Tensor& dy, const Dims& w_shape);
 
 // Bias gradient: over images and pixels.
 Tensor channel_sum(const Tensor& g) { return sum(g, Dims{0, 2, 3}); }
 
-Tensor forward(const ConvArgs& a, const Tensor& x, const Tensor& w, const Tensor& bias) {
+// Without a tape every activation is fused; on it those whose slope the result tells.
+bool fuses(const Activated& act, bool taped) { return !taped || act.from_output; }
+
+Tensor forward(const ConvArgs& a, const Tensor& x, const Tensor& w, const Tensor& bias,
+               const Activated& act) {
+  const bool taped = tracked(x, w, bias);
+  if (!fuses(act, taped)) return apply_activation(act, forward(a, x, w, bias, kNoActivation));
   const ConvShape s = conv_shape(a, x.shape(), w.shape());
   const Tensor images = contiguous(x.detach()), weights = contiguous(w.detach());
   const Tensor constant = bias.defined() ? contiguous(bias.detach()) : Tensor();
   Tensor y = empty({s.n, s.o, s.out_h(), s.out_w()}, x.dtype());
-  kernels::ConvEpilogue epilogue;
+  kernels::ConvEpilogue epilogue{.activation = act.kernel};
   if (bias.defined()) epilogue.bias = constant.data();
   kernels::conv2d_forward(x.dtype(), s, y.data(), images.data(), weights.data(), epilogue);
-  if (!tracked(x, w, bias)) return y;
-  return record("conv2d", y, {x, w, bias}, [a, x = save(x), w = save(w)](const Grads& g) {
-    const Tensor &v = x.unpack(g), &k = w.unpack(g);
-    return grads(g.needs(0) ? input_grad(a, k, g[0], v.shape()) : Tensor(),
-                 g.needs(1) ? weight_grad(a, v, g[0], k.shape()) : Tensor(),
-                 g.needs(2) ? channel_sum(g[0]) : Tensor());
-  });
+  if (!taped) return y;
+  return record("conv2d", y, {x, w, bias},
+                [a, &act, x = save(x), w = save(w), y = save_output(y)](const Grads& g) {
+                  const Tensor &v = x.unpack(g), &k = w.unpack(g);
+                  const Tensor dy = act.none() ? g[0] : through_activation(act, g[0], y.unpack(g));
+                  return grads(g.needs(0) ? input_grad(a, k, dy, v.shape()) : Tensor(),
+                               g.needs(1) ? weight_grad(a, v, dy, k.shape()) : Tensor(),
+                               g.needs(2) ? channel_sum(dy) : Tensor());
+                });
 }
 
 Tensor input_grad(const ConvArgs& a, const Tensor& weight, const Tensor& dy, const Dims& x_shape) {
@@ -96,8 +107,9 @@ Tensor input_grad(const ConvArgs& a, const Tensor& weight, const Tensor& dy, con
   return record("conv2d_input_grad", dx, {weight, dy},
                 [a, weight = save(weight), dy = save(dy)](const Grads& g) {
                   const Tensor &k = weight.unpack(g), &v = dy.unpack(g);
-                  return grads(g.needs(0) ? weight_grad(a, g[0], v, k.shape()) : Tensor(),
-                               g.needs(1) ? forward(a, g[0], k, Tensor()) : Tensor());
+                  return grads(
+                      g.needs(0) ? weight_grad(a, g[0], v, k.shape()) : Tensor(),
+                      g.needs(1) ? forward(a, g[0], k, Tensor(), kNoActivation) : Tensor());
                 });
 }
 
@@ -110,7 +122,26 @@ Tensor weight_grad(const ConvArgs& a, const Tensor& x, const Tensor& dy, const D
   return record("conv2d_weight_grad", dw, {x, dy}, [a, x = save(x), dy = save(dy)](const Grads& g) {
     const Tensor &v = x.unpack(g), &u = dy.unpack(g);
     return grads(g.needs(0) ? input_grad(a, g[0], u, v.shape()) : Tensor(),
-                 g.needs(1) ? forward(a, v, g[0], Tensor()) : Tensor());
+                 g.needs(1) ? forward(a, v, g[0], Tensor(), kNoActivation) : Tensor());
+  });
+}
+
+// input_grad with a bias, which is added while the sums are in registers.
+Tensor transposed(const ConvArgs& a, const Tensor& x, const Tensor& w, const Tensor& bias,
+                  const Dims& y_shape) {
+  const ConvShape s = conv_shape(a, y_shape, w.shape());
+  const Tensor images = contiguous(x.detach()), weights = contiguous(w.detach());
+  const Tensor constant = bias.defined() ? contiguous(bias.detach()) : Tensor();
+  Tensor y = empty(y_shape, x.dtype());
+  kernels::ConvEpilogue epilogue;
+  if (bias.defined()) epilogue.bias = constant.data();
+  kernels::conv2d_input_grad(x.dtype(), s, y.data(), images.data(), weights.data(), epilogue);
+  if (!tracked(x, w, bias)) return y;
+  return record("conv_transpose2d", y, {x, w, bias}, [a, x = save(x), w = save(w)](const Grads& g) {
+    const Tensor &v = x.unpack(g), &k = w.unpack(g);
+    return grads(g.needs(0) ? forward(a, g[0], k, Tensor(), kNoActivation) : Tensor(),
+                 g.needs(1) ? weight_grad(a, g[0], v, k.shape()) : Tensor(),
+                 g.needs(2) ? channel_sum(g[0]) : Tensor());
   });
 }
 
@@ -128,12 +159,16 @@ void check_conv(const char* op, const Tensor& input, const Tensor& weight, int r
 }  // namespace
 
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const Dims& stride,
-              const Dims& padding, const Dims& dilation, std::int64_t groups) {
+              const Dims& padding, const Dims& dilation, std::int64_t groups,
+              const std::string& activation) {
   check_conv("conv2d", input, weight, 4);
   check_vector("conv2d", "bias", bias, weight.size(0), input);
   const ConvArgs a = make_args("conv2d", stride, padding, dilation, groups);
-  if (input.dim() == 3) return squeeze(forward(a, unsqueeze(input, 0), weight, bias), Dims{0});
-  return forward(a, input, weight, bias);
+  const Activated& act = find_activation("conv2d", activation);
+  if (input.dim() == 3) {
+    return squeeze(forward(a, unsqueeze(input, 0), weight, bias, act), Dims{0});
+  }
+  return forward(a, input, weight, bias, act);
 }
 
 // One row of pixels.
@@ -149,7 +184,8 @@ Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
   const ConvArgs a =
       make_args("conv1d", {1, stride[0]}, {0, 0, left, right}, {1, dilation[0]}, groups);
   const Tensor x = input.dim() == 2 ? unsqueeze(input, 0) : input;
-  const Tensor y = squeeze(forward(a, unsqueeze(x, 2), unsqueeze(weight, 2), bias), Dims{2});
+  const Tensor y =
+      squeeze(forward(a, unsqueeze(x, 2), unsqueeze(weight, 2), bias, kNoActivation), Dims{2});
   return input.dim() == 2 ? squeeze(y, Dims{0}) : y;
 }
 
@@ -183,8 +219,7 @@ Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor&
   }
   const Tensor whole =
       missing[0] || missing[1] ? pad(input, {0, missing[1], 0, missing[0]}) : input;
-  const Tensor y = input_grad(a, weight, whole, x_shape);
-  return bias.defined() ? add(y, reshape(bias, {1, channels, 1, 1})) : y;
+  return transposed(a, whole, weight, bias, x_shape);
 }
 
 }  // namespace gradsmith::ops

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/gemm/gemm.h"
+#include "ops/activation.h"
 #include "ops/dispatch.h"
 
 namespace gradsmith::ops {
@@ -106,60 +107,17 @@ Tensor dot(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-struct Activated {
-  const char* name;
-  kernels::Activation kernel;
-  bool from_output;  // its slope can be had from the result
-};
-constexpr Activated kActivations[] = {
-    {"none", kernels::Activation::none, true},       {"relu", kernels::Activation::relu, true},
-    {"sigmoid", kernels::Activation::sigmoid, true}, {"tanh", kernels::Activation::tanh, true},
-    {"gelu", kernels::Activation::gelu, false},      {"silu", kernels::Activation::silu, false}};
-
-const Activated& find_activation(const std::string& name) {
-  for (const Activated& a : kActivations)
-    if (name == a.name) return a;
-  fail(ErrorKind::value,
-       "linear: activation must be 'none', 'relu', 'sigmoid', 'tanh', 'gelu' or 'silu', got '{}'",
-       name);
-}
-
-Tensor apply_activation(kernels::Activation a, const Tensor& x) {
-  switch (a) {
-    case kernels::Activation::gelu:
-      return gelu(x, "none");
-    case kernels::Activation::silu:
-      return silu(x);
-    default:
-      return x;
-  }
-}
-
 // On CUDA, which has no reductions yet, as the product with a row of ones.
 Tensor column_sums(const Tensor& x) {
   if (on_cpu(x)) return sum(x, Dims{0});
   return reshape(multiply(ones({1, x.size(0)}, x.dtype(), x.device()), x), {x.size(1)});
 }
 
-// The gradient before the activation, from the one after it and the result.
-Tensor through_activation(kernels::Activation a, const Tensor& g, const Tensor& y) {
-  switch (a) {
-    case kernels::Activation::relu:
-      return mul(g, to_dtype(gt(y.detach(), Operand(0.0)), g.dtype()));
-    case kernels::Activation::sigmoid:
-      return mul(g, mul(y, sub(Operand(1.0), y)));
-    case kernels::Activation::tanh:
-      return mul(g, sub(Operand(1.0), square(y)));
-    default:
-      return g;
-  }
-}
-
 }  // namespace
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const std::string& activation) {
-  const Activated& act = find_activation(activation);
+  const Activated& act = find_activation("linear", activation);
   check_defined("linear", "input", input);
   check_rank("linear", "weight", weight, 2);
   GS_CHECK(input.dim() >= 1, "linear: argument 'input' must have rank 1 or more, got shape {}",
@@ -176,7 +134,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
                     input.dtype());
   check_factors("linear", input, weight);
   const bool taped = tracked(input, weight, bias);
-  if (taped && !act.from_output) return apply_activation(act.kernel, linear(input, weight, bias));
+  if (taped && !act.from_output) return apply_activation(act, linear(input, weight, bias));
 
   Dims shape = input.shape();
   shape[input.dim() - 1] = o;
@@ -194,19 +152,16 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   p.epilogue.activation = act.kernel;
   dispatch::gemm("linear", y, p);
   if (!taped) return y;
-  return record("linear", y, {input, weight, bias},
-                [=, a = act.kernel, x = save(input), w = save(weight),
-                 y = save_output(y)](const Grads& grad) {
-                  const Tensor g = a == kernels::Activation::none
-                                       ? grad[0]
-                                       : through_activation(a, grad[0], y.unpack(grad));
-                  const Tensor g2 = reshape(g, {flat_shape[0], o});
-                  const Tensor& v = x.unpack(grad);
-                  return grads(
-                      grad.needs(0) ? reshape(multiply(g2, w.unpack(grad)), v.shape()) : Tensor(),
-                      grad.needs(1) ? multiply(t(g2), reshape(v, flat_shape)) : Tensor(),
-                      grad.needs(2) ? column_sums(g2) : Tensor());
-                });
+  return record(
+      "linear", y, {input, weight, bias},
+      [=, &act, x = save(input), w = save(weight), y = save_output(y)](const Grads& grad) {
+        const Tensor g = act.none() ? grad[0] : through_activation(act, grad[0], y.unpack(grad));
+        const Tensor g2 = reshape(g, {flat_shape[0], o});
+        const Tensor& v = x.unpack(grad);
+        return grads(grad.needs(0) ? reshape(multiply(g2, w.unpack(grad)), v.shape()) : Tensor(),
+                     grad.needs(1) ? multiply(t(g2), reshape(v, flat_shape)) : Tensor(),
+                     grad.needs(2) ? column_sums(g2) : Tensor());
+      });
 }
 
 }  // namespace gradsmith::ops

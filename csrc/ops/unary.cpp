@@ -6,6 +6,7 @@
 #include <limits>
 #include <numbers>
 
+#include "ops/activation.h"
 #include "ops/elementwise.h"
 
 namespace gradsmith::ops {
@@ -49,6 +50,19 @@ Tensor factor(const Tensor& condition, const Tensor& g) { return to_dtype(condit
 bool fused(const Tensor& g) { return !grad_enabled() && on_cpu(g); }
 
 }  // namespace
+
+Tensor tanh_slope(const Tensor& g, const Tensor& y) {
+  if (fused(g)) return run_binary("tanh", kernels::tanh_backward_y, g, y);
+  return mul(g, one_minus(square(y)));
+}
+Tensor sigmoid_slope(const Tensor& g, const Tensor& y) {
+  if (fused(g)) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
+  return mul(g, mul(y, one_minus(y)));
+}
+Tensor relu_slope(const Tensor& g, const Tensor& y) {
+  if (fused(g)) return run_binary("relu", kernels::relu_backward_y, g, y);
+  return mul(g, factor(gt(y.detach(), Operand(0.0)), g));
+}
 
 // GS_FROM_X(op, rule in g and x), GS_FROM_Y(op, rule in g and y).
 #define GS_FROM_X(op, ...)                                                                \
@@ -105,12 +119,9 @@ GS_FROM_X(atan, return div(g, plus(square(x), 1));)
 GS_FROM_X(sinh, return mul(g, cosh(x));)
 GS_FROM_X(cosh, return mul(g, sinh(x));)
 GS_FROM_X(erf, return mul(g, times(exp(neg(square(x))), 2 * std::numbers::inv_sqrtpi));)
-GS_FROM_Y(tanh, if (fused(g)) return run_binary("tanh", kernels::tanh_backward_y, g, y);
-          return mul(g, one_minus(square(y)));)
-GS_FROM_Y(sigmoid, if (fused(g)) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
-          return mul(g, mul(y, one_minus(y)));)
-GS_FROM_Y(relu, if (fused(g)) return run_binary("relu", kernels::relu_backward_y, g, y);
-          return mul(g, factor(gt(y.detach(), Operand(0.0)), g));)
+GS_FROM_Y(tanh, return tanh_slope(g, y);)
+GS_FROM_Y(sigmoid, return sigmoid_slope(g, y);)
+GS_FROM_Y(relu, return relu_slope(g, y);)
 GS_FROM_X(silu, if (fused(g)) return run_binary("silu", kernels::silu_backward_x, g, x);
           const Tensor s = sigmoid(x); return mul(g, mul(s, plus(mul(x, one_minus(s)), 1)));)
 GS_FROM_X(hardsigmoid,

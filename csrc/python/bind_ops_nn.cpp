@@ -31,10 +31,11 @@ void bind_softmax(Binder& b) {
 
 void bind_convolution(Binder& b) {
   b.function<&conv2d>("conv2d",
-                      "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
+                      "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, "
+                      "activation='none'",
                       "Cross-correlation of (N, C, H, W) with (O, C / groups, KH, KW); padding is "
                       "an int, a pair, or "
-                      "(top, bottom, left, right).");
+                      "(top, bottom, left, right); the activation is one of linear's.");
   b.function<&conv1d>("conv1d",
                       "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
                       "Cross-correlation of (N, C, L) with (O, C / groups, K); padding is an int "

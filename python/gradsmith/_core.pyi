@@ -444,6 +444,7 @@ def conv2d(
     padding: _Size = 0,
     dilation: _Size = 1,
     groups: _int = 1,
+    activation: _str = "none",
 ) -> Tensor: ...
 def conv_transpose2d(
     input: Tensor,

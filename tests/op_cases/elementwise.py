@@ -47,6 +47,31 @@ def _torch_gelu(x, approximate="none"):
     return torch.nn.functional.gelu(x.double(), approximate=approximate).to(x.dtype)
 
 
+# What products and convolutions apply to their results, by name.
+_ACTIVATED = {
+    "none": lambda v: v,
+    "relu": lambda v: np.maximum(v, 0),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "gelu": gelu,
+    "gelu_tanh": lambda v: gelu(v, "tanh"),
+    "silu": lambda v: v * sigmoid(v),
+}
+ACTIVATIONS = tuple(_ACTIVATED)
+
+
+def activated(x, name):
+    return _ACTIVATED[name](x)
+
+
+def torch_activated(x, name):
+    import torch.nn.functional as F
+
+    if name == "gelu_tanh":
+        return F.gelu(x, approximate="tanh")
+    return x if name == "none" else getattr(F, name)(x)
+
+
 _erfc = np.vectorize(math.erfc, otypes=[float])
 # Where the limit is zero times infinity, NumPy's formula has no answer: leave infinities out.
 FINITE = EDGES[np.isfinite(EDGES) | np.isnan(EDGES)]

@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 
 from ._case import OpCase, S, distinct, uniform
+from .elementwise import ACTIVATIONS, activated, torch_activated
 
 
 def pair(v):
@@ -21,9 +22,9 @@ def _sides(padding):
     return (h, h), (w, w)
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, activation="none"):
     if x.ndim == 3:
-        return conv2d(x[None], weight, bias, stride, padding, dilation, groups)[0]
+        return conv2d(x[None], weight, bias, stride, padding, dilation, groups, activation)[0]
     (sh, sw), (dh, dw) = pair(stride), pair(dilation)
     x = np.pad(x, ((0, 0), (0, 0), *_sides(padding)))
     o, cg, kh, kw = weight.shape
@@ -36,7 +37,14 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         part = x[:, g * cg : (g + 1) * cg, rows, columns]
         filters = slice(g * (o // groups), (g + 1) * (o // groups))
         y[:, filters] += np.einsum("nchw,oc->nohw", part, weight[filters, :, i, j])
-    return y if bias is None else y + bias[:, None, None]
+    return activated(y if bias is None else y + bias[:, None, None], activation)
+
+
+def _torch_conv2d(x, weight, bias=None, *options, activation="none", **named):
+    import torch
+
+    y = torch.nn.functional.conv2d(x, weight, bias, *options, **named)
+    return torch_activated(y, activation)
 
 
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -88,6 +96,10 @@ def _conv_samples(rng):
     yield make((1, 2, 4, 3), (2, 1, 3, 3), groups=2, padding=1)  # depthwise
     yield make((1, 1, 2, 3), (1, 1, 2, 2), padding=(1, 0, 0, 2))  # uneven
     yield make((0, 2, 4, 4), (3, 2, 3, 3), True)
+    for activation in ACTIVATIONS:
+        yield make((1, 2, 4, 3), (2, 2, 2, 2), True, activation=activation)
+    yield make((1, 3, 30, 33), (20, 3, 5, 5), True, grad=False, activation="relu")
+    yield make((2, 9, 20, 20), (10, 9, 3, 3), True, grad=False, activation="tanh")
     yield make((2, 3, 9, 17), (5, 3, 1, 1), grad=False)
     yield make((2, 16, 15, 17), (17, 16, 3, 3), True, grad=False, padding=1)
     yield make((1, 3, 40, 33), (20, 3, 5, 5), grad=False, stride=2, padding=2)
@@ -227,7 +239,7 @@ CONVOLUTION = {"rtol": 1e-5, "atol": 5e-5, "rtol64": 1e-12, "atol64": 1e-12}
 MEAN = {"rtol": 3e-6, "atol": 1e-6, "rtol64": 1e-12, "atol64": 1e-14}
 
 CONVOLUTIONS = [
-    OpCase("conv2d", conv2d, _conv_samples, torch="nn", **CONVOLUTION),
+    OpCase("conv2d", conv2d, _conv_samples, torch=_torch_conv2d, **CONVOLUTION),
     OpCase("conv1d", conv1d, _conv1d_samples, torch="nn", **CONVOLUTION),
     OpCase("conv_transpose2d", conv_transpose2d, _transpose_samples, torch="nn", **CONVOLUTION),
 ]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._case import TAILS, OpCase, S, distinct, uniform
+from .elementwise import ACTIVATIONS, activated, torch_activated
 
 
 def _axes(dim):
@@ -209,24 +210,12 @@ def _matmul_samples(rng):
 
 
 def _linear(x, weight, bias=None, activation="none"):
-    y = x @ weight.T + (0 if bias is None else bias)
-    table = {
-        "none": lambda v: v,
-        "relu": lambda v: np.maximum(v, 0),
-        "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
-        "tanh": np.tanh,
-        "silu": lambda v: v / (1 + np.exp(-v)),
-    }
-    if activation == "gelu":
-        from .elementwise import gelu
-
-        return gelu(y)
-    return table[activation](y)
+    return activated(x @ weight.T + (0 if bias is None else bias), activation)
 
 
 def _linear_samples(rng):
     yield S(uniform(rng, 3, 4), uniform(rng, 2, 4))
-    for activation in ("none", "relu", "sigmoid", "tanh", "gelu", "silu"):
+    for activation in ACTIVATIONS:
         yield S(uniform(rng, 3, 4), uniform(rng, 2, 4), uniform(rng, 2), activation)
     yield S(uniform(rng, 4), uniform(rng, 2, 4), uniform(rng, 2))
     yield S(uniform(rng, 2, 3, 4), uniform(rng, 2, 4), uniform(rng, 2))
@@ -236,10 +225,9 @@ def _linear_samples(rng):
 
 
 def _torch_linear(x, weight, bias=None, activation="none"):
-    import torch.nn.functional as F
+    import torch
 
-    y = F.linear(x, weight, bias)
-    return y if activation == "none" else getattr(F, activation)(y)
+    return torch_activated(torch.nn.functional.linear(x, weight, bias), activation)
 
 
 PRODUCT = {"rtol": 1e-5, "atol": 3e-5, "rtol64": 1e-12, "atol64": 1e-12}

@@ -181,7 +181,7 @@ GS_API Tensor logsumexp(const Tensor& x, const Dims& dim, bool keepdim = false);
 GS_API Tensor matmul(const Tensor& a, const Tensor& b);  // NumPy's rules for ranks
 GS_API Tensor bmm(const Tensor& a, const Tensor& b);
 // x @ weight.T + bias with the activation fused ("none", "relu", "sigmoid", "tanh", "gelu",
-// "silu").
+// "gelu_tanh", "silu").
 GS_API Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                      const std::string& activation = "none");
 GS_API Tensor outer(const Tensor& a, const Tensor& b);

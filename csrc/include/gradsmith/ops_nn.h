@@ -46,7 +46,8 @@ GS_API Tensor kl_div(const Tensor& input, const Tensor& target,
 // padding may also be (top, bottom, left, right), for conv1d (left, right).
 GS_API Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                      const Dims& stride = {1}, const Dims& padding = {0},
-                     const Dims& dilation = {1}, std::int64_t groups = 1);
+                     const Dims& dilation = {1}, std::int64_t groups = 1,
+                     const std::string& activation = "none");  // one of linear's
 GS_API Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                      const Dims& stride = {1}, const Dims& padding = {0},
                      const Dims& dilation = {1}, std::int64_t groups = 1);

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
+from .activation import GELU, ReLU, Sigmoid, SiLU, Tanh
+from .conv import Conv2d
+from .linear import Linear
 from .module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -84,8 +87,27 @@ class _Ordered(Module):
         return self.extend(items)
 
 
+# Layers whose product takes an activation along, and the activations (by the op's name for them).
+# Exactly these classes: a class of the user's may compute something else.
+_FUSING = frozenset({Linear, Conv2d})
+_FUSED: dict[type, Callable[[Any], str]] = {
+    ReLU: lambda _: "relu",
+    Sigmoid: lambda _: "sigmoid",
+    Tanh: lambda _: "tanh",
+    SiLU: lambda _: "silu",
+    GELU: lambda module: "gelu" if module.approximate == "none" else "gelu_tanh",
+}
+
+
+def _has_hooks(module: Any) -> bool:
+    return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
 class Sequential(_Ordered):
     """Feeds the input through its modules in order.
+
+    A Linear or Conv2d and the ReLU, Sigmoid, Tanh, SiLU or GELU after it run as one op, unless one
+    of the two has hooks.
 
     Args:
         *modules: the modules, or one mapping from names to modules.
@@ -106,9 +128,21 @@ class Sequential(_Ordered):
 
     def forward(self, input: Any) -> Any:
         """Apply the modules one after the other."""
+        waiting: Any = None  # a layer that applies the activation after it, if one comes
         for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
-        return input
+            kind = type(module)
+            if waiting is not None:
+                activation = _FUSED.get(kind)
+                if activation is not None and not _has_hooks(module):
+                    input = waiting.forward_activated(input, activation(module))
+                    waiting = None
+                    continue
+                input, waiting = waiting(input), None
+            if kind in _FUSING and not _has_hooks(module):
+                waiting = module
+            else:
+                input = module(input)  # type: ignore[misc]
+        return input if waiting is None else waiting(input)
 
 
 class ModuleList(_Ordered):

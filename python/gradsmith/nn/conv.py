@@ -113,10 +113,11 @@ class Conv1d(_Conv):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
+        own: Any = self._parameters  # without a detour through __getattr__
         return _core.conv1d(
             input,
-            self.weight,
-            self.bias,
+            own["weight"],
+            own["bias"],
             self.stride,
             self.padding,
             self.dilation,
@@ -148,6 +149,18 @@ class Conv2d(_Conv):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
+        return self.forward_activated(input, "none")
+
+    def forward_activated(self, input: Tensor, activation: str) -> Tensor:
+        """Apply the layer and then an activation of `functional.linear`, in one pass."""
+        own: Any = self._parameters
         return _core.conv2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+            input,
+            own["weight"],
+            own["bias"],
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            activation,
         )

@@ -61,7 +61,12 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return _core.linear(input, self.weight, self.bias)
+        return self.forward_activated(input, "none")
+
+    def forward_activated(self, input: Tensor, activation: str) -> Tensor:
+        """Apply the layer and then an activation of `functional.linear`, in one pass."""
+        own: Any = self._parameters  # without a detour through __getattr__
+        return _core.linear(input, own["weight"], own["bias"], activation)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
