@@ -134,52 +134,6 @@ def test_initial_distribution(name):
 
 
 @pytest.mark.parametrize(
-    "kwargs",
-    [
-        {},
-        {"num_layers": 2},
-        {"bidirectional": True},
-        {"num_layers": 3, "bidirectional": True, "batch_first": True},
-        {"bias": False, "batch_first": True},
-    ],
-)
-@pytest.mark.parametrize("given_state", [False, True])
-def test_lstm(kwargs, given_state):
-    ours, theirs = pair("LSTM", (3, 5), kwargs)
-    rows = kwargs.get("num_layers", 1) * (2 if kwargs.get("bidirectional") else 1)
-    arrays = [floats(4, 6, 3)]
-    if given_state:
-        batch = 4 if kwargs.get("batch_first") else 6
-        arrays += [floats(rows, batch, 5), floats(rows, batch, 5)]
-    a = [gs.tensor(x, requires_grad=True) for x in arrays]
-    b = [torch.tensor(x, requires_grad=True) for x in arrays]
-    y, (h, c) = ours(a[0], tuple(a[1:]) or None)
-    ty, (th, tc) = theirs(b[0], tuple(b[1:]) or None)
-    np.testing.assert_allclose(h.detach().numpy(), th.detach().numpy(), rtol=1e-9)
-    np.testing.assert_allclose(c.detach().numpy(), tc.detach().numpy(), rtol=1e-9)
-    # Joined, so that the gradients of all three outputs are compared at once.
-    out = gs.cat([y.reshape(-1), h.reshape(-1), c.reshape(-1)], 0)
-    check(ours, theirs, a, b, out, torch.cat([ty.reshape(-1), th.reshape(-1), tc.reshape(-1)]))
-
-
-def test_lstm_unbatched_and_cell():
-    ours, theirs = pair("LSTM", (3, 5), {"num_layers": 2})
-    x = floats(4, 3)
-    y, (h, _) = ours(gs.tensor(x))
-    ty, (th, _) = theirs(torch.tensor(x))
-    np.testing.assert_allclose(y.detach().numpy(), ty.detach().numpy(), rtol=1e-9)
-    assert h.shape == tuple(th.shape)
-    cell, other = pair("LSTMCell", (3, 5), {})
-    for shape in ((4,), ()):
-        x, state = floats(*shape, 3), (floats(*shape, 5), floats(*shape, 5))
-        h, c = cell(gs.tensor(x), tuple(map(gs.tensor, state)))
-        th, tc = other(torch.tensor(x), tuple(map(torch.tensor, state)))
-        np.testing.assert_allclose(h.detach().numpy(), th.detach().numpy(), rtol=1e-9)
-        np.testing.assert_allclose(c.detach().numpy(), tc.detach().numpy(), rtol=1e-9)
-        assert cell(gs.tensor(x))[0].shape == tuple(other(torch.tensor(x))[0].shape)
-
-
-@pytest.mark.parametrize(
     ("name", "args"), [("MaxPool2d", (3, 2, 1)), ("AdaptiveMaxPool2d", ((2, 3),))]
 )
 def test_pool_indices(name, args):

@@ -103,34 +103,80 @@ def _batch_samples(rng):
     yield S(uniform(rng, 2, 2, 2, 2), None, None, training=True)
 
 
-def lstm(x, h, c, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False):
+def _recur(x, states, step, reverse, lengths):
+    """Run `step` over the time axis; a sequence past its length keeps its states and gives 0."""
     outputs = [None] * len(x)
     for t in reversed(range(len(x))) if reverse else range(len(x)):
-        gates = x[t] @ w_ih.T + h @ w_hh.T + (0 if b_ih is None else b_ih)
-        gates = gates + (0 if b_hh is None else b_hh)
+        now = step(x[t], *states)
+        runs = np.ones((x.shape[1], 1), bool) if lengths is None else (lengths > t)[:, None]
+        outputs[t] = np.where(runs, now[0], 0)
+        states = [np.where(runs, new, old) for new, old in zip(now, states, strict=True)]
+    return [np.stack(outputs), *states]
+
+
+def _bias(b):
+    return 0 if b is None else b
+
+
+def lstm(x, h, c, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None):
+    def step(x, h, c):
+        gates = x @ w_ih.T + h @ w_hh.T + _bias(b_ih) + _bias(b_hh)
         i, f, g, o = np.split(gates, 4, axis=-1)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
-        outputs[t] = h
-    return [np.stack(outputs), h, c]
+        return sigmoid(o) * np.tanh(c), c
+
+    return _recur(x, [h, c], step, reverse, lengths)
 
 
-def _lstm_samples(rng):
-    def make(t, n, i, h, bias=True, **kwargs):
-        return S(
-            uniform(rng, t, n, i),
-            *(uniform(rng, n, h) for _ in range(2)),
-            uniform(rng, 4 * h, i, low=-0.5, high=0.5),
-            uniform(rng, 4 * h, h, low=-0.5, high=0.5),
-            *(uniform(rng, 4 * h) for _ in range(2 * bias)),
-            **kwargs,
-        )
+def gru(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None):
+    def step(x, h):
+        ir, iz, new = np.split(x @ w_ih.T + _bias(b_ih), 3, axis=-1)
+        hr, hz, hn = np.split(h @ w_hh.T + _bias(b_hh), 3, axis=-1)
+        r, z = sigmoid(ir + hr), sigmoid(iz + hz)
+        n = np.tanh(new + r * hn)
+        return ((1 - z) * n + z * h,)
 
-    yield make(2, 1, 2, 1)
-    yield make(3, 2, 1, 1, reverse=True)
-    yield make(2, 1, 1, 2, False)
-    yield make(5, 3, 9, 17, grad=False)
-    yield make(4, 1, 8, 40, grad=False, reverse=True)
+    return _recur(x, [h], step, reverse, lengths)
+
+
+def rnn(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None, nonlinearity="tanh"):
+    def step(x, h):
+        y = x @ w_ih.T + h @ w_hh.T + _bias(b_ih) + _bias(b_hh)
+        return (np.tanh(y) if nonlinearity == "tanh" else np.maximum(y, 0),)
+
+    return _recur(x, [h], step, reverse, lengths)
+
+
+def _recurrent_samples(gates, states=1, **options):
+    """Draw arguments of a layer with so many gates and states."""
+
+    def draw(rng):
+        def make(t, n, i, h, bias=True, **kwargs):
+            return S(
+                uniform(rng, t, n, i),
+                *(uniform(rng, n, h) for _ in range(states)),
+                uniform(rng, gates * h, i, low=-0.5, high=0.5),
+                uniform(rng, gates * h, h, low=-0.5, high=0.5),
+                *(uniform(rng, gates * h) for _ in range(2 * bias)),
+                **options,
+                **kwargs,
+            )
+
+        yield make(2, 1, 2, 1)
+        yield make(3, 2, 1, 1, reverse=True)
+        yield make(2, 1, 1, 2, False)
+        yield make(3, 3, 2, 1, lengths=np.array([3, 1, 0]))
+        yield make(3, 2, 1, 1, lengths=np.array([1, 2]), reverse=True)
+        yield make(5, 3, 9, 17, grad=False)
+        yield make(4, 1, 8, 40, grad=False, reverse=True)
+        yield make(6, 19, 5, 33, grad=False, lengths=np.minimum(np.arange(19)[::-1], 6))
+
+    return draw
+
+
+def _rnn_samples(rng):
+    for nonlinearity in ("tanh", "relu"):
+        yield from _recurrent_samples(1, nonlinearity=nonlinearity)(rng)
 
 
 TOLERANCE = {"rtol": 1e-5, "atol": 5e-6, "rtol64": 1e-11, "atol64": 1e-12}
@@ -139,5 +185,7 @@ CASES = [
     OpCase("rms_norm", _rms_norm, _rms_samples, torch=None, **TOLERANCE),
     OpCase("group_norm", _group_norm, _group_samples, torch="nn", **TOLERANCE),
     OpCase("batch_norm", _batch_norm, _batch_samples, fn=_run_batch_norm, torch=None, **TOLERANCE),
-    OpCase("lstm_layer", lstm, _lstm_samples, torch=None, **TOLERANCE),
+    OpCase("lstm_layer", lstm, _recurrent_samples(4, 2), torch=None, **TOLERANCE),
+    OpCase("gru_layer", gru, _recurrent_samples(3), torch=None, **TOLERANCE),
+    OpCase("rnn_layer", rnn, _rnn_samples, torch=None, **TOLERANCE),
 ]

@@ -91,12 +91,25 @@ GS_API Tensor embedding(const Tensor& input, const Tensor& weight,
                         const std::optional<std::int64_t>& padding_idx = {});
 
 // ---- recurrent ----
-// One direction of one layer: input (T, N, I), h0 and c0 (N, H), w_ih (4H, I), w_hh (4H, H), biases
-// (4H) or none. Returns the outputs (T, N, H) and the last h and c. `reverse` runs from the end.
+// One direction of one layer: input (T, N, I), h0 (and c0) (N, H), w_ih (G H, I), w_hh (G H, H),
+// biases (G H) or none, with G = 4 gates i f g o for LSTM, 3 gates r z n for GRU and 1 for RNN.
+// Returns the outputs (T, N, H) and the last h (and c). `reverse` runs from the end. lengths, int64
+// (N) or none: sequence n has so many steps; its outputs past them are zero and its last states are
+// those after them. Sorted by falling length, steps past the end cost nothing.
 GS_API std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor& h0,
                                                      const Tensor& c0, const Tensor& w_ih,
                                                      const Tensor& w_hh, const Tensor& b_ih = {},
-                                                     const Tensor& b_hh = {}, bool reverse = false);
+                                                     const Tensor& b_hh = {}, bool reverse = false,
+                                                     const Tensor& lengths = {});
+GS_API std::tuple<Tensor, Tensor> gru_layer(const Tensor& input, const Tensor& h0,
+                                            const Tensor& w_ih, const Tensor& w_hh,
+                                            const Tensor& b_ih = {}, const Tensor& b_hh = {},
+                                            bool reverse = false, const Tensor& lengths = {});
+GS_API std::tuple<Tensor, Tensor> rnn_layer(const Tensor& input, const Tensor& h0,
+                                            const Tensor& w_ih, const Tensor& w_hh,
+                                            const Tensor& b_ih = {}, const Tensor& b_hh = {},
+                                            bool reverse = false, const Tensor& lengths = {},
+                                            const std::string& nonlinearity = "tanh");
 
 // ---- optimizer steps [no grad], in place over lists of tensors; torch.optim's formulas ----
 // For the first step of a momentum buffer of zeros the caller passes dampening 0.

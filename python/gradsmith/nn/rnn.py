@@ -1,76 +1,54 @@
-"""Recurrent layers: LSTM over whole sequences, LSTMCell for one step."""
+"""Recurrent layers over whole sequences: RNN, LSTM, GRU. Their single steps are in rnn_cell.py."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import gradsmith as gs
 from gradsmith import _core
 from gradsmith._core import Tensor
 
 from . import init
-from ._args import positive_int, probability
+from ._args import choice, positive_int, probability
 from .module import Module
 from .parameter import Parameter
+from .utils.rnn import PackedSequence, as_padded, from_padded
 
-__all__ = ["LSTM", "LSTMCell"]
+__all__ = ["GRU", "LSTM", "RNN"]
 
-State = tuple[Tensor, Tensor]
-
-
-def _uniform(module: Module, hidden_size: int) -> None:
-    bound = 1 / math.sqrt(hidden_size)
-    for param in module.parameters():
-        init.uniform_(param, -bound, bound)
+State = tuple[Tensor, ...]
 
 
-class LSTM(Module):
-    """Long short-term memory over a sequence (Hochreiter and Schmidhuber, 1997).
+class _Recurrent(Module):
+    """What the three layers share; states are tuples, (h,) or (h, c), until they are returned."""
 
-    Per step, with gates stacked in the order i, f, g, o:
-    c' = sigmoid(f) c + sigmoid(i) tanh(g),  h' = sigmoid(o) tanh(c').
-
-    Args:
-        input_size: features per step.
-        hidden_size: features of h and c.
-        num_layers: layers stacked on top of each other.
-        bias: whether the gates have biases.
-        batch_first: sequences are (N, T, ...) instead of (T, N, ...).
-        dropout: probability applied to the output of every layer but the last, in training.
-        bidirectional: a second set of layers reads backwards; outputs are joined.
-        device: where the parameters are; the CPU unless given.
-        dtype: float32 unless given.
-
-    Shapes: input (T, N, input_size) or (T, input_size); h0 and c0 (num_layers * D, N,
-    hidden_size) with D = 2 if bidirectional else 1; output (T, N, D * hidden_size). Parameters
-    are weight_ih_l{k} (4 hidden_size, features), weight_hh_l{k}, bias_ih_l{k}, bias_hh_l{k}, with
-    "_reverse" appended for the backward direction; all start uniform in +-1/sqrt(hidden_size).
-    """
+    _gates: ClassVar[int]
+    _states: ClassVar[tuple[str, ...]] = ("h_0",)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: Any = None,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        device: Any,
+        dtype: Any,
     ) -> None:
-        """Create and initialise the parameters."""
         super().__init__()
-        self.input_size = positive_int("LSTM", "input_size", input_size)
-        self.hidden_size = positive_int("LSTM", "hidden_size", hidden_size)
-        self.num_layers = positive_int("LSTM", "num_layers", num_layers)
+        kind = type(self).__name__
+        self.input_size = positive_int(kind, "input_size", input_size)
+        self.hidden_size = positive_int(kind, "hidden_size", hidden_size)
+        self.num_layers = positive_int(kind, "num_layers", num_layers)
         self.bias = bias
         self.batch_first = batch_first
-        self.dropout = probability("LSTM", "dropout", dropout)
+        self.dropout = probability(kind, "dropout", dropout)
         self.bidirectional = bidirectional
         directions = 2 if bidirectional else 1
-        rows = 4 * self.hidden_size
+        rows = self._gates * self.hidden_size
         for layer in range(self.num_layers):
             features = self.input_size if layer == 0 else self.hidden_size * directions
             for suffix in self._suffixes(layer):
@@ -90,65 +68,101 @@ class LSTM(Module):
 
     def reset_parameters(self) -> None:
         """Draw fresh initial values."""
-        _uniform(self, self.hidden_size)
+        bound = 1 / math.sqrt(self.hidden_size)
+        for param in self.parameters():
+            init.uniform_(param, -bound, bound)
 
-    def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]:
-        """Run the sequence; returns (output, (h_n, c_n)). A missing `hx` means zeros."""
+    def flatten_parameters(self) -> None:
+        """Do nothing: kernels pack the weights themselves. For programs written for PyTorch."""
+
+    def _run(self, input: Tensor | PackedSequence, hx: Any) -> tuple[Any, State]:
+        """Return the output, packed if the input was, and the last states."""
+        if isinstance(input, PackedSequence):
+            padded, lengths = as_padded(input)
+            self._check_features(padded)
+            states = self._initial_states(padded, hx, True)
+            if input.sorted_indices is not None and hx is not None:
+                states = tuple(s.index_select(1, input.sorted_indices) for s in states)
+            output, last = self._layers(padded, states, lengths)
+            if input.unsorted_indices is not None:
+                last = tuple(s.index_select(1, input.unsorted_indices) for s in last)
+            return from_padded(output, input), last
+        kind = type(self).__name__
         rank = len(input.shape)
         if rank not in (2, 3):
-            raise ValueError(f"LSTM: input must have 2 or 3 axes, got shape {tuple(input.shape)}")
+            raise ValueError(f"{kind}: input must have 2 or 3 axes, got shape {input.shape}")
+        self._check_features(input)
+        if rank == 2:
+            output, last = self._layers(
+                input.unsqueeze(1), self._initial_states(input.unsqueeze(1), hx, False), None
+            )
+            return output.squeeze(1), tuple(state.squeeze(1) for state in last)
+        if self.batch_first:
+            input = input.transpose(0, 1)
+        output, last = self._layers(input, self._initial_states(input, hx, True), None)
+        return output.transpose(0, 1) if self.batch_first else output, last
+
+    def _check_features(self, input: Tensor) -> None:
         if input.shape[-1] != self.input_size:
             raise ValueError(
-                f"LSTM: input has {input.shape[-1]} features, input_size is {self.input_size}"
+                f"{type(self).__name__}: input has {input.shape[-1]} features, "
+                f"input_size is {self.input_size}"
             )
-        batched = rank == 3
-        if not batched:
-            input = input.unsqueeze(1)
-        elif self.batch_first:
-            input = input.transpose(0, 1)
-        h0, c0 = self._initial_state(input, hx, batched)
-        output, h_n, c_n = self._layers(input, h0, c0)
-        if not batched:
-            return output.squeeze(1), (h_n.squeeze(1), c_n.squeeze(1))
-        return (output.transpose(0, 1) if self.batch_first else output), (h_n, c_n)
 
-    def _initial_state(self, input: Tensor, hx: State | None, batched: bool) -> State:
-        directions = 2 if self.bidirectional else 1
-        shape = (self.num_layers * directions, input.shape[1], self.hidden_size)
+    def _initial_states(self, input: Tensor, hx: Any, batched: bool) -> State:
+        shape = (
+            self.num_layers * (2 if self.bidirectional else 1),
+            input.shape[1],
+            self.hidden_size,
+        )
         if hx is None:
             zeros = gs.zeros(shape, dtype=input.dtype, device=input.device)
-            return zeros, zeros
-        if not isinstance(hx, (tuple, list)) or len(hx) != 2:
-            raise TypeError(f"LSTM: hx must be a pair (h_0, c_0), got {type(hx).__name__}")
-        h0, c0 = hx if batched else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
-        for name, state in (("h_0", h0), ("c_0", c0)):
-            if tuple(state.shape) != shape:
-                raise ValueError(f"LSTM: {name} must have shape {shape}, got {tuple(state.shape)}")
-        return h0, c0
+            return (zeros,) * len(self._states)
+        kind = type(self).__name__
+        if len(self._states) == 1:
+            hx = (hx,)
+        elif not isinstance(hx, (tuple, list)) or len(hx) != len(self._states):
+            raise TypeError(f"{kind}: hx must be a pair (h_0, c_0), got {type(hx).__name__}")
+        states: list[Tensor] = []
+        for name, state in zip(self._states, hx, strict=True):
+            if not isinstance(state, Tensor):
+                raise TypeError(f"{kind}: {name} must be a Tensor, got {type(state).__name__}")
+            whole = state if batched else state.unsqueeze(1)
+            if tuple(whole.shape) != shape:
+                expected = shape if batched else (shape[0], shape[2])
+                raise ValueError(
+                    f"{kind}: {name} must have shape {expected}, got {tuple(state.shape)}"
+                )
+            states.append(whole)
+        return tuple(states)
 
-    def _layers(self, input: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        last_h: list[Tensor] = []
-        last_c: list[Tensor] = []
+    def _layers(self, input: Tensor, states: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        own: Any = self._parameters
+        last: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 input = _core.dropout(input, self.dropout, self.training)
             outputs = []
             for suffix in self._suffixes(layer):
-                y, h, c = _core.lstm_layer(
+                arguments = (
                     input,
-                    h0[len(last_h)],
-                    c0[len(last_c)],
-                    getattr(self, "weight_ih" + suffix),
-                    getattr(self, "weight_hh" + suffix),
-                    getattr(self, "bias_ih" + suffix, None),
-                    getattr(self, "bias_hh" + suffix, None),
+                    *(state[len(last)] for state in states),
+                    own["weight_ih" + suffix],
+                    own["weight_hh" + suffix],
+                    own.get("bias_ih" + suffix),
+                    own.get("bias_hh" + suffix),
                     suffix.endswith("_reverse"),
+                    lengths,
                 )
+                y, *now = self._direction(arguments)
                 outputs.append(y)
-                last_h.append(h)
-                last_c.append(c)
+                last.append(tuple(now))
             input = gs.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
-        return input, gs.stack(last_h), gs.stack(last_c)
+        return input, tuple(gs.stack(list(each)) for each in zip(*last, strict=True))
+
+    def _direction(self, arguments: tuple[Any, ...]) -> State:
+        """Call the op of one direction of one layer; returns its output and its last states."""
+        raise NotImplementedError
 
     def extra_repr(self) -> str:
         """Show what differs from the defaults."""
@@ -166,75 +180,158 @@ class LSTM(Module):
         return ", ".join(parts)
 
 
-class LSTMCell(Module):
-    """One step of an LSTM; formula and gate order as in `LSTM`.
+class LSTM(_Recurrent):
+    """Long short-term memory over a sequence (Hochreiter and Schmidhuber, 1997).
+
+    Per step, with gates stacked in the order i, f, g, o:
+    c' = sigmoid(f) c + sigmoid(i) tanh(g),  h' = sigmoid(o) tanh(c').
 
     Args:
-        input_size: features of the input.
+        input_size: features per step.
         hidden_size: features of h and c.
+        num_layers: layers stacked on top of each other.
         bias: whether the gates have biases.
+        batch_first: sequences are (N, T, ...) instead of (T, N, ...).
+        dropout: probability applied to the output of every layer but the last, in training.
+        bidirectional: a second set of layers reads backwards; outputs are joined.
         device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
-    Shapes: input (N, input_size) or (input_size); h and c (N, hidden_size) or (hidden_size).
+    Shapes: input (T, N, input_size) or (T, input_size), or a PackedSequence; h0 and c0
+    (num_layers * D, N, hidden_size) with D = 2 if bidirectional else 1; output (T, N, D *
+    hidden_size), packed where the input is. Parameters are weight_ih_l{k} (4 hidden_size,
+    features), weight_hh_l{k}, bias_ih_l{k}, bias_hh_l{k}, with "_reverse" appended for the
+    backward direction; all start uniform in +-1/sqrt(hidden_size).
     """
+
+    _gates = 4
+    _states = ("h_0", "c_0")
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
+        num_layers: int = 1,
         bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         """Create and initialise the parameters."""
-        super().__init__()
-        self.input_size = positive_int("LSTMCell", "input_size", input_size)
-        self.hidden_size = positive_int("LSTMCell", "hidden_size", hidden_size)
-        self.bias = bias
-        rows = 4 * self.hidden_size
-        self.weight_ih = Parameter(gs.empty((rows, self.input_size), dtype=dtype, device=device))
-        self.weight_hh = Parameter(gs.empty((rows, self.hidden_size), dtype=dtype, device=device))
-        for name in ("bias_ih", "bias_hh"):
-            param = Parameter(gs.empty((rows,), dtype=dtype, device=device)) if bias else None
-            self.register_parameter(name, param)
-        self.reset_parameters()
+        options = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(input_size, hidden_size, *options)
 
-    def reset_parameters(self) -> None:
-        """Draw fresh initial values."""
-        _uniform(self, self.hidden_size)
+    def forward(
+        self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+        """Run the sequence; returns (output, (h_n, c_n)). A missing `hx` means zeros."""
+        output, (h, c) = self._run(input, hx)
+        return output, (h, c)
 
-    def forward(self, input: Tensor, hx: State | None = None) -> State:
-        """Advance one step; returns (h, c). A missing `hx` means zeros."""
-        shape = tuple(input.shape)
-        if len(shape) not in (1, 2) or shape[-1] != self.input_size:
-            raise ValueError(
-                f"LSTMCell: input must have shape (N, {self.input_size}) or "
-                f"({self.input_size},), got {shape}"
-            )
-        expected = (*shape[:-1], self.hidden_size)
-        if hx is None:
-            zeros = gs.zeros(expected, dtype=input.dtype, device=input.device)
-            hx = (zeros, zeros)
-        h, c = hx
-        for name, state in (("h", h), ("c", c)):
-            if tuple(state.shape) != expected:
-                raise ValueError(
-                    f"LSTMCell: {name} must have shape {expected}, got {tuple(state.shape)}"
-                )
-        batch = (-1, self.hidden_size)
-        _, h, c = _core.lstm_layer(
-            input.reshape(1, -1, self.input_size),
-            h.reshape(*batch),
-            c.reshape(*batch),
-            self.weight_ih,
-            self.weight_hh,
-            self.bias_ih,
-            self.bias_hh,
-            False,
-        )
-        return h.reshape(*expected), c.reshape(*expected)
+    def _direction(self, arguments: tuple[Any, ...]) -> State:
+        return _core.lstm_layer(*arguments)
+
+
+class GRU(_Recurrent):
+    """Gated recurrent units over a sequence (Cho et al., 2014).
+
+    Per step, with gates stacked in the order r, z, n: r, z = sigmoid(W_i x + b_i + W_h h + b_h),
+    n = tanh(W_in x + b_in + r (W_hn h + b_hn)),  h' = (1 - z) n + z h.
+
+    Args:
+        input_size: features per step.
+        hidden_size: features of h.
+        num_layers: layers stacked on top of each other.
+        bias: whether the gates have biases.
+        batch_first: sequences are (N, T, ...) instead of (T, N, ...).
+        dropout: probability applied to the output of every layer but the last, in training.
+        bidirectional: a second set of layers reads backwards; outputs are joined.
+        device: where the parameters are; the CPU unless given.
+        dtype: float32 unless given.
+
+    Shapes: as `LSTM`, with a state h alone; weight_ih_l{k} is (3 hidden_size, features).
+    """
+
+    _gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        """Create and initialise the parameters."""
+        options = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(input_size, hidden_size, *options)
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+    ) -> tuple[Any, Tensor]:
+        """Run the sequence; returns (output, h_n). A missing `hx` means zeros."""
+        output, (h,) = self._run(input, hx)
+        return output, h
+
+    def _direction(self, arguments: tuple[Any, ...]) -> State:
+        return _core.gru_layer(*arguments)
+
+
+class RNN(_Recurrent):
+    """A plain recurrent network (Elman, 1990): h' = f(W_ih x + b_ih + W_hh h + b_hh).
+
+    Args:
+        input_size: features per step.
+        hidden_size: features of h.
+        num_layers: layers stacked on top of each other.
+        nonlinearity: f, "tanh" or "relu".
+        bias: whether there are biases.
+        batch_first: sequences are (N, T, ...) instead of (T, N, ...).
+        dropout: probability applied to the output of every layer but the last, in training.
+        bidirectional: a second set of layers reads backwards; outputs are joined.
+        device: where the parameters are; the CPU unless given.
+        dtype: float32 unless given.
+
+    Shapes: as `LSTM`, with a state h alone; weight_ih_l{k} is (hidden_size, features).
+    """
+
+    _gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        """Create and initialise the parameters."""
+        options = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(input_size, hidden_size, *options)
+        self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, ("tanh", "relu"))
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+    ) -> tuple[Any, Tensor]:
+        """Run the sequence; returns (output, h_n). A missing `hx` means zeros."""
+        output, (h,) = self._run(input, hx)
+        return output, h
+
+    def _direction(self, arguments: tuple[Any, ...]) -> State:
+        return _core.rnn_layer(*(*arguments, self.nonlinearity))
 
     def extra_repr(self) -> str:
-        """Show the sizes."""
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        """Show what differs from the defaults."""
+        relu = ", nonlinearity=relu" if self.nonlinearity == "relu" else ""
+        return super().extra_repr() + relu

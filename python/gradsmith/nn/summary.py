@@ -10,7 +10,7 @@ from typing import Any
 import gradsmith as gs
 from gradsmith._core import Tensor
 
-from . import activation, conv, linear, norm, pool, rnn
+from . import activation, conv, linear, norm, pool, rnn, rnn_cell
 from .module import Module
 
 __all__ = ["LayerRow", "Summary", "summarize"]
@@ -84,15 +84,20 @@ def _bilinear_flops(module: Any, source: Shape, target: Shape) -> int:
     return math.prod(target) * 2 * module.in2_features * (module.in1_features + 1)
 
 
-def _lstm_flops(module: Any, source: Shape, target: Shape) -> int:
+# Gates, and the operations on a hidden unit besides the products.
+_GATES = {"LSTM": (4, 14), "GRU": (3, 13), "RNN": (1, 2)}
+
+
+def _recurrent_flops(module: Any, source: Shape, target: Shape) -> int:
     steps = math.prod(source[:-1])
     hidden = module.hidden_size
     layers = getattr(module, "num_layers", 1)
     directions = 2 if getattr(module, "bidirectional", False) else 1
+    gates, more = _GATES[type(module).__name__.removesuffix("Cell")]
     total = 0
     for layer in range(layers):
         features = module.input_size if layer == 0 else hidden * directions
-        total += directions * steps * hidden * (8 * (features + hidden) + 14)
+        total += directions * steps * hidden * (2 * gates * (features + hidden) + more)
     return total
 
 
@@ -109,8 +114,12 @@ _FLOPS: dict[type[Module], Callable[[Any, Shape, Shape], int]] = {
     linear.Bilinear: _bilinear_flops,
     conv.Conv1d: _conv_flops,
     conv.Conv2d: _conv_flops,
-    rnn.LSTM: _lstm_flops,
-    rnn.LSTMCell: _lstm_flops,
+    rnn.LSTM: _recurrent_flops,
+    rnn.GRU: _recurrent_flops,
+    rnn.RNN: _recurrent_flops,
+    rnn_cell.LSTMCell: _recurrent_flops,
+    rnn_cell.GRUCell: _recurrent_flops,
+    rnn_cell.RNNCell: _recurrent_flops,
     pool.MaxPool2d: lambda module, source, target: math.prod(target) * _window(module),
     pool.AvgPool2d: lambda module, source, target: math.prod(target) * _window(module),
     pool.AdaptiveAvgPool2d: _adaptive_flops,

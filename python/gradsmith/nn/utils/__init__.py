@@ -1,4 +1,4 @@
-"""Helpers over many parameters: gradient clipping and flattening to one vector."""
+"""Helpers over many parameters: gradient clipping, flattening to one vector; `rnn`: sequences."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import gradsmith as gs
 from gradsmith import _core
 from gradsmith._core import Tensor
 
+from . import rnn
+
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "parameters_to_vector",
+    "rnn",
     "vector_to_parameters",
 ]
 
