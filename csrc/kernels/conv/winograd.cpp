@@ -49,13 +49,13 @@ bool applies(DType dtype, const ConvShape& s, const WinogradConv& p) {
          winograd_enabled();
 }
 
-// In multiply-adds: the transforms of a tile cost some 80 cycles a channel, those of the weights 70 a
-// pair of channels, at 16 multiply-adds a cycle, of which products and the direct sum reach a share.
+// In multiply-adds: the transforms of a tile cost some 80 cycles a channel, those of the weights 70
+// a pair of channels, at 16 multiply-adds a cycle, of which products and the direct sum reach a
+// share.
 bool is_faster(const WinogradConv& p, std::int64_t images, double products, double direct) {
   const double tiles = double(images * tiles_of(p.out_h) * tiles_of(p.out_w));
   const double pairs = double(p.depth * p.lines), channels = double(p.depth + p.lines);
-  const double here =
-      tiles * (kWinogradPoints * pairs / products + 1250 * channels) + 1100 * pairs;
+  const double here = tiles * (kWinogradPoints * pairs / products + 1250 * channels) + 1100 * pairs;
   return here < 0.9 * double(images * p.out_h * p.out_w) * 9 * pairs / direct;
 }
 
@@ -72,8 +72,8 @@ WinogradConv winograd_adjoint(const ConvShape& s) {
   return {s.n, s.o, s.out_h(), s.out_w(), s.c, s.h, s.w, 2 - s.pad_h, 2 - s.pad_w, true};
 }
 
-// The choice is made for one image, however many there are: a sample has the same bits alone and in a
-// batch.
+// The choice is made for one image, however many there are: a sample has the same bits alone and in
+// a batch.
 bool winograd_pays(DType dtype, const ConvShape& s, const WinogradConv& p) {
   return applies(dtype, s, p) && is_faster(p, 1, 0.75, 0.65);
 }
