@@ -47,6 +47,19 @@ constexpr ConvShape kCases[] = {
     {1, 1, 9, 40, 1, 2, 2, 5, 6, 0, 0, 0, 0, 1, 1, 1},
     {5, 6, 4, 3, 9, 4, 3, 1, 1, 0, 0, 0, 0, 1, 1, 1},
     {7, 3, 1, 1, 1, 1, 1, 2, 1, 0, 0, 0, 0, 1, 1, 1},
+    // Packed products: whole images and parts of them in a panel, sums of several blocks, gaps
+    // between rows and columns of dx, groups. Outer products where 16 outputs and 64 taps meet.
+    {5, 9, 7, 7, 70, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
+    {2, 20, 13, 37, 75, 3, 2, 2, 1, 1, 0, 2, 1, 1, 1, 1},
+    {2, 40, 12, 45, 72, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {2, 48, 7, 61, 34, 2, 3, 1, 3, 0, 1, 1, 0, 2, 1, 2},
+    {3, 17, 9, 11, 33, 1, 7, 1, 1, 0, 3, 0, 3, 1, 1, 1},
+    {6, 70, 4, 4, 65, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1, 1},
+    // One channel a group, rows shorter than a register, several rows and groups at a time.
+    {2, 9, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 9},
+    {2, 7, 14, 13, 7, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 7},
+    {1, 5, 23, 70, 5, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 5},
+    {3, 8, 7, 7, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 8},
 };
 
 std::string describe(const char* what, const char* target, const ConvShape& s) {
@@ -77,7 +90,8 @@ struct Reference {
     for (std::int64_t g = 0; g < s.groups; ++g) {
       ConvPart p{};
       p.shape = s, p.out = y, p.in = x, p.weight = w, p.epilogue = e;
-      p.image_end = s.n, p.group = g, p.m_end = s.group_o(), p.row_end = s.out_h();
+      p.image_end = s.n, p.group = g, p.group_end = g + 1, p.m_end = s.group_o(),
+      p.row_end = s.out_h();
       conv_forward.fn[int(dtype)][t](p);
     }
   }
@@ -86,7 +100,7 @@ struct Reference {
     for (std::int64_t g = 0; g < s.groups; ++g) {
       ConvPart p{};
       p.shape = s, p.out = dx, p.in = dy, p.weight = w, p.epilogue = e;
-      p.image_end = s.n, p.group = g, p.m_end = s.group_c(), p.row_end = s.h;
+      p.image_end = s.n, p.group = g, p.group_end = g + 1, p.m_end = s.group_c(), p.row_end = s.h;
       conv_input_grad.fn[int(dtype)][t](p);
     }
   }

@@ -196,8 +196,7 @@ void transforms(const char* target, Index n, Index channels, Index h, Index w, I
   const Index lines = (tiles.count() + width - 1) / width * width;
   const Index batch = lines * channels + 3;
   const auto x = random_values<float>(n * channels * h * w, 4);
-  std::vector<float> plane(std::size_t(6 * (row_end - row_begin) * winograd_pitch(tiles.tiles_w)));
-  std::vector<Index> offset(std::size_t(lines), 0);
+  std::vector<float> plane(std::size_t(12 * winograd_pitch(lines)));
   Poisoned<float> v(36 * batch), v_want(36 * batch);
   WinogradInput in{.tiles = tiles,
                    .channels = channels,
@@ -213,9 +212,8 @@ void transforms(const char* target, Index n, Index channels, Index h, Index w, I
                    .lines = lines,
                    .kc = kc,
                    .width = width,
-                   .pitch = winograd_pitch(tiles.tiles_w),
-                   .plane = plane.data(),
-                   .offset = offset.data()};
+                   .pitch = winograd_pitch(lines),
+                   .plane = plane.data()};
   rows(winograd_input, in);
   in.v = v_want.data();
   oracle(winograd_input, in);
@@ -279,18 +277,23 @@ void transforms(const char* target, Index n, Index channels, Index h, Index w, I
   report(good, std::string(target) + ": transform of the outputs");
 
   for (const bool flipped : {false, true}) {
-    const Index depth = channels, count = 7;
+    const Index depth = channels, count = 7, panel = std::min(4, gemm_shape_of(DType::f32).mr);
+    const Index padded = (count + panel - 1) / panel * panel;
     const auto weights = random_values<float>(depth * count * 9, 7);
-    Poisoned<float> u(36 * (depth * count + 2)), u_want(36 * (depth * count + 2));
+    Poisoned<float> u(36 * (depth * padded + 2)), u_want(36 * (depth * padded + 2));
     WinogradWeights args{.depth = depth,
                          .line_step = flipped ? 9 : 9 * depth,
                          .depth_step = flipped ? 9 * count : 9,
                          .flipped = flipped,
-                         .begin = 1,
-                         .end = count,
+                         .begin = panel,
+                         .end = padded,
                          .w = weights.data(),
                          .u = u.data(),
-                         .u_batch = depth * count + 2};
+                         .u_batch = depth * padded + 2,
+                         .lines = count,
+                         .padded = padded,
+                         .kc = kc,
+                         .width = int(panel)};
     rows(winograd_weights, args);
     args.u = u_want.data();
     oracle(winograd_weights, args);

@@ -9,9 +9,10 @@
 // * All tensors are contiguous; outputs are written completely, never read, and overlap no input.
 // * Sizes may be 0 (an empty sum is 0); out_h and out_w count windows that fit into the padded
 //   image. The padding after the last row and column may differ from the one before the first.
-// * Same bits: an element of y or dx depends on its own sample, the weights, dtype and target only,
-//   one fused multiply-add chain in the order (c, i, j) or (o, i, j), or what winograd.h says, or
-//   gemm.h where one window covers the image; dw and db on the shape and the data. Never on the
+// * Same bits: an element of y or dx depends on its own sample, the weights, dtype and target only:
+//   blocks of conv_depth_block (layout.h) products, each one fused multiply-add chain from zero in
+//   the order (c, i, j) or (o, i, j), added in order; or what winograd.h says, or gemm.h where one
+//   window covers the image; dw and db on the shape and the data. Never on the
 //   number of threads.
 //
 // README.md in this folder explains the method and its constants.
@@ -77,12 +78,26 @@ struct ConvSource {
 };
 inline constexpr std::int64_t kConvSlack = 64;         // readable elements after the last plane
 inline constexpr std::int64_t kConvRowBlock = 128;     // output channels whose weights share the L2
+inline constexpr std::int64_t kConvPhases = 8;         // most phases of a row in packed products
+inline constexpr std::int64_t kConvDepth = 256;        // longest chain of a packed product
 inline constexpr std::int64_t kConvPartial = 1 << 16;  // elements of unfinished sums
 
-// A part of a convolution: images [image_begin, image_end), one group, output channels
-// [m_begin, m_end) of that group and output rows [row_begin, row_end). Pointers are to whole
-// tensors. For conv_input_grad "output" is dx and m counts input channels; its rows begin at a
-// multiple of stride_h.
+// Weights packed for gemm_block (see there), and what a product of them needs. For every group and
+// phase of the stride: blocks of conv_depth_block(length of the sum) depths, each a row of panels.
+struct ConvPacked {
+  const void* weights = nullptr;  // null: the direct sum
+  int width = 0;                  // rows of a panel
+  std::int64_t lines = 0;         // rows of a group, rounded up to whole panels
+  std::int64_t line = 0;          // the part's first one, a multiple of the width
+  std::int64_t group = 0;         // pixels at a time
+  void* panels = nullptr;         // scratch: group pixels, kConvDepth deep, and kConvSlack
+  void* sums = nullptr;           // scratch for outputs with gaps: stride_w * m * group
+};
+
+// A part of a convolution: images [image_begin, image_end), groups [group, group_end), output
+// channels [m_begin, m_end) of each group and output rows [row_begin, row_end). Pointers are to
+// whole tensors. For conv_input_grad "output" is dx and m counts input channels; its rows begin at
+// a multiple of stride_h.
 struct ConvPart {
   ConvShape shape;
   void* out;
@@ -91,12 +106,13 @@ struct ConvPart {
   const void* transposed;  // input_grad: weights from conv_transpose_weights
   ConvEpilogue epilogue;
   std::int64_t image_begin, image_end;
-  std::int64_t group;
+  std::int64_t group, group_end;
   std::int64_t m_begin, m_end;
   std::int64_t row_begin, row_end;
-  void* source;          // scratch: images * channels of a group * ConvSource::channel + kConvSlack
+  void* source;          // scratch: images * channels of groups * ConvSource::channel + kConvSlack
   std::int64_t* offset;  // scratch: the length of the sum over (c, i, j) or (o, i, j)
   void* partial;         // scratch: kConvPartial
+  ConvPacked packed = {};
 };
 GS_KERNEL(conv_forward, void(const ConvPart& part));
 GS_KERNEL(conv_input_grad, void(const ConvPart& part));
@@ -116,6 +132,10 @@ struct ConvWeightPart {
   void* source;          // scratch: images_per_chunk * channels * ConvSource::channel + kConvSlack
   std::int64_t* offset;  // scratch: channels * kh * kw
   void* dy_source;       // scratch: images_per_chunk * (m_end - m_begin) * weight_run + kConvSlack
+  // Scratch for outer products; null: dot products over pixels. With m_end - m_begin rounded up to
+  // two registers: that many times the pixels of a chunk, and times channels * kh * kw.
+  void* panels;
+  void* sums;
 };
 GS_KERNEL(conv_weight_grad, void(const ConvWeightPart& part));
 

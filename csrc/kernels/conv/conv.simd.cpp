@@ -10,8 +10,11 @@
 // convolution for each phase of the stride, with transposed weights. Constants: README.md.
 #include "kernels/conv/conv.h"
 
+#include "kernels/conv/job.h"
 #include "kernels/conv/layout.h"
+#include "kernels/conv/packed.h"
 #include "kernels/conv/prepare.h"
+#include "kernels/conv/rows.h"
 #include "kernels/simd/activate.h"
 #include "kernels/simd/vec.h"
 
@@ -23,24 +26,6 @@ constexpr int kWide = 2;  // 32 vector registers: twice the accumulators
 #else
 constexpr int kWide = 1;
 #endif
-
-// A job: m x (images * rows * cols) outputs, each a sum of k products.
-template <class T>
-struct Job {
-  Index images, rows, cols;
-  const T* x;  // for output (0, 0, 0), before offset[k]
-  Index x_image, x_row;
-  const Index* offset;
-  Index k, k_block;  // the sum is cut into blocks whose inputs fit into L1
-  const T* w;
-  Index ldw, m;
-  T* y;
-  Index y_image, y_channel, y_row, y_col;
-  const T* bias;  // null or m values
-  Activation activation;
-  T slope;
-  T* partial;
-};
 
 // A run of outputs that lie next to each other in the tile and y_col apart in y.
 struct Segment {
@@ -133,27 +118,6 @@ GS_INLINE void accumulate(V (&acc)[MR][NV], const typename V::T* const (&x)[NV],
   }
 }
 
-// acc = relu(acc + bias), for rows row .. row + MR - 1 (past the last row: of the last row). Other
-// activations wait until the tile is in memory.
-template <class V, int MR, int NV>
-GS_INLINE void finish(V (&acc)[MR][NV], const Job<typename V::T>& job, Index row) {
-  if (job.bias) {
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-      const V bias = V::set(job.bias[least(row + i, job.m - 1)]);
-#pragma GCC unroll 16
-      for (int v = 0; v < NV; ++v) acc[i][v] = acc[i][v] + bias;
-    }
-  }
-  if (job.activation == Activation::relu) {
-    const V zero = V::zero();
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 16
-      for (int v = 0; v < NV; ++v) acc[i][v] = select(lt(acc[i][v], zero), zero, acc[i][v]);
-  }
-}
-
 // The pixels of a tile.
 template <class V, int NV>
 struct Tile {
@@ -238,13 +202,14 @@ void run_tiles(const Job<typename V::T>& job) {
             for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 16
               for (int v = 0; v < NV; ++v) acc[i][v] = V::zero();
+            accumulate<V, MR, NV>(acc, tile.x, job.offset + k0, k, w);
             if (k0 != 0) {
 #pragma GCC unroll 16
               for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 16
-                for (int v = 0; v < NV; ++v) acc[i][v] = load(partial + i * kLanes + v * V::N);
+                for (int v = 0; v < NV; ++v)
+                  acc[i][v] = load(partial + i * kLanes + v * V::N) + acc[i][v];
             }
-            accumulate<V, MR, NV>(acc, tile.x, job.offset + k0, k, w);
             if (last) {
               finish<V, MR, NV>(acc, job, row);
               write_tile<V, MR, NV>(acc, job, tile, row);
@@ -263,43 +228,12 @@ void run_tiles(const Job<typename V::T>& job) {
   }
 }
 
-// One row of weights (depthwise convolution): row by row, NV neighbouring vectors at a time, so
-// that a tap is one weight and NV loads at constant distances.
-template <class V, int NV>
-void run_rows(const Job<typename V::T>& job) {
-  using T = typename V::T;
-  constexpr Index kLanes = NV * V::N;
-  const bool late = job.activation != Activation::none && job.activation != Activation::relu;
-  for (Index n = 0; n < job.images; ++n)
-    for (Index r = 0; r < job.rows; ++r) {
-      const T* x = job.x + n * job.x_image + r * job.x_row;
-      T* y = job.y + n * job.y_image + r * job.y_row;
-      for (Index c = 0; c < job.cols; c += kLanes) {
-        const Index at = least(c, job.cols - kLanes);
-        V acc[1][NV];
-#pragma GCC unroll 16
-        for (int v = 0; v < NV; ++v) acc[0][v] = V::zero();
-        for (Index p = 0; p < job.k; ++p) {
-          const T* q = x + at + job.offset[p];
-          const V w = V::set(job.w[p]);
-#pragma GCC unroll 16
-          for (int v = 0; v < NV; ++v) acc[0][v] = fma(w, load(q + v * V::N), acc[0][v]);
-        }
-        finish<V, 1, NV>(acc, job, 0);
-#pragma GCC unroll 16
-        for (int v = 0; v < NV; ++v)
-          store(y + at + v * V::N,
-                late ? activate(acc[0][v], job.activation, job.slope) : acc[0][v]);
-      }
-    }
-}
-
 // Picks the register tile that computes the fewest outputs for nothing; `price` per output in
 // tenths, for tiles that load more than they can multiply.
 template <class V>
 void run_job(const Job<typename V::T>& job) {
   if (job.images <= 0 || job.rows <= 0 || job.cols <= 0 || job.m <= 0) return;
-  if (job.m == 1 && job.k <= 64 && job.y_col == 1 && job.cols >= V::N) {
+  if (job.m == 1 && job.k <= 64 && job.y_col == 1 && (job.cols >= V::N || job.slack)) {
     if (job.cols >= 4 * V::N) return run_rows<V, 4>(job);
     if (job.cols >= 2 * V::N) return run_rows<V, 2>(job);
     return run_rows<V, 1>(job);
@@ -309,15 +243,13 @@ void run_job(const Job<typename V::T>& job) {
     return round_up_div(job.m, mr) * mr * round_up_div(vectors, nv) * nv * price;
   };
   const Index a = cost(4 * kWide, 3, 10), b = cost(6, 2 * kWide, 10), c = cost(2, 6 * kWide, 11),
-              d = cost(1, 8 * kWide, 16);
+              d = cost(1, 8 * kWide, 16), e = cost(6 * kWide, 2, 10);
+  if (e < a && e < b && e <= c && e <= d) return run_tiles<V, 6 * kWide, 2>(job);
   if (a <= b && a <= c && a <= d) return run_tiles<V, 4 * kWide, 3>(job);
   if (b <= c && b <= d) return run_tiles<V, 6, 2 * kWide>(job);
   if (c <= d) return run_tiles<V, 2, 6 * kWide>(job);
   run_tiles<V, 1, 8 * kWide>(job);
 }
-
-// Inputs of a block of the sum: about 16 KB. Neighbouring taps share cache lines, channels do not.
-GS_INLINE Index block_of_sum(Index taps) { return taps <= 1 ? 128 : most(1, 256 / taps) * taps; }
 
 template <class T>
 GS_INLINE bool same_cache_sets(Index plane, Index channels) {
@@ -336,9 +268,11 @@ void forward(const ConvPart& a) {
   const bool inside = s.stride_h == 1 && s.stride_w == 1 && g.first_h >= 0 && g.first_w >= 0 &&
                       g.first_h + g.rows <= s.h && g.cols <= s.w;
   const bool fits = out_w >= V::N || (out_w == s.w && rows * out_w >= V::N);
-  const bool direct = inside && fits && !same_cache_sets<T>(s.h * s.w, cg);
+  const bool packed = a.packed.weights;
+  const bool direct = inside && (packed || (fits && !same_cache_sets<T>(s.h * s.w, cg)));
 
   Job<T> job{};
+  const Index groups = a.group_end - a.group;
   Index channel, plane, pitch;
   if (direct) {
     channel = plane = s.h * s.w;
@@ -351,9 +285,10 @@ void forward(const ConvPart& a) {
     pitch = g.cols;
     T* source = static_cast<T*>(a.source);
     job.x = source;
-    job.x_image = cg * channel;
+    job.slack = true;
+    job.x_image = groups * cg * channel;
     for (Index n = a.image_begin; n < a.image_end; ++n, x += s.c * s.h * s.w, source += job.x_image)
-      prepare_channels<V>(g, cg, s.h, s.w, x, source);
+      prepare_channels<V>(g, groups * cg, s.h, s.w, x, source);
     for (Index i = 0; i < kConvSlack; ++i) source[i] = 0;
   }
   Index* offset = a.offset;
@@ -371,7 +306,7 @@ void forward(const ConvPart& a) {
   job.x_row = pitch;
   job.offset = a.offset;
   job.k = cg * taps;
-  job.k_block = block_of_sum(taps);
+  job.k_block = conv_depth_block(job.k);
   job.w = static_cast<const T*>(a.weight) + o * job.k;
   job.ldw = job.k;
   job.m = a.m_end - a.m_begin;
@@ -384,7 +319,19 @@ void forward(const ConvPart& a) {
   job.activation = a.epilogue.activation;
   job.slope = T(a.epilogue.slope);
   job.partial = static_cast<T*>(a.partial);
-  run_job<V>(job);
+  for (Index group = a.group; group < a.group_end; ++group) {
+    if (packed) {
+      const T* w = static_cast<const T*>(a.packed.weights) + group * a.packed.lines * job.k;
+      const PackedPhase<T> all{a.offset, job.k, w};
+      run_packed<V>(job, a.packed, &all, 1, out_w);
+    } else {
+      run_job<V>(job);
+    }
+    job.x += cg * channel;
+    job.w += og * job.k;
+    job.y += og * job.y_channel;
+    if (job.bias) job.bias += og;
+  }
 }
 
 template <class V>
@@ -398,9 +345,12 @@ void input_grad(const ConvPart& a) {
 
   const bool inside = g.first_h >= 0 && g.first_w >= 0 && g.first_h + g.rows <= out_h &&
                       g.first_w + g.cols <= out_w;
-  const bool direct = inside && narrowest >= V::N && !same_cache_sets<T>(out_h * out_w, og);
+  const bool packed = a.packed.weights;
+  const bool direct =
+      inside && (packed || (narrowest >= V::N && !same_cache_sets<T>(out_h * out_w, og)));
 
   Job<T> job{};
+  const Index groups = a.group_end - a.group;
   Index channel, pitch;
   if (direct) {
     channel = out_h * out_w;
@@ -412,15 +362,17 @@ void input_grad(const ConvPart& a) {
     pitch = g.cols;
     T* source = static_cast<T*>(a.source);
     job.x = source;
-    job.x_image = og * channel;
+    job.slack = true;
+    job.x_image = groups * og * channel;
     for (Index n = a.image_begin; n < a.image_end; ++n) {
-      prepare_channels<V>(g, og, out_h, out_w, dy, source);
+      prepare_channels<V>(g, groups * og, out_h, out_w, dy, source);
       dy += s.o * out_h * out_w;
       source += job.x_image;
     }
     for (Index i = 0; i < kConvSlack; ++i) source[i] = 0;
   }
-  const Index m = a.group * cg + a.m_begin, sums = og * s.kh * s.kw;
+  Index group = a.group, m = group * cg + a.m_begin;
+  const Index sums = og * s.kh * s.kw;
   const Index h_min = grad_tap(s.kh - 1, s.dilation_h, s.pad_h, s.stride_h).q;
   const Index w_min = grad_tap(s.kw - 1, s.dilation_w, s.pad_w, s.stride_w).q;
   job.images = a.image_end - a.image_begin;
@@ -436,8 +388,12 @@ void input_grad(const ConvPart& a) {
   job.activation = a.epilogue.activation;
   job.slope = T(a.epilogue.slope);
   job.partial = static_cast<T*>(a.partial);
+  const bool pairs = job.m == 1 && s.stride_w == 2 && sums <= kConvDepth && !direct;
+  PackedPhase<T> phases[kConvPhases];
+  Index* offset = a.offset;
   const auto phase = [&](Index rh, Index rw, Index before, Index taps) {
-    Index* offset = a.offset;
+    if (!(packed || pairs) || rw == 0) offset = a.offset;
+    const Index* const begin = offset;
     for (Index o = 0; o < og; ++o)
       for (Index i = 0; i < s.kh; ++i) {
         const GradTap row = grad_tap(i, s.dilation_h, s.pad_h, s.stride_h);
@@ -448,15 +404,34 @@ void input_grad(const ConvPart& a) {
         }
       }
     job.rows = round_up_div(a.row_end - a.row_begin - rh, s.stride_h);
+    job.y =
+        static_cast<T*>(a.out) + (a.image_begin * s.c + m) * s.h * s.w + (a.row_begin + rh) * s.w;
+    if (packed) {
+      const T* w =
+          static_cast<const T*>(a.packed.weights) + a.packed.lines * (group * sums + og * before);
+      phases[rw] = {begin, og * taps, w};
+      if (rw + 1 < s.stride_w || job.rows <= 0) return;
+      job.cols = round_up_div(s.w, s.stride_w);
+      return run_packed<V>(job, a.packed, phases, int(s.stride_w), s.w);
+    }
+    if (pairs) {
+      phases[rw] = {begin, og * taps, static_cast<const T*>(a.transposed) + m * sums + og * before};
+      if (rw == 0 || job.rows <= 0) return;
+      job.cols = round_up_div(s.w, 2);
+      return run_row_pairs<V>(job, phases, s.w);
+    }
+    job.y += rw;
     job.cols = round_up_div(s.w - rw, s.stride_w);
     job.k = og * taps;
-    job.k_block = block_of_sum(taps);
+    job.k_block = conv_depth_block(job.k);
     job.w = static_cast<const T*>(a.transposed) + m * sums + og * before;
-    job.y = static_cast<T*>(a.out) + (a.image_begin * s.c + m) * s.h * s.w +
-            (a.row_begin + rh) * s.w + rw;
     run_job<V>(job);
   };
-  over_grad_phases(s, phase);
+  for (; group < a.group_end; ++group, m += cg) {
+    over_grad_phases(s, phase);
+    job.x += og * channel;
+    if (job.bias) job.bias += cg;
+  }
 }
 
 }  // namespace

@@ -8,6 +8,12 @@ GS_CONV_INLINE std::int64_t floor_div(std::int64_t a, std::int64_t b) {
   return a / b - (a % b != 0 && a < 0);
 }
 
+// Every sum is cut into blocks of equal length, at most kConvDepth and at least 1.
+GS_CONV_INLINE std::int64_t conv_depth_block(std::int64_t k) {
+  const std::int64_t blocks = (k + kConvDepth - 1) / kConvDepth;
+  return blocks < 2 ? (k > 1 ? k : 1) : (k + blocks - 1) / blocks;
+}
+
 // Forward and weight gradient: input row p*S - P + i*D is row p + i*D / S of phase i*D % S.
 GS_CONV_INLINE ConvSource forward_source(const ConvShape& s, std::int64_t row_begin,
                                          std::int64_t row_end) {

@@ -78,6 +78,10 @@ void conv_input_grad(const ConvPart& a) {
         }
 }
 
+void each_group(ConvPart part, void (*run)(const ConvPart&)) {
+  for (; part.group < part.group_end; ++part.group) run(part);
+}
+
 template <class T>
 void conv_weight_grad(const ConvWeightPart& a) {
   const ConvShape& s = a.shape;
@@ -114,10 +118,10 @@ void conv_bias_grad(const ConvBiasGrad& a) {
 
 }  // namespace
 
-void conv_forward_f32(const ConvPart& part) { conv_forward<float>(part); }
-void conv_forward_f64(const ConvPart& part) { conv_forward<double>(part); }
-void conv_input_grad_f32(const ConvPart& part) { conv_input_grad<float>(part); }
-void conv_input_grad_f64(const ConvPart& part) { conv_input_grad<double>(part); }
+void conv_forward_f32(const ConvPart& part) { each_group(part, conv_forward<float>); }
+void conv_forward_f64(const ConvPart& part) { each_group(part, conv_forward<double>); }
+void conv_input_grad_f32(const ConvPart& part) { each_group(part, conv_input_grad<float>); }
+void conv_input_grad_f64(const ConvPart& part) { each_group(part, conv_input_grad<double>); }
 void conv_weight_grad_f32(const ConvWeightPart& part) { conv_weight_grad<float>(part); }
 void conv_weight_grad_f64(const ConvWeightPart& part) { conv_weight_grad<double>(part); }
 void conv_bias_grad_f32(const ConvBiasGrad& args) { conv_bias_grad<float>(args); }

@@ -11,6 +11,7 @@
 #include "kernels/conv/conv.h"
 
 #include "kernels/conv/layout.h"
+#include "kernels/conv/outer.h"
 #include "kernels/conv/prepare.h"
 #include "kernels/simd/vec.h"
 
@@ -147,6 +148,42 @@ void run_chunk(const Chunk<typename V::T>& c) {
   run_blocks<V, 1, 5 * kWide>(c);
 }
 
+// Panels of dy for a chunk, and their products with it.
+template <class V>
+void run_outer(const Chunk<typename V::T>& c, typename V::T* panels, typename V::T* sums) {
+  using T = typename V::T;
+  OuterChunk<T> outer{};
+  outer.images = c.images;
+  outer.x = c.x;
+  outer.x_image = c.x_image;
+  outer.offset = c.offset;
+  outer.taps = c.k;
+  outer.add = c.add;
+  const bool joined = c.x_row == c.cols;
+  outer.rows = joined ? 1 : c.rows;
+  outer.cols = joined ? c.rows * c.cols : c.cols;
+  outer.x_row = c.x_row;
+  const Index pixels = c.rows * c.cols;
+  for (Index o = 0; o < c.m; o += 2 * V::N) {
+    const Index lines = least(2 * V::N, c.m - o), width = lines > V::N ? 2 * V::N : V::N;
+    for (Index n = 0; n < c.images; ++n)
+      pack_lines({.src = c.dy + n * c.dy_image + o * c.dy_channel,
+                  .line = c.dy_channel,
+                  .depth = 1,
+                  .request = {.dst = panels + n * pixels * width,
+                              .batch = 0,
+                              .first = 0,
+                              .lines = lines,
+                              .depth0 = 0,
+                              .depth = pixels,
+                              .width = int(width)}},
+                 panels);
+    outer.dy = panels;
+    outer.sums = sums + o * c.k;
+    width > V::N ? outer_panel<V, 2>(outer) : outer_panel<V, 1>(outer);
+  }
+}
+
 template <class V>
 void weight_grad(const ConvWeightPart& a) {
   using T = typename V::T;
@@ -166,8 +203,9 @@ void weight_grad(const ConvWeightPart& a) {
   }
   const ConvSource all = forward_source(s, 0, out_h);
   const bool direct = s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0 &&
-                      all.rows <= s.h && all.cols <= s.w && (out_w == s.w || out_w % V::N == 0) &&
-                      !(channels > 8 && s.h * s.w * Index(sizeof(T)) % 2048 == 0);
+                      all.rows <= s.h && all.cols <= s.w &&
+                      (a.sums || ((out_w == s.w || out_w % V::N == 0) &&
+                                  !(channels > 8 && s.h * s.w * Index(sizeof(T)) % 2048 == 0)));
   chunk.offset = a.offset;
   chunk.dy_row = out_w;
   for (Index n = a.image_begin; n < a.image_end; n += a.images_per_chunk)
@@ -206,6 +244,11 @@ void weight_grad(const ConvWeightPart& a) {
       chunk.x_row = pitch;
       chunk.dy_image = s.o * out_h * out_w;
       chunk.dy_channel = out_h * out_w;
+      chunk.add = n != a.image_begin || row != 0;
+      if (a.sums) {
+        run_outer<V>(chunk, static_cast<T*>(a.panels), static_cast<T*>(a.sums));
+        continue;
+      }
       chunk.plain_dy = nullptr;
       const Index run = (chunk.rows - 1) * pitch + out_w, spread = round_up_div(run, V::N) * V::N;
       if (pitch == out_w) {  // rows follow each other without a gap: one long row
@@ -231,9 +274,14 @@ void weight_grad(const ConvWeightPart& a) {
         chunk.cols = spread;
         chunk.rows = 1;
       }
-      chunk.add = n != a.image_begin || row != 0;
       run_chunk<V>(chunk);
     }
+  if (!a.sums) return;
+  for (Index m = 0; m < chunk.m; m += 2 * V::N) {
+    const Index lines = least(2 * V::N, chunk.m - m), width = lines > V::N ? 2 * V::N : V::N;
+    outer_finish<V>(chunk.dw + m * chunk.ldw, chunk.ldw, static_cast<T*>(a.sums) + m * chunk.k,
+                    width, lines, chunk.k);
+  }
 }
 
 template <class V>

@@ -15,7 +15,7 @@ namespace gradsmith::kernels {
 namespace {
 
 constexpr std::int64_t kMostTiles = 128;         // more would have the product pack the weights
-constexpr std::int64_t kPartElements = 1 << 20;  // transformed inputs and products of a part
+constexpr std::int64_t kPartElements = 1 << 18;  // transformed inputs and products of a part: L2
 constexpr std::int64_t kApart = 16;  // between the points, or they compete for one set of the cache
 
 std::atomic<bool>& enabled() {
@@ -49,13 +49,13 @@ bool applies(DType dtype, const ConvShape& s, const WinogradConv& p) {
          winograd_enabled();
 }
 
-// In multiply-adds: the transforms of a tile cost some 80 cycles a channel, those of the weights 70 a
-// pair of channels, at 16 multiply-adds a cycle, of which products and the direct sum reach a share.
+// In multiply-adds: the transforms of a tile cost some 80 cycles a channel, those of the weights 70
+// a pair of channels, at 16 multiply-adds a cycle, of which products and the direct sum reach a
+// share.
 bool is_faster(const WinogradConv& p, std::int64_t images, double products, double direct) {
   const double tiles = double(images * tiles_of(p.out_h) * tiles_of(p.out_w));
   const double pairs = double(p.depth * p.lines), channels = double(p.depth + p.lines);
-  const double here =
-      tiles * (kWinogradPoints * pairs / products + 1250 * channels) + 1100 * pairs;
+  const double here = tiles * (kWinogradPoints * pairs / products + 1250 * channels) + 1100 * pairs;
   return here < 0.9 * double(images * p.out_h * p.out_w) * 9 * pairs / direct;
 }
 
@@ -72,8 +72,8 @@ WinogradConv winograd_adjoint(const ConvShape& s) {
   return {s.n, s.o, s.out_h(), s.out_w(), s.c, s.h, s.w, 2 - s.pad_h, 2 - s.pad_w, true};
 }
 
-// The choice is made for one image, however many there are: a sample has the same bits alone and in a
-// batch.
+// The choice is made for one image, however many there are: a sample has the same bits alone and in
+// a batch.
 bool winograd_pays(DType dtype, const ConvShape& s, const WinogradConv& p) {
   return applies(dtype, s, p) && is_faster(p, 1, 0.75, 0.65);
 }
@@ -82,11 +82,14 @@ void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
                    const ConvEpilogue& epilogue) {
   const GemmShape shape = gemm_shape_of(DType::f32);
   const std::int64_t nr = shape.nr, kc = depth_block(p.depth, shape.kc);
-  const std::int64_t u_batch = p.lines * p.depth + kApart;
+  // Panels of the weights, of equal height.
+  const int width = int(ceil_div(p.lines, ceil_div(p.lines, shape.mr)));
+  const std::int64_t padded = round_up(p.lines, width), u_batch = padded * p.depth + kApart;
   Workspace shared;
   float* const u = shared.get<float>(kWinogradPoints * u_batch);
   const auto weights = winograd_weights.pick(DType::f32);
-  parallel_for(p.lines, 1 + (1 << 12) / p.depth, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = round_up(1 + (1 << 12) / p.depth, width);
+  parallel_for(padded, grain, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t one = 9, many = 9 * (p.adjoint ? p.lines : p.depth);
     weights({.depth = p.depth,
              .line_step = p.adjoint ? one : many,
@@ -96,21 +99,25 @@ void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
              .end = end,
              .w = w,
              .u = u,
-             .u_batch = u_batch});
+             .u_batch = u_batch,
+             .lines = p.lines,
+             .padded = padded,
+             .kc = kc,
+             .width = width});
   });
+  const PackedOperand packed_u{u, active_target(), width, p.lines, p.depth, u_batch};
 
   const auto input = winograd_input.pick(DType::f32);
   const auto output = winograd_output.pick(DType::f32);
   const std::int64_t tiles_w = tiles_of(p.out_w), tiles_h = tiles_of(p.out_h);
   const std::int64_t rows = p.n * tiles_h, part = rows_of_part(p, nr);
-  const std::int64_t most = round_up(part * tiles_w, nr), pitch = winograd_pitch(tiles_w);
+  const std::int64_t most = round_up(part * tiles_w, nr), pitch = winograd_pitch(most);
   const std::int64_t v_batch = most * p.depth + kApart, m_batch = most * p.lines + kApart;
   parallel_for(ceil_div(rows, part), 1, [&](std::int64_t begin, std::int64_t end) {
     Workspace mine;
     float* const v = mine.get<float>(kWinogradPoints * v_batch);
     float* const m = mine.get<float>(kWinogradPoints * m_batch);
-    float* const plane = mine.get<float>(kWinogradReach * part * pitch);
-    std::int64_t* const offset = mine.get<std::int64_t>(most);
+    float* const plane = mine.get<float>(2 * kWinogradReach * pitch);
     for (std::int64_t i = begin; i < end; ++i) {
       const WinogradTiles tiles{tiles_h, tiles_w, i * part, std::min(rows, (i + 1) * part)};
       const std::int64_t lines = round_up(tiles.count(), nr);
@@ -129,13 +136,12 @@ void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
              .kc = kc,
              .width = int(nr),
              .pitch = pitch,
-             .plane = plane,
-             .offset = offset});
+             .plane = plane});
       const PackedOperand packed{v, active_target(), int(nr), lines, p.depth, v_batch};
       gemm(DType::f32, {.m = p.lines,
                         .n = lines,
                         .k = p.depth,
-                        .a = {.data = u, .rs = p.depth, .cs = 1, .batch = u_batch},
+                        .a = {.packed = &packed_u},
                         .b = {.packed = &packed},
                         .c = {.data = m, .rs = lines, .cs = 1, .batch = m_batch},
                         .epilogue = {},
@@ -165,10 +171,10 @@ void winograd_conv_weight_grad(const ConvShape& s, void* dw, const void* dy, con
   const WinogradConv p = winograd_forward(s);
   const std::int64_t nr = gemm_shape_of(DType::f32).nr, channels = p.depth + p.lines;
   const std::int64_t tiles_w = tiles_of(p.out_w), tiles_h = tiles_of(p.out_h);
-  const std::int64_t rows = p.n * tiles_h, pitch = winograd_pitch(tiles_w);
+  const std::int64_t rows = p.n * tiles_h;
   const std::int64_t wanted = std::clamp(kElements / (kWinogradPoints * channels), kFewest, kMost);
   const std::int64_t part = std::clamp<std::int64_t>(wanted / tiles_w, 1, rows);
-  const std::int64_t most = round_up(part * tiles_w, nr);
+  const std::int64_t most = round_up(part * tiles_w, nr), pitch = winograd_pitch(most);
   const std::int64_t v_batch = most * p.depth + kApart, g_batch = most * p.lines + kApart;
   const std::int64_t u_batch = p.lines * p.depth + kApart;
   Workspace shared;
@@ -197,8 +203,7 @@ void winograd_conv_weight_grad(const ConvShape& s, void* dw, const void* dy, con
                          .kc = 1,
                          .width = int(nr),
                          .pitch = pitch,
-                         .plane = mine.get<float>(kWinogradReach * part * pitch),
-                         .offset = mine.get<std::int64_t>(most)};
+                         .plane = mine.get<float>(2 * kWinogradReach * pitch)};
       if (args.begin < args.end) input(args);
       args.channels = p.lines;
       args.begin = std::max(begin - p.depth, std::int64_t(0));

@@ -31,8 +31,10 @@ struct WinogradTiles {
   GS_CONV_INLINE std::int64_t count() const { return (row_end - row_begin) * tiles_w; }
 };
 
-// u[point * u_batch + line * depth + d] from w[line * line_step + d * depth_step + tap], for lines
-// [begin, end). Flipped: the taps in reverse order.
+// The transformed weights, from w[line * line_step + d * depth_step + tap], packed as the operand A
+// of a product over the depth: see PackRequest. Lines [begin, end), whole panels of `width`; those
+// past the last of `lines` are zeros up to `padded`, a multiple of the width. Flipped: the taps in
+// reverse order.
 struct WinogradWeights {
   std::int64_t depth, line_step, depth_step;
   bool flipped;
@@ -40,12 +42,14 @@ struct WinogradWeights {
   const void* w;
   void* u;
   std::int64_t u_batch;
+  std::int64_t lines, padded, kc;
+  int width;
 };
 GS_KERNEL(winograd_weights, void(const WinogradWeights& args));
 
 // The transformed tiles of channels [begin, end), packed as the operand B of a product over the
 // channels: see PackRequest. `lines` tiles, a multiple of `width`; those past the last real one
-// hold those of some other. kc = 1 gives rows: v[point * v_batch + channel * lines + tile].
+// are zeros. kc = 1 gives rows: v[point * v_batch + channel * lines + tile].
 struct WinogradInput {
   WinogradTiles tiles;
   std::int64_t channels, begin, end;
@@ -54,17 +58,16 @@ struct WinogradInput {
   void* v;
   std::int64_t v_batch, lines, kc;
   int width;
-  std::int64_t pitch;    // of `plane`, from winograd_pitch
-  void* plane;           // scratch: 6 * rows of tiles * pitch
-  std::int64_t* offset;  // scratch: lines
+  std::int64_t pitch;  // of `plane`, from winograd_pitch
+  void* plane;         // scratch: 12 * pitch
 };
 GS_KERNEL(winograd_input, void(const WinogradInput& args));
 // The same of gradients of the outputs, A dy A^T: tiles of 4 x 4, no padding.
 GS_KERNEL(winograd_gradient, void(const WinogradInput& args));
 
-// Elements of a padded row of inputs: registers of up to 16 lanes may begin at any tile.
-GS_CONV_INLINE std::int64_t winograd_pitch(std::int64_t tiles_w) {
-  return kWinogradTile * tiles_w + 12;
+// Elements of a row of all tiles: four each, and what a register spills.
+GS_CONV_INLINE std::int64_t winograd_pitch(std::int64_t lines) {
+  return kWinogradTile * lines + 16;
 }
 
 // Outputs from m[point * m_batch + channel * m_row + tile], bias and activation.

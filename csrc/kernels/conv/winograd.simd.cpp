@@ -2,14 +2,15 @@
 // are plain arithmetic on registers.
 //
 // Contract: winograd.h.
-// Idea: the six inputs of a tile's row are neighbours in memory; N tiles' rows are transposed in
-// registers. The padded rows of the tiles are copied first, channel by channel, so that no tile is
-// at an edge.
-// Constants: 12 operations transform six values into six (B^T), 10 six into four (A^T); both are
-// applied to rows, then to columns: 144 and 100 operations a register of tiles.
+// Idea: the padded rows of the tiles are copied first, channel by channel, all rows of tiles one
+// after another, so that no tile is at an edge and N tiles are 4 N neighbours, which two rounds of
+// splitting into even and odd elements take apart; what a tile shares with the next one comes from
+// a second copy that begins four elements later. Outputs are put together the same way. Constants:
+// 12 operations transform six values into six (B^T), 10 six into four (A^T); both are applied to
+// rows, then to columns: 144 and 100 operations a register of tiles.
 #include "kernels/conv/conv.h"
 #include "kernels/simd/activate.h"
-#include "kernels/simd/transpose.h"
+#include "kernels/simd/interleave.h"
 #include "kernels/simd/vec.h"
 
 namespace gradsmith::kernels::GS_ISA {
@@ -58,35 +59,50 @@ GS_INLINE void weight_points(const V (&g)[3], V (&u)[kReach]) {
   u[5] = g[2];
 }
 
+// A lane is a line; lanes past the panel's last line are zeros, those past its width belong to the
+// next depth and are written later.
 template <class V>
 GS_INLINE void weights(const WinogradWeights& a) {
   using T = typename V::T;
-  for (std::int64_t line = a.begin; line < a.end; ++line) {
-    const T* const w = static_cast<const T*>(a.w) + line * a.line_step;
-    T* const u = static_cast<T*>(a.u) + line * a.depth;
-    for (std::int64_t d = 0; d < a.depth; d += V::N) {
-      const int lanes = a.depth - d < V::N ? int(a.depth - d) : V::N;
+  for (std::int64_t panel = a.begin; panel < a.end; panel += a.width)
+    for (std::int64_t first = panel; first < panel + a.width; first += V::N) {
+      const std::int64_t left = panel + a.width - first, real = a.lines - first;
+      const int lanes = left < V::N ? int(left) : V::N;
+      const int lines = real < lanes ? (real < 0 ? 0 : int(real)) : lanes;
       alignas(64) T taps[9 * V::N] = {};
-      for (int l = 0; l < lanes; ++l) {
-        const T* const from = w + (d + l) * a.depth_step;
-        for (int t = 0; t < 9; ++t) taps[t * V::N + l] = from[a.flipped ? 8 - t : t];
-      }
-      V half[3][kReach];  // columns of G g
-      for (int j = 0; j < 3; ++j) {
-        const V column[3] = {load(taps + j * V::N), load(taps + (3 + j) * V::N),
-                             load(taps + (6 + j) * V::N)};
-        weight_points(column, half[j]);
-      }
-      for (int i = 0; i < kReach; ++i) {
-        const V row[3] = {half[0][i], half[1][i], half[2][i]};
-        V points[kReach];
-        weight_points(row, points);
-        for (int j = 0; j < kReach; ++j) {
-          store_n(u + (i * kReach + j) * a.u_batch + d, points[j], lanes);
+      for (std::int64_t d = 0; d < a.depth; ++d) {
+        const T* const w = static_cast<const T*>(a.w) + first * a.line_step + d * a.depth_step;
+        for (int l = 0; l < lines; ++l) {
+          const T* const from = w + l * a.line_step;
+          for (int t = 0; t < 9; ++t) taps[t * V::N + l] = from[a.flipped ? 8 - t : t];
+        }
+        V half[3][kReach];  // columns of G g
+        for (int j = 0; j < 3; ++j) {
+          const V column[3] = {load(taps + j * V::N), load(taps + (3 + j) * V::N),
+                               load(taps + (6 + j) * V::N)};
+          weight_points(column, half[j]);
+        }
+        const std::int64_t pc = d / a.kc * a.kc;
+        const std::int64_t depth = a.depth - pc < a.kc ? a.depth - pc : a.kc;
+        T* const u = static_cast<T*>(a.u) + pc * a.padded + panel * depth + (d - pc) * a.width +
+                     (first - panel);
+        const bool whole =
+            left >= V::N || (first == panel && d - pc + 1 < depth && 2 * a.width >= V::N);
+        for (int i = 0; i < kReach; ++i) {
+          const V row[3] = {half[0][i], half[1][i], half[2][i]};
+          V points[kReach];
+          weight_points(row, points);
+          for (int j = 0; j < kReach; ++j) {
+            T* const to = u + (i * kReach + j) * a.u_batch;
+            if (whole) {
+              store(to, points[j]);
+            } else {
+              store_n(to, points[j], lanes);
+            }
+          }
         }
       }
     }
-  }
 }
 
 // A dy: what six points weigh the four outputs with.
@@ -113,44 +129,111 @@ GS_INLINE void weight_gradients(const V (&u)[kReach], V (&g)[3]) {
   g[2] = fma(sixth, far - near, u[5]);
 }
 
-// One channel's rows, `Rows` for every row of tiles, padded with zeros to the pitch.
+// to[q] = row[first + q] where that is one of its w elements, else 0, for q < width. Up to N - 1
+// elements more are overwritten, with zeros.
+template <class V>
+GS_INLINE void copy_line(typename V::T* to, std::int64_t width, const typename V::T* row,
+                         std::int64_t first, std::int64_t w) {
+  std::int64_t q = 0;
+  if (row && first < w) {
+    for (; first + q < 0; ++q) to[q] = 0;
+    const std::int64_t room = w - first < width ? w - first : width;
+    for (; q + V::N <= room; q += V::N) store(to + q, load(row + first + q));
+    if (q < room) {
+      store(to + q, load_n(row + first + q, int(room - q)));
+      q += V::N;
+    }
+  }
+  for (; q < width; q += V::N) store(to + q, V::zero());
+}
+
+// One channel's rows, `Rows` for every row of tiles: those of all rows of tiles one after another,
+// four elements a tile, and for Rows > 4 the same again four elements further on.
 template <class V, int Rows>
-void copy_rows(const WinogradInput& a, const typename V::T* channel, typename V::T* to) {
+GS_INLINE void copy_rows(const WinogradInput& a, const typename V::T* channel, typename V::T* to) {
   using T = typename V::T;
-  const std::int64_t image = a.channels * a.h * a.w;
-  for (std::int64_t row = a.tiles.row_begin; row < a.tiles.row_end; ++row) {
+  const std::int64_t image = a.channels * a.h * a.w, width = kTile * a.tiles.tiles_w;
+  for (std::int64_t row = a.tiles.row_begin; row < a.tiles.row_end; ++row, to += width) {
     const T* const from = channel + row / a.tiles.tiles_h * image;
     const std::int64_t first = row % a.tiles.tiles_h * kTile - a.pad_h;
-    for (std::int64_t ih = first; ih < first + Rows; ++ih, to += a.pitch) {
-      std::int64_t q = 0;
-      if (ih >= 0 && ih < a.h) {
-        const T* const in = from + ih * a.w;
-        const std::int64_t room = a.pitch - a.pad_w, count = a.w < room ? a.w : room;
-        for (; q < a.pad_w; ++q) to[q] = 0;
-        std::int64_t j = 0;
-        for (; j + V::N <= count; j += V::N) store(to + q + j, load(in + j));
-        if (j < count) store_n(to + q + j, load_n(in + j, int(count - j)), int(count - j));
-        q += count;
+    for (int i = 0; i < Rows; ++i) {
+      const std::int64_t ih = first + i;
+      const T* const in = ih >= 0 && ih < a.h ? from + ih * a.w : nullptr;
+      copy_line<V>(to + i * a.pitch, width, in, -a.pad_w, a.w);
+      if (Rows > kTile) {
+        copy_line<V>(to + (Rows + i) * a.pitch, width, in, kTile - a.pad_w, a.w);
       }
-      for (; q + V::N <= a.pitch; q += V::N) store(to + q, V::zero());
-      for (; q < a.pitch; ++q) to[q] = 0;
     }
   }
 }
 
-// A row of the tiles of N lanes: element j of all of them in d[j].
-template <class V, int Count>
-GS_INLINE void tile_rows(const typename V::T* plane, const std::int64_t* offset, V (&d)[Count]) {
-  V square[V::N];
-#pragma GCC unroll 16
-  for (int l = 0; l < V::N; ++l) square[l] = load(plane + offset[l]);
-  transpose(square);
-  for (int j = 0; j < Count && j < V::N; ++j) d[j] = square[j];
-  if constexpr (V::N < Count) {
-    for (int l = 0; l < V::N; ++l) square[l] = load(plane + offset[l] + V::N);
-    transpose(square);
-    for (int j = V::N; j < Count; ++j) d[j] = square[j - V::N];
+// 4 x 4 transposition in each half of four registers of 8 lanes: lane j of r[i] becomes lane i of
+// r[j].
+template <class V>
+GS_INLINE void transpose_halves(V (&r)[4]) {
+  V lo[2], hi[2];
+  for (int i = 0; i < 2; ++i) {
+    const auto a = r[2 * i].v, b = r[2 * i + 1].v;
+    lo[i].v = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
+    hi[i].v = __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
   }
+  r[0].v = __builtin_shufflevector(lo[0].v, lo[1].v, 0, 1, 8, 9, 4, 5, 12, 13);
+  r[1].v = __builtin_shufflevector(lo[0].v, lo[1].v, 2, 3, 10, 11, 6, 7, 14, 15);
+  r[2].v = __builtin_shufflevector(hi[0].v, hi[1].v, 0, 1, 8, 9, 4, 5, 12, 13);
+  r[3].v = __builtin_shufflevector(hi[0].v, hi[1].v, 2, 3, 10, 11, 6, 7, 14, 15);
+}
+// Of two registers of 8 lanes: the lower halves in a, the upper ones in b. Its own inverse.
+template <class V>
+GS_INLINE void swap_halves(V& a, V& b) {
+  const auto lower = __builtin_shufflevector(a.v, b.v, 0, 1, 2, 3, 8, 9, 10, 11);
+  b.v = __builtin_shufflevector(a.v, b.v, 4, 5, 6, 7, 12, 13, 14, 15);
+  a.v = lower;
+}
+
+// Element j of N tiles in d[j], from their elements in a row.
+template <class V>
+GS_INLINE void split_tiles(const typename V::T* row, V& d0, V& d1, V& d2, V& d3) {
+  if constexpr (V::N == 8) {  // shuffles inside of halves are cheaper
+    V r[4] = {load(row), load(row + 16), load(row + 8), load(row + 24)};
+    swap_halves(r[0], r[1]);  // tiles 0 and 4, 1 and 5
+    swap_halves(r[2], r[3]);
+    transpose_halves(r);
+    d0 = r[0], d1 = r[1], d2 = r[2], d3 = r[3];
+  } else {
+    V even[2], odd[2];
+    deinterleave(load(row), load(row + V::N), even[0], odd[0]);
+    deinterleave(load(row + 2 * V::N), load(row + 3 * V::N), even[1], odd[1]);
+    deinterleave(even[0], even[1], d0, d2);
+    deinterleave(odd[0], odd[1], d1, d3);
+  }
+}
+// The inverse, to a row.
+template <class V>
+GS_INLINE void join_tiles(const V* d, typename V::T* row) {
+  if constexpr (V::N == 8) {
+    V r[4] = {d[0], d[1], d[2], d[3]};
+    transpose_halves(r);
+    swap_halves(r[0], r[1]);
+    swap_halves(r[2], r[3]);
+    store(row, r[0]), store(row + 16, r[1]), store(row + 8, r[2]), store(row + 24, r[3]);
+  } else {
+    V low[2], high[2], out[4];
+    interleave(d[0], d[2], low[0], high[0]);
+    interleave(d[1], d[3], low[1], high[1]);
+    interleave(low[0], low[1], out[0], out[1]);
+    interleave(high[0], high[1], out[2], out[3]);
+    for (int k = 0; k < 4; ++k) store(row + k * V::N, out[k]);
+  }
+}
+template <class V>
+GS_INLINE void tile_row(const typename V::T* row, std::int64_t, V (&d)[kTile]) {
+  split_tiles(row, d[0], d[1], d[2], d[3]);
+}
+template <class V>
+GS_INLINE void tile_row(const typename V::T* row, std::int64_t further, V (&d)[kReach]) {
+  V unused[2];
+  split_tiles(row, d[0], d[1], d[2], d[3]);
+  split_tiles(row + further, d[4], d[5], unused[0], unused[1]);
 }
 
 GS_INLINE void points_of(const F32 (&d)[kReach], F32 (&t)[kReach]) { input_points(d, t); }
@@ -163,9 +246,9 @@ GS_INLINE void points(const WinogradInput& a) {
   static_assert(V::N >= 4);
   T* const plane = static_cast<T*>(a.plane);
   const std::int64_t count = a.tiles.count();
-  for (std::int64_t i = 0; i < a.lines; ++i) {
-    a.offset[i] =
-        i < count ? i / a.tiles.tiles_w * Rows * a.pitch + i % a.tiles.tiles_w * kTile : 0;
+  // Lanes past the last tile.
+  for (int i = 0; i < (Rows > kTile ? 2 * Rows : Rows); ++i) {
+    for (std::int64_t q = kTile * count; q < kTile * a.lines; ++q) plane[i * a.pitch + q] = 0;
   }
   for (std::int64_t channel = a.begin; channel < a.end; ++channel) {
     copy_rows<V, Rows>(a, static_cast<const T*>(a.x) + channel * a.h * a.w, plane);
@@ -176,7 +259,7 @@ GS_INLINE void points(const WinogradInput& a) {
 #pragma GCC unroll 6
       for (int i = 0; i < Rows; ++i) {
         V d[Rows];
-        tile_rows(plane + i * a.pitch, a.offset + line, d);
+        tile_row(plane + i * a.pitch + kTile * line, Rows * a.pitch, d);
         points_of(d, half[i]);
       }
       T* const v = static_cast<T*>(a.v) + pc * a.lines + line / a.width * a.width * depth +
@@ -194,16 +277,12 @@ GS_INLINE void points(const WinogradInput& a) {
   }
 }
 
-// `rows` x `columns` of a tile's 4 x 4 outputs into the image.
-template <class T>
-GS_INLINE void put_tile(T* y, std::int64_t pitch, const T* tile, int rows, int columns) {
-  for (int i = 0; i < rows; ++i, y += pitch, tile += kTile) {
-    if (columns == kTile) {
-      __builtin_memcpy(y, tile, kTile * sizeof(T));
-    } else {
-      for (int j = 0; j < columns; ++j) y[j] = tile[j];
-    }
-  }
+template <class V>
+GS_INLINE void copy_out(typename V::T* to, const typename V::T* from, std::int64_t n) {
+  std::int64_t q = 0;
+  for (; q + V::N <= n; q += V::N) store(to + q, load(from + q));
+  for (; q + kTile <= n; q += kTile) __builtin_memcpy(to + q, from + q, kTile * sizeof(*to));
+  for (; q < n; ++q) to[q] = from[q];
 }
 
 template <class V>
@@ -239,18 +318,19 @@ GS_INLINE void output(const WinogradOutput& a) {
       if (a.epilogue.activation != Activation::none) {
         for (V& value : y) value = activate(value, a.epilogue.activation, T(a.epilogue.slope));
       }
-      alignas(64) T tile[V::N * kTile * kTile];
-      for (int first = 0; first < kTile * kTile; first += V::N) {
-        V square[V::N];
-        for (int k = 0; k < V::N; ++k) square[k] = y[first + k];
-        transpose(square);
-        for (int l = 0; l < V::N; ++l) store(tile + l * kTile * kTile + first, square[l]);
-      }
-      for (int l = 0; l < V::N && line + l < count; ++l) {
-        put_tile(static_cast<T*>(a.y) + ((image * a.channels + channel) * a.h + h) * a.w + w, a.w,
-                 tile + l * kTile * kTile, int(a.h - h < kTile ? a.h - h : kTile),
-                 int(a.w - w < kTile ? a.w - w : kTile));
-        w += kTile;
+      alignas(64) T rows[kTile][kTile * V::N];  // the tiles side by side
+      for (int i = 0; i < kTile; ++i) join_tiles(y + i * kTile, rows[i]);
+      const std::int64_t end = count - line < V::N ? kTile * (count - line) : kTile * V::N;
+      for (std::int64_t q = 0; q < end;) {  // a piece of a row of tiles at a time
+        const std::int64_t piece =
+            kTile * a.tiles.tiles_w - w < end - q ? kTile * a.tiles.tiles_w - w : end - q;
+        T* to = static_cast<T*>(a.y) + ((image * a.channels + channel) * a.h + h) * a.w + w;
+        const std::int64_t columns = a.w - w < piece ? a.w - w : piece;
+        for (int i = 0; i < kTile && h + i < a.h; ++i, to += a.w) {
+          copy_out<V>(to, rows[i] + q, columns);
+        }
+        q += piece;
+        w += piece;
         if (w >= a.w) w = 0, h += kTile;
         if (h >= a.h) h = 0, ++image;
       }

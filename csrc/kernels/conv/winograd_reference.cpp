@@ -31,12 +31,16 @@ void winograd_weights_f32(const WinogradWeights& a) {
   for (std::int64_t line = a.begin; line < a.end; ++line)
     for (std::int64_t d = 0; d < a.depth; ++d) {
       const float* w = static_cast<const float*>(a.w) + line * a.line_step + d * a.depth_step;
+      const std::int64_t pc = d / a.kc * a.kc, depth = a.depth - pc < a.kc ? a.depth - pc : a.kc;
+      float* const u = static_cast<float*>(a.u) + pc * a.padded + line / a.width * a.width * depth +
+                       (d - pc) * a.width + line % a.width;
       for (int i = 0; i < kWinogradReach; ++i)
         for (int j = 0; j < kWinogradReach; ++j)
-          static_cast<float*>(a.u)[(i * kWinogradReach + j) * a.u_batch + line * a.depth + d] =
-              float(between(kWeights[i], kWeights[j], 3, [&](int k, int l) {
-                return double(w[a.flipped ? 8 - 3 * k - l : 3 * k + l]);
-              }));
+          u[(i * kWinogradReach + j) * a.u_batch] =
+              line >= a.lines ? 0.0f
+                              : float(between(kWeights[i], kWeights[j], 3, [&](int k, int l) {
+                                  return double(w[a.flipped ? 8 - 3 * k - l : 3 * k + l]);
+                                }));
     }
 }
 

@@ -1,0 +1,16 @@
+// Weights in the orders that the kernels want, made once a call.
+#pragma once
+#include "kernels/conv/conv.h"
+
+namespace gradsmith::kernels {
+
+// For the direct input gradient: transposed[g][c][phase of the stride][o, i, j of that phase], see
+// over_grad_phases.
+void conv_transpose_weights(DType dtype, const ConvShape& s, void* transposed, const void* w);
+
+// For ConvPacked, in panels of `width` rows: `adjoint` gives those of the input gradient. Takes
+// groups * lines * (length of the sum) elements, lines as ConvPacked has them.
+void conv_pack_weights(DType dtype, const ConvShape& s, bool adjoint, int width, std::int64_t lines,
+                       void* packed, const void* w);
+
+}  // namespace gradsmith::kernels
