@@ -146,6 +146,74 @@ void adam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& gr
   batch.run();
 }
 
+void rmsprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                   const std::vector<Tensor>& square_avgs, const std::vector<Tensor>& grad_avgs,
+                   const std::vector<Tensor>& momentum_buffers, double lr, double alpha, double eps,
+                   double weight_decay, double momentum, bool centered, bool maximize) {
+  constexpr const char* op = "rmsprop_step_";
+  check_finite(op, "lr", lr);
+  check_finite(op, "alpha", alpha);
+  check_finite(op, "eps", eps);
+  check_finite(op, "weight_decay", weight_decay);
+  check_finite(op, "momentum", momentum);
+  check_count(op, "grads", grads.size(), params.size());
+  check_count(op, "square_avgs", square_avgs.size(), params.size());
+  if (centered) check_count(op, "grad_avgs", grad_avgs.size(), params.size());
+  if (momentum != 0) check_count(op, "momentum_buffers", momentum_buffers.size(), params.size());
+  NoGradGuard guard;
+  Batch<kernels::RmspropStep> batch(op);
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    check_defined(op, "params", params[i]);
+    check_alike(op, "grads", grads[i], params[i]);
+    check_alike(op, "square_avgs", square_avgs[i], params[i]);
+    if (centered) check_alike(op, "grad_avgs", grad_avgs[i], params[i]);
+    if (momentum != 0) check_alike(op, "momentum_buffers", momentum_buffers[i], params[i]);
+    batch.add(params[i].dtype(),
+              {.param = batch.write(params[i]),
+               .grad = batch.read(grads[i]),
+               .square_avg = batch.write(square_avgs[i]),
+               .grad_avg = centered ? batch.write(grad_avgs[i]) : nullptr,
+               .momentum_buffer = momentum != 0 ? batch.write(momentum_buffers[i]) : nullptr,
+               .count = params[i].numel(),
+               .lr = lr,
+               .alpha = alpha,
+               .eps = eps,
+               .weight_decay = weight_decay,
+               .momentum = momentum,
+               .maximize = maximize});
+  }
+  batch.run();
+}
+
+void adagrad_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                   const std::vector<Tensor>& state_sums, std::int64_t step, double lr,
+                   double lr_decay, double weight_decay, double eps, bool maximize) {
+  constexpr const char* op = "adagrad_step_";
+  GS_CHECK(step >= 1, "{}: argument 'step' must be at least 1, got {}", op, step);
+  check_finite(op, "lr", lr);
+  check_finite(op, "lr_decay", lr_decay);
+  check_finite(op, "weight_decay", weight_decay);
+  check_finite(op, "eps", eps);
+  check_count(op, "grads", grads.size(), params.size());
+  check_count(op, "state_sums", state_sums.size(), params.size());
+  NoGradGuard guard;
+  Batch<kernels::AdagradStep> batch(op);
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    check_defined(op, "params", params[i]);
+    check_alike(op, "grads", grads[i], params[i]);
+    check_alike(op, "state_sums", state_sums[i], params[i]);
+    batch.add(params[i].dtype(), {.param = batch.write(params[i]),
+                                  .grad = batch.read(grads[i]),
+                                  .state_sum = batch.write(state_sums[i]),
+                                  .count = params[i].numel(),
+                                  .lr = lr / (1 + double(step - 1) * lr_decay),
+                                  .eps = eps,
+                                  .weight_decay = weight_decay,
+                                  .maximize = maximize});
+  }
+  batch.run();
+}
+
 // ---- clipping ----
 
 namespace {

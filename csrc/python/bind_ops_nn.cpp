@@ -133,6 +133,13 @@ void bind_optimizers(Binder& b) {
                           "params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, step, lr, beta1, "
                           "beta2, eps, weight_decay, amsgrad, decoupled, maximize",
                           "One step of Adam, or AdamW (decoupled), on lists of tensors, in place.");
+  b.function<&rmsprop_step_>("rmsprop_step_",
+                             "params, grads, square_avgs, grad_avgs, momentum_buffers, lr, alpha, "
+                             "eps, weight_decay, momentum, centered, maximize",
+                             "One step of RMSprop on lists of tensors, in place.");
+  b.function<&adagrad_step_>(
+      "adagrad_step_", "params, grads, state_sums, step, lr, lr_decay, weight_decay, eps, maximize",
+      "One step of Adagrad on lists of tensors, in place.");
   b.function<&clip_grad_norm_>("clip_grad_norm_", "grads, max_norm, norm_type=2.0",
                                "Scale gradients in place to a joint norm; returns it.");
   b.function<&clip_grad_value_>("clip_grad_value_", "grads, clip_value",

@@ -331,6 +331,17 @@ def _max_dim(input: Tensor, dim: _int, keepdim: _bool = False) -> tuple[Tensor, 
 def _min_dim(input: Tensor, dim: _int, keepdim: _bool = False) -> tuple[Tensor, Tensor]: ...
 def abs(input: Tensor) -> Tensor: ...
 def acos(input: Tensor) -> Tensor: ...
+def adagrad_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state_sums: Sequence[Tensor],
+    step: _int,
+    lr: _float,
+    lr_decay: _float,
+    weight_decay: _float,
+    eps: _float,
+    maximize: _bool,
+) -> None: ...
 def adam_step_(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
@@ -723,6 +734,20 @@ def rms_norm(
     weight: Tensor | None = None,
     eps: _float | None = None,
 ) -> Tensor: ...
+def rmsprop_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    square_avgs: Sequence[Tensor],
+    grad_avgs: Sequence[Tensor],
+    momentum_buffers: Sequence[Tensor],
+    lr: _float,
+    alpha: _float,
+    eps: _float,
+    weight_decay: _float,
+    momentum: _float,
+    centered: _bool,
+    maximize: _bool,
+) -> None: ...
 def rnn_layer(
     input: Tensor,
     h0: Tensor,

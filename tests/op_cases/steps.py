@@ -76,6 +76,53 @@ def _adam_samples(rng):
                 decay, amsgrad, decoupled, maximize, layouts=False)  # fmt: skip
 
 
+def _rmsprop(params, grads, squares, averages, buffers, lr, alpha, eps, decay, momentum, centered,
+             maximize):  # fmt: skip
+    out = []
+    for i, p in enumerate(params):
+        g = (-grads[i] if maximize else grads[i]) + decay * p
+        v = alpha * squares[i] + (1 - alpha) * g * g
+        a = alpha * averages[i] + (1 - alpha) * g if centered else 0
+        step = g / (np.sqrt(v - a * a) + eps)
+        b = momentum * buffers[i] + step if momentum else 0
+        out.append((p - lr * (b if momentum else step), v, a, b))
+    tails = [[o[k] for o in out] for k in range(4)]
+    return [*tails[0], *grads, *tails[1], *(tails[2] if centered else []),
+            *(tails[3] if momentum else [])]  # fmt: skip
+
+
+def _rmsprop_samples(rng):
+    shapes = [(17,), (3, 4), (1,)]
+    for decay, momentum, centered, maximize in (
+        (0.0, 0.0, False, False),
+        (0.1, 0.9, False, True),
+        (0.0, 0.5, True, False),
+    ):
+        lists = [[uniform(rng, *s) for s in shapes] for _ in range(2)]
+        squares = [uniform(rng, *s, low=1.5, high=2.0) for s in shapes]
+        averages = [uniform(rng, *s, low=-0.5, high=0.5) for s in shapes] if centered else []
+        buffers = [uniform(rng, *s) for s in shapes] if momentum else []
+        yield S(*lists, squares, averages, buffers, 0.01, 0.9, 1e-8, decay, momentum, centered,
+                maximize, layouts=False)  # fmt: skip
+
+
+def _adagrad(params, grads, sums, step, lr, lr_decay, decay, eps, maximize):
+    out = []
+    for i, p in enumerate(params):
+        g = (-grads[i] if maximize else grads[i]) + decay * p
+        total = sums[i] + g * g
+        out.append((p - lr / (1 + (step - 1) * lr_decay) * g / (np.sqrt(total) + eps), total))
+    return [*(o[0] for o in out), *grads, *(o[1] for o in out)]
+
+
+def _adagrad_samples(rng):
+    shapes = [(17,), (3, 4), (1,)]
+    for step, lr_decay, decay, maximize in ((1, 0.0, 0.0, False), (3, 0.2, 0.1, True)):
+        lists = [[uniform(rng, *s) for s in shapes] for _ in range(2)]
+        sums = [uniform(rng, *s, low=0.1) for s in shapes]
+        yield S(*lists, sums, step, 0.1, lr_decay, decay, 1e-10, maximize, layouts=False)
+
+
 def _clip_norm(grads, max_norm, norm_type=2.0):
     total = np.linalg.norm(np.concatenate([g.ravel() for g in grads]), norm_type)
     return [total, *(g * min(1, max_norm / (total + 1e-6)) for g in grads)]
@@ -89,6 +136,10 @@ def _clip_samples(rng, *bounds):
 STEPS = [
     OpCase("sgd_step_", _sgd, _sgd_samples, fn=_changed("sgd_step_", 3), atol=1e-6, atol64=1e-14),
     OpCase("adam_step_", _adam, _adam_samples, fn=_changed("adam_step_", 5), atol=1e-6,
+           atol64=1e-14, rtol=2e-6, rtol64=1e-12),
+    OpCase("rmsprop_step_", _rmsprop, _rmsprop_samples, fn=_changed("rmsprop_step_", 5), atol=1e-6,
+           atol64=1e-14, rtol=2e-6, rtol64=1e-12),
+    OpCase("adagrad_step_", _adagrad, _adagrad_samples, fn=_changed("adagrad_step_", 3), atol=1e-6,
            atol64=1e-14, rtol=2e-6, rtol64=1e-12),
     OpCase("clip_grad_norm_", _clip_norm, lambda rng: _clip_samples(
         rng, (1.0,), (100.0,), (0.5, 1.0), (0.5, np.inf), (0.5, 3.0)),

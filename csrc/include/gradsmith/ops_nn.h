@@ -121,6 +121,15 @@ GS_API void adam_step_(const std::vector<Tensor>& params, const std::vector<Tens
                        const std::vector<Tensor>& max_exp_avg_sqs, std::int64_t step, double lr,
                        double beta1, double beta2, double eps, double weight_decay, bool amsgrad,
                        bool decoupled, bool maximize);
+GS_API void rmsprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                          const std::vector<Tensor>& square_avgs,
+                          const std::vector<Tensor>& grad_avgs,
+                          const std::vector<Tensor>& momentum_buffers, double lr, double alpha,
+                          double eps, double weight_decay, double momentum, bool centered,
+                          bool maximize);
+GS_API void adagrad_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                          const std::vector<Tensor>& state_sums, std::int64_t step, double lr,
+                          double lr_decay, double weight_decay, double eps, bool maximize);
 // Scales all gradients by max_norm / norm where their joint norm is larger; returns the norm.
 GS_API Tensor clip_grad_norm_(const std::vector<Tensor>& grads, double max_norm,
                               double norm_type = 2);

@@ -64,13 +64,7 @@ class Adam(Optimizer):
             check(owner, f"betas[{number}]", beta, 0.0, 1.0)
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
-        # One fused call for all parameters that have made equally many steps, usually all.
-        by_step: dict[int, list[int]] = {}
-        for row, param in enumerate(params):
-            state = self.state.setdefault(param, {"step": 0})
-            state["step"] = int(state["step"]) + 1
-            by_step.setdefault(state["step"], []).append(row)
-        for step, rows in by_step.items():
+        for step, rows in self._rows_by_step(params).items():
             chosen = [params[row] for row in rows]
             _core.adam_step_(
                 chosen,

@@ -1,20 +1,15 @@
-"""RMSprop and Adagrad, written with tensor operations."""
+"""RMSprop and Adagrad."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from gradsmith import _core
 from gradsmith._core import Tensor
 
 from .optimizer import Group, Optimizer, check
 
 __all__ = ["Adagrad", "RMSprop"]
-
-
-def _gradient(group: Group, param: Tensor, grad: Tensor) -> Tensor:
-    if group["maximize"]:
-        grad = -grad
-    return grad + param * group["weight_decay"] if group["weight_decay"] else grad
 
 
 class RMSprop(Optimizer):
@@ -64,22 +59,23 @@ class RMSprop(Optimizer):
             check("RMSprop", name, group[name])
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
-        alpha = group["alpha"]
-        for param, raw in zip(params, grads, strict=True):
-            grad = _gradient(group, param, raw)
-            square = self._slot(param, "square_avg")
-            square.mul_(alpha).add_(grad * grad * (1 - alpha))
-            variance = square
-            if group["centered"]:
-                average = self._slot(param, "grad_avg")
-                average.mul_(alpha).add_(grad * (1 - alpha))
-                variance = square - average * average
-            direction = grad / (variance.sqrt() + group["eps"])
-            if group["momentum"]:
-                buffer = self._slot(param, "momentum_buffer")
-                buffer.mul_(group["momentum"]).add_(direction)
-                direction = buffer
-            param.add_(direction * -group["lr"])
+        def slots(name: str, wanted: bool = True) -> list[Tensor]:
+            return [self._slot(param, name) for param in params] if wanted else []
+
+        _core.rmsprop_step_(
+            params,
+            grads,
+            slots("square_avg"),
+            slots("grad_avg", group["centered"]),
+            slots("momentum_buffer", group["momentum"] != 0),
+            group["lr"],
+            group["alpha"],
+            group["eps"],
+            group["weight_decay"],
+            group["momentum"],
+            group["centered"],
+            group["maximize"],
+        )
 
 
 class Adagrad(Optimizer):
@@ -124,12 +120,19 @@ class Adagrad(Optimizer):
             check("Adagrad", name, group[name])
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
-        for param, raw in zip(params, grads, strict=True):
-            state = self.state.setdefault(param, {"step": 0})
-            if "sum" not in state:
+        for param in params:
+            if "sum" not in self.state.setdefault(param, {"step": 0}):
                 self._slot(param, "sum").fill_(group["initial_accumulator_value"])
-            state["step"] = int(state["step"]) + 1
-            grad = _gradient(group, param, raw)
-            state["sum"].add_(grad * grad)
-            rate = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
-            param.add_(grad / (state["sum"].sqrt() + group["eps"]) * -rate)
+        for step, rows in self._rows_by_step(params).items():
+            chosen = [params[row] for row in rows]
+            _core.adagrad_step_(
+                chosen,
+                [grads[row] for row in rows],
+                [self._slot(param, "sum") for param in chosen],
+                step,
+                group["lr"],
+                group["lr_decay"],
+                group["weight_decay"],
+                group["eps"],
+                group["maximize"],
+            )

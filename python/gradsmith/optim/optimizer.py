@@ -159,6 +159,15 @@ class Optimizer:
         value: Tensor = state[name]
         return value
 
+    def _rows_by_step(self, params: list[Tensor]) -> dict[int, list[int]]:
+        """Count a step for each; return which have made equally many, usually all."""
+        by_step: dict[int, list[int]] = {}
+        for row, param in enumerate(params):
+            state = self.state.setdefault(param, {"step": 0})
+            state["step"] = int(state["step"]) + 1
+            by_step.setdefault(state["step"], []).append(row)
+        return by_step
+
     def state_dict(self) -> dict[str, Any]:
         """Return options and state, with parameters numbered in order; tensors are shared."""
         numbers: dict[int, int] = {}
