@@ -91,7 +91,7 @@ struct ConvPacked {
   std::int64_t line = 0;          // the part's first one, a multiple of the width
   std::int64_t group = 0;         // pixels at a time
   void* panels = nullptr;         // scratch: group pixels, kConvDepth deep, and kConvSlack
-  void* sums = nullptr;           // scratch for outputs with gaps: stride_w * m * group
+  void* sums = nullptr;           // scratch: stride_w * m * group
 };
 
 // A part of a convolution: images [image_begin, image_end), groups [group, group_end), output
