@@ -79,7 +79,7 @@ struct ConvSource {
 inline constexpr std::int64_t kConvSlack = 64;         // readable elements after the last plane
 inline constexpr std::int64_t kConvRowBlock = 128;     // output channels whose weights share the L2
 inline constexpr std::int64_t kConvPhases = 8;         // most phases of a row in packed products
-inline constexpr std::int64_t kConvDepth = 256;        // longest chain of a packed product
+inline constexpr std::int64_t kConvDepth = 128;        // longest chain of a packed product
 inline constexpr std::int64_t kConvPartial = 1 << 16;  // elements of unfinished sums
 
 // Weights packed for gemm_block (see there), and what a product of them needs. For every group and
@@ -91,7 +91,7 @@ struct ConvPacked {
   std::int64_t line = 0;          // the part's first one, a multiple of the width
   std::int64_t group = 0;         // pixels at a time
   void* panels = nullptr;         // scratch: group pixels, kConvDepth deep, and kConvSlack
-  void* sums = nullptr;           // scratch for outputs with gaps: stride_w * m * group
+  void* sums = nullptr;           // scratch: stride_w * m * group
 };
 
 // A part of a convolution: images [image_begin, image_end), groups [group, group_end), output

@@ -124,22 +124,21 @@ void run_packed(const Job<typename V::T>& job, const ConvPacked& packed,
   // Panels across images where their own pixels would leave too many lanes empty.
   const Index lanes = round_up_div(image, V::N) * V::N;
   const Index run = job.images > 1 && lanes * 10 > image * 11 ? pixels : image;
+  // Pixels of one image whose rows follow each other are stored where they belong, others wait in
+  // `sums`, in pieces of `joined` neighbours.
+  const bool direct = in_place && run == image;
+  const Index joined = in_place ? image : job.cols;
   for (Index begin = 0; begin < pixels; begin += run) {
     for (Index first = begin; first < begin + run; first += packed.group) {
       const Index n = least(packed.group, begin + run - first);
       for (int phase = 0; phase < count; ++phase) {
         GemmTarget target{};
         target.alpha = 1;
-        if (!in_place) {
-          target.c = {.data = sums + phase * job.m * packed.group, .rs = packed.group, .cs = 1};
-        } else if (run == image) {
+        if (direct) {
           target.c = {.data = job.y + begin / image * job.y_image, .rs = job.y_channel, .cs = 1};
           target.column = first - begin;
         } else {
-          target.c = {.data = job.y, .rs = job.y_channel, .cs = 1};
-          target.c.block = image;
-          target.c.block_stride = job.y_image;
-          target.column = first;
+          target.c = {.data = sums + phase * job.m * packed.group, .rs = packed.group, .cs = 1};
         }
         const PackedPhase<T>& now = phases[phase];
         if (now.k == 0) {
@@ -177,13 +176,15 @@ void run_packed(const Job<typename V::T>& job, const ConvPacked& packed,
                    panels);
         }
       }
-      if (in_place) continue;
+      if (direct) continue;
       for (Index channel = 0; channel < job.m; ++channel)
         for (Index i = 0; i < n;) {
-          const Index at = first + i, col = at % job.cols, row = at / job.cols % job.rows;
-          const Index now = least(n - i, job.cols - col);
-          T* const y = job.y + at / image * job.y_image + channel * job.y_channel + row * job.y_row;
-          join_phases<V>(y + col * count, y + y_end, sums + channel * packed.group + i,
+          const Index at = first + i, inside = at % image, col = inside % joined;
+          const Index now = least(n - i, joined - col);
+          T* const y = job.y + at / image * job.y_image + channel * job.y_channel +
+                       inside / joined * job.y_row;
+          const T* const end = y + (in_place ? image : y_end);
+          join_phases<V>(y + col * count, end, sums + channel * packed.group + i,
                          job.m * packed.group, count, now);
           i += now;
         }

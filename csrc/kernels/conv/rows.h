@@ -11,8 +11,7 @@ namespace {
 // One row of weights (depthwise convolution): R rows of NV neighbouring vectors at a time, so that
 // a tap is one weight and R * NV loads at constant distances. Rows shorter than a vector are stored
 // whole as long as what follows is written later.
-// Taps: how many there are, where that is known when this is compiled, else 0.
-template <class V, int NV, int R, int Taps>
+template <class V, int NV, int R>
 GS_INLINE void rows_at(const Job<typename V::T>& job, Index n, Index r) {
   using T = typename V::T;
   constexpr Index kLanes = NV * V::N;
@@ -22,14 +21,12 @@ GS_INLINE void rows_at(const Job<typename V::T>& job, Index n, Index r) {
   for (Index c = 0; c < job.cols; c += kLanes) {
     const Index at = most(0, least(c, job.cols - kLanes));
     V acc[1][R * NV];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int v = 0; v < R * NV; ++v) acc[0][v] = V::zero();
-    const Index taps = Taps ? Taps : job.k;
-#pragma GCC unroll 9
-    for (Index p = 0; p < taps; ++p) {
+    for (Index p = 0; p < job.k; ++p) {
       const T* q = x + at + job.offset[p];
       const V w = V::set(job.w[p]);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
       for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; ++v)
@@ -53,20 +50,14 @@ GS_INLINE void rows_at(const Job<typename V::T>& job, Index n, Index r) {
   }
 }
 
-template <class V, int NV, int Taps>
-void run_some_rows(const Job<typename V::T>& job) {
-  for (Index n = 0; n < job.images; ++n) {
-    Index r = 0;
-    if constexpr (NV == 1) {
-      for (; r + 7 <= job.rows; r += 7) rows_at<V, NV, 7, Taps>(job, n, r);
-    }
-    for (; r + 4 / NV <= job.rows; r += 4 / NV) rows_at<V, NV, 4 / NV, Taps>(job, n, r);
-    for (; r < job.rows; ++r) rows_at<V, NV, 1, Taps>(job, n, r);
-  }
-}
 template <class V, int NV>
 void run_rows(const Job<typename V::T>& job) {
-  job.k == 9 ? run_some_rows<V, NV, 9>(job) : run_some_rows<V, NV, 0>(job);
+  constexpr int kRows = 4 / NV;
+  for (Index n = 0; n < job.images; ++n) {
+    Index r = 0;
+    for (; r + kRows <= job.rows; r += kRows) rows_at<V, NV, kRows>(job, n, r);
+    for (; r < job.rows; ++r) rows_at<V, NV, 1>(job, n, r);
+  }
 }
 
 // The same where the columns of y are two phases (input gradient with stride 2): `columns` in all.

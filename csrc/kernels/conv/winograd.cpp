@@ -14,6 +14,7 @@
 namespace gradsmith::kernels {
 namespace {
 
+constexpr std::int64_t kFewestTiles = 64;        // fewer would read the weights too often
 constexpr std::int64_t kMostTiles = 128;         // more would have the product pack the weights
 constexpr std::int64_t kPartElements = 1 << 18;  // transformed inputs and products of a part: L2
 constexpr std::int64_t kApart = 16;  // between the points, or they compete for one set of the cache
@@ -29,7 +30,7 @@ std::int64_t tiles_of(std::int64_t outputs) { return ceil_div(outputs, kWinograd
 std::int64_t rows_of_part(const WinogradConv& p, std::int64_t nr) {
   const std::int64_t tiles_w = tiles_of(p.out_w), rows = p.n * tiles_of(p.out_h);
   const std::int64_t fit = kPartElements / (kWinogradPoints * (p.depth + p.lines));
-  const std::int64_t most = std::clamp(fit, 2 * nr, kMostTiles);
+  const std::int64_t most = std::clamp(fit, kFewestTiles, kMostTiles);
   const std::int64_t threads = get_num_threads();
   const std::int64_t share = threads > 1 ? ceil_div(rows, 2 * threads) : rows;
   std::int64_t best = 1;

@@ -59,48 +59,59 @@ GS_INLINE void weight_points(const V (&g)[3], V (&u)[kReach]) {
   u[5] = g[2];
 }
 
-// A lane is a line; lanes past the panel's last line are zeros, those past its width belong to the
-// next depth and are written later.
+// A lane is a line. Some depths are transformed before they are stored, point by point: the points
+// lie far apart, and every visit to one should write whole cache lines. Lanes past the width of a
+// panel spill into the next depth, which is stored later.
 template <class V>
 GS_INLINE void weights(const WinogradWeights& a) {
   using T = typename V::T;
+  constexpr int kDepths = 8;
   for (std::int64_t panel = a.begin; panel < a.end; panel += a.width)
     for (std::int64_t first = panel; first < panel + a.width; first += V::N) {
       const std::int64_t left = panel + a.width - first, real = a.lines - first;
       const int lanes = left < V::N ? int(left) : V::N;
       const int lines = real < lanes ? (real < 0 ? 0 : int(real)) : lanes;
+      const bool spills = lanes < V::N && first == panel && 2 * a.width >= V::N;
       alignas(64) T taps[9 * V::N] = {};
-      for (std::int64_t d = 0; d < a.depth; ++d) {
-        const T* const w = static_cast<const T*>(a.w) + first * a.line_step + d * a.depth_step;
-        for (int l = 0; l < lines; ++l) {
-          const T* const from = w + l * a.line_step;
-          for (int t = 0; t < 9; ++t) taps[t * V::N + l] = from[a.flipped ? 8 - t : t];
-        }
-        V half[3][kReach];  // columns of G g
-        for (int j = 0; j < 3; ++j) {
-          const V column[3] = {load(taps + j * V::N), load(taps + (3 + j) * V::N),
-                               load(taps + (6 + j) * V::N)};
-          weight_points(column, half[j]);
-        }
+      alignas(64) T points[kWinogradPoints][kDepths * V::N];
+      for (std::int64_t d = 0; d < a.depth;) {
         const std::int64_t pc = d / a.kc * a.kc;
         const std::int64_t depth = a.depth - pc < a.kc ? a.depth - pc : a.kc;
-        T* const u = static_cast<T*>(a.u) + pc * a.padded + panel * depth + (d - pc) * a.width +
-                     (first - panel);
-        const bool whole =
-            left >= V::N || (first == panel && d - pc + 1 < depth && 2 * a.width >= V::N);
-        for (int i = 0; i < kReach; ++i) {
-          const V row[3] = {half[0][i], half[1][i], half[2][i]};
-          V points[kReach];
-          weight_points(row, points);
-          for (int j = 0; j < kReach; ++j) {
-            T* const to = u + (i * kReach + j) * a.u_batch;
-            if (whole) {
-              store(to, points[j]);
+        const std::int64_t rest = pc + depth - d;
+        const int now = rest < kDepths ? int(rest) : kDepths;
+        for (int n = 0; n < now; ++n) {
+          const T* const w =
+              static_cast<const T*>(a.w) + first * a.line_step + (d + n) * a.depth_step;
+          for (int l = 0; l < lines; ++l) {
+            const T* const from = w + l * a.line_step;
+            for (int t = 0; t < 9; ++t) taps[t * V::N + l] = from[a.flipped ? 8 - t : t];
+          }
+          V half[3][kReach];  // columns of G g
+          for (int j = 0; j < 3; ++j) {
+            const V column[3] = {load(taps + j * V::N), load(taps + (3 + j) * V::N),
+                                 load(taps + (6 + j) * V::N)};
+            weight_points(column, half[j]);
+          }
+          for (int i = 0; i < kReach; ++i) {
+            const V row[3] = {half[0][i], half[1][i], half[2][i]};
+            V found[kReach];
+            weight_points(row, found);
+            for (int j = 0; j < kReach; ++j) store(points[i * kReach + j] + n * V::N, found[j]);
+          }
+        }
+        T* to = static_cast<T*>(a.u) + pc * a.padded + panel * depth + (d - pc) * a.width +
+                (first - panel);
+        for (int point = 0; point < kWinogradPoints; ++point, to += a.u_batch) {
+          for (int n = 0; n < now; ++n) {
+            const V value = load(points[point] + n * V::N);
+            if (lanes == V::N || (spills && n + 1 < rest)) {
+              store(to + n * a.width, value);
             } else {
-              store_n(to, points[j], lanes);
+              store_n(to + n * a.width, value, lanes);
             }
           }
         }
+        d += now;
       }
     }
 }
