@@ -73,6 +73,7 @@ using PackFn = void(const void* context, const PackRequest& request);
 // The micro-tile and the depth of a block of one dtype on one target; constants of the code.
 struct GemmShape {
   int mr, nr, vector;  // rows and columns of the register tile; lanes of a register
+  int tall;            // rows of a tile at most, where it is no wider than two registers
   std::int64_t kc;     // longest fused multiply-add chain
 };
 GS_KERNEL(gemm_shape, void(GemmShape& shape));
