@@ -1,8 +1,8 @@
 // Formulas, with what they give for float32 on two CPUs:
 //                         Zen 3 (32K, 512K, 32M)     Emerald Rapids (48K, 2M, 260M)
-//   kernel                avx2 6 x 16                avx512 6 x 64
+//   kernel                avx2 6 x 16                avx512 6 x 64 (two panels)
 //   kc (k = 1024)         512                        512
-//   panel of B, kc x nr   32 KiB                     128 KiB
+//   panel of B, kc x nr   32 KiB                     64 KiB
 //   mc: mc * kc in L2     at most 126 (half of it)   at most 636 (5/8)
 //   nc: kc * nc <= L3/8   2048                       16640
 #include "kernels/gemm/blocking.h"
@@ -96,7 +96,8 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   // Packing B pays where more than two tiles read each panel and the block leaves the first-level
   // cache; packing A where many panels read each tile.
   const bool b_direct = !g.b.packed && !g.b.pack && g.b.cs == 1;
-  const bool dense = g.n <= shape.nr && g.b.rs <= shape.nr;  // as good as a panel
+  const std::int64_t narrow = (wide_registers(shape, item) ? 2 : 1) * shape.nr;
+  const bool dense = g.n <= narrow && g.b.rs <= narrow;  // as good as a panel
   plan.pack_b =
       !g.b.packed && (!b_direct || (tiles > 2 && !dense && plan.kc * g.n * bytes > cache.l1 / 2));
   const bool a_direct = !g.a.packed && !g.a.pack;
@@ -116,7 +117,7 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
     plan.nc = std::max<std::int64_t>(cache.l2 / 2 / bytes / g.m / (4 * shape.nr), 1) * 4 * shape.nr;
     return plan;
   }
-  plan.pack_a = !g.a.packed && (!a_direct || (tiles > 1 && g.n > 8 * shape.nr));
+  plan.pack_a = !g.a.packed && (!a_direct || (tiles > 1 && g.n > 8 * narrow));
 
   // Few rows: the block of B is read too seldom to be worth a trip to the third level.
   const std::int64_t few = wide_registers(shape, item) ? 160 : 4 * shape.mr;

@@ -43,9 +43,10 @@ constexpr int kMR = 12;
 #else
 constexpr int kMR = 4;
 #endif
+constexpr int kVectors = 2;  // registers in a panel of B
 #if defined(GS_ISA_IS_avx512)
-constexpr int kVectors = 4;  // registers in a panel of B
-// A panel of B, 128 KiB, comes from the second-level cache for every tile: so many depths before
+constexpr int kWide = 4;  // registers of a tile's columns: two panels
+// The panels of B, 128 KiB, come from the second-level cache for every tile: so many depths before
 // their turn A and B are called for. Other targets gain nothing from that.
 constexpr int kAheadA = 16, kAheadB = 8;
 #if defined(GS_EMULATED)
@@ -54,7 +55,7 @@ constexpr int kTall = 7;
 constexpr int kTall = 14;
 #endif
 #else
-constexpr int kVectors = 2;
+constexpr int kWide = 2;
 constexpr int kAheadA = 0, kAheadB = 0;
 constexpr int kTall = kMR;  // rows where two registers of columns are enough
 #endif
@@ -63,7 +64,7 @@ constexpr int kNR = kVectors * V::N;
 constexpr std::int64_t kKC = 512;
 // Depths a trip, some 48 multiply-adds, where all addresses are constants off two pointers. (With
 // strides at run time unrolling loses 20 % at 64 cubed.)
-constexpr int kUnroll = kMR * kVectors <= 12 ? 4 : 2;
+constexpr int kUnroll = kMR * kWide <= 12 ? 4 : 2;
 // Lines of the next panel of B that a tile calls for after each of its rows, at most.
 constexpr int kNextLines = 8;
 
@@ -166,7 +167,8 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
           if constexpr (kAheadB > 0) {
 #pragma GCC unroll 4
             for (int v = 0; v < Vectors; ++v) {
-              __builtin_prefetch(b + (u + kAheadB) * b_depth - kMiddle + v * V::N);
+              __builtin_prefetch(b + (u + kAheadB) * b_depth - kMiddle + (v / kVectors) * b_panel +
+                                 (v % kVectors) * V::N);
             }
             if (u * M * int(sizeof(T)) % 64 < M * int(sizeof(T))) {
               __builtin_prefetch(a + (u + kAheadA) * a_depth);
@@ -271,16 +273,14 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
 template <class V>
 using TileFn = void(const GemmBlock& args, const TileArgs<V>& t);
 
-constexpr int widest(int rows) {
-  return rows == 1 ? 8 : rows <= 3 ? 4 : rows <= kMR ? kVectors : 2;
-}
+constexpr int widest(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : rows <= kMR ? kWide : 2; }
 
 template <class V, int M, int Vectors>
 TileFn<V>* pick_strides(const GemmBlock& args, bool cut) {
   if (cut) return &tile<V, M, Vectors, Strides::cut>;
   if (args.a_line != 1) return &tile<V, M, Vectors, Strides::any>;
   if (args.a_depth == M) {
-    if constexpr (Vectors == kVectors) {
+    if constexpr (Vectors == kVectors || Vectors == kWide) {
       if (args.b_depth == kNR<V>) return &tile<V, M, Vectors, Strides::packed>;
     }
     return &tile<V, M, Vectors, Strides::packed_a>;
@@ -316,8 +316,8 @@ GS_INLINE void block(const GemmBlock& given) {
   bool cut = false;  // packed panels are padded, B in place may end anywhere
   TileFn<V>* full = nullptr;
   TileFn<V>* tail = nullptr;
-  // Lines of a packed panel of B for each row of a tile.
-  const std::int64_t lines = args.k * kNR<V> * std::int64_t(sizeof(T)) / 64;
+  // Lines of the packed panels of B that a tile reads, for each row of a tile.
+  const std::int64_t lines = args.k * kWide * V::N * std::int64_t(sizeof(T)) / 64;
   const std::int64_t fair = m_full ? (lines + m_full - 1) / m_full : 0;
   const std::int64_t per_tile = fair < kNextLines ? fair : kNextLines;
   const auto tiles = [&](TileArgs<V>& t, std::int64_t pc) {
@@ -336,8 +336,10 @@ GS_INLINE void block(const GemmBlock& given) {
       t.columns = args.n - jr < vectors * V::N ? int(args.n - jr) : vectors * V::N;
       t.a = a + pc * args.a_depth;
       t.carry = sums + args.m * jr;
-      const std::int64_t ahead = jr + kNR<V> < args.n && vectors == kVectors ? per_tile : 0;
-      t.next = reinterpret_cast<const char*>(b + (jr / kNR<V> + 1) * args.b_panel);
+      const int panels = vectors / kVectors;
+      const bool more = vectors == kWide && jr + (panels + 1) * kNR<V> <= args.n;
+      const std::int64_t ahead = more ? per_tile : 0;
+      t.next = reinterpret_cast<const char*>(b + (jr / kNR<V> + panels) * args.b_panel);
       t.next_lines = int(ahead);
       for (t.row = 0; t.row < m_full; t.row += mr, t.a += args.a_panel) {
         full(args, t);
