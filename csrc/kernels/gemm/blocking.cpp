@@ -49,8 +49,7 @@ int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
 
 }  // namespace
 
-// With 64-byte registers sums go through memory at twice the speed and arithmetic is twice as fast,
-// but transposing and reading a single row cost what they did.
+// Thresholds measured where arithmetic is twice as fast and caches are not.
 bool wide_registers(const GemmShape& shape, std::size_t item) {
   return shape.vector * std::int64_t(item) >= 64;
 }

@@ -13,11 +13,6 @@ namespace {
 
 // Chains that run side by side: one alone would wait four cycles an element.
 constexpr int kChains = 2;
-#if defined(GS_ISA_IS_avx512)
-constexpr bool kAhead = true;  // calls for the next lines while these are summed
-#else
-constexpr bool kAhead = false;
-#endif
 
 // `lines` lines (at most N) times depths [0, k) of their part of x.
 template <class T>
@@ -45,10 +40,6 @@ void dot_groups(const DotGroup<typename V::T> (&group)[kChains], std::int64_t st
 #pragma GCC unroll 4
     for (int g = 0; g < Groups; ++g) {
       V square[V::N];
-      if (kAhead) {
-#pragma GCC unroll 16
-        for (int i = 0; i < V::N; ++i) __builtin_prefetch(row[g][i] + V::N * stride + p, 0, 2);
-      }
       load_transposed(square, row[g], p);
 #pragma GCC unroll 16
       for (int i = 0; i < V::N; ++i) acc[g] = fma(V::set(group[g].x[p + i]), square[i], acc[g]);

@@ -47,7 +47,7 @@ constexpr int kVectors = 2;  // registers in a panel of B
 #if defined(GS_ISA_IS_avx512)
 constexpr int kWide = 4;  // registers of a tile's columns: two panels
 // The panels of B, 128 KiB, come from the second-level cache for every tile: so many depths before
-// their turn A and B are called for. Other targets gain nothing from that.
+// their turn A and B are called for. Not tried on other targets.
 constexpr int kAheadA = 16, kAheadB = 8;
 #if defined(GS_EMULATED)
 constexpr int kTall = 7;
