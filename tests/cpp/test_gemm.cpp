@@ -313,6 +313,17 @@ void tiles_and_layouts(const char* target) {
     s.a = Layout::columns;
     run<T>(s, target);
   }
+  // Few columns of any number, A by columns: computed as C^T, which is finished by columns.
+  for (Index n : {20, 100}) {
+    Spec s{301, n, kc + 35, 1, Layout::columns};
+    run<T>(s, target);
+    s.beta = -1.5;
+    run<T>(s, target);
+    s.activation = Activation::relu;
+    run<T>(s, target);
+  }
+  // Few columns and rows of A in place, with strides that compete for a set of the cache or do not.
+  for (Index k : {Index(1024), Index(333)}) run<T>({47, 19, k}, target);
   // Large enough for teams, in shapes whose grids are rows, columns and both.
   for (Layout b : {Layout::rows, Layout::columns}) {
     run<T>({203, 251, 350, 1, Layout::rows, b}, target);

@@ -1,10 +1,10 @@
 // Formulas, with what they give for float32 on two CPUs:
-//                         Zen 3 (32K, 512K, 32M)     Sapphire Rapids (48K, 2M, 60M)
-//   kernel                avx2 6 x 16                avx512 14 x 32
+//                         Zen 3 (32K, 512K, 32M)     Emerald Rapids (48K, 2M, 260M)
+//   kernel                avx2 6 x 16                avx512 6 x 64 (two panels)
 //   kc (k = 1024)         512                        512
 //   panel of B, kc x nr   32 KiB                     64 KiB
-//   mc: mc * kc <= L2/2   126                        504
-//   nc: kc * nc <= L3/8   2048                       3744
+//   mc: mc * kc in L2     at most 126 (half of it)   at most 636 (5/8)
+//   nc: kc * nc <= L3/8   2048                       16640
 #include "kernels/gemm/blocking.h"
 
 #include <algorithm>
@@ -49,6 +49,14 @@ int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
 
 }  // namespace
 
+// Thresholds measured where arithmetic is twice as fast and caches are not.
+bool wide_registers(const GemmShape& shape, std::size_t item) {
+  return shape.vector * std::int64_t(item) >= 64;
+}
+std::int64_t stream_rows(const GemmShape& shape, std::size_t item) {
+  return wide_registers(shape, item) ? 12 : 48;
+}
+
 int threads_for_entries(const Gemm& g) {
   const std::int64_t work = g.m * g.n * (g.k + 8);
   return work > (std::int64_t(1) << 24) ? 0 : threads_for(g.batch * work);
@@ -76,22 +84,29 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   plan.threads = threads_for(g.m * g.n * g.k);
 
   // Tiles of equal height where there are few: 8 rows are 4 + 4, not 6 + 2.
-  const std::int64_t tiles = ceil_div(g.m, shape.mr);
-  plan.mr = tiles <= 4 ? int(ceil_div(g.m, tiles)) : shape.mr;
+  // Tall tiles for few columns, unless their rows' lines share a set of the cache where they lie.
+  const bool tall = g.n <= 2 * shape.vector && (g.a.packed || g.a.pack || g.a.cs != 1 ||
+                                                share_cache(shape.tall, g.a.rs * bytes));
+  const int tallest = tall ? shape.tall : shape.mr;
+  const std::int64_t tiles = ceil_div(g.m, tallest);
+  plan.mr = tiles <= 4 ? int(ceil_div(g.m, tiles)) : tallest;
   if (g.a.packed) plan.mr = g.a.packed->width;
 
   // Packing B pays where more than two tiles read each panel and the block leaves the first-level
   // cache; packing A where many panels read each tile.
   const bool b_direct = !g.b.packed && !g.b.pack && g.b.cs == 1;
-  plan.pack_b = !g.b.packed && (!b_direct || (tiles > 2 && plan.kc * g.n * bytes > cache.l1 / 2));
+  const std::int64_t narrow = (wide_registers(shape, item) ? 2 : 1) * shape.nr;
+  const bool dense = g.n <= narrow && g.b.rs <= narrow;  // as good as a panel
+  plan.pack_b =
+      !g.b.packed && (!b_direct || (tiles > 2 && !dense && plan.kc * g.n * bytes > cache.l1 / 2));
   const bool a_direct = !g.a.packed && !g.a.pack;
   plan.vector = g.m == 1 && a_direct && !g.b.packed && !g.b.pack && g.b.rs == 1 && g.b.cs != 1;
 
   // Few rows meet a wide B: its rows are read in order while the sums wait in the second-level
   // cache, in half of it.
   const std::int64_t step = stream_step(g.m);
-  plan.stream = b_direct && g.m <= kStreamRows && plan.kc * g.n * bytes > cache.l1 / 2 &&
-                share_cache(step, g.b.rs * bytes);
+  plan.stream = b_direct && g.m <= stream_rows(shape, item) &&
+                plan.kc * g.n * bytes > cache.l1 / 2 && share_cache(step, g.b.rs * bytes);
   plan.depth_step = plan.stream ? step : plan.kc;
   if (plan.vector || plan.stream) plan.threads = threads_to_read(g.n, g.k, g.m);
   if (plan.stream) {
@@ -101,26 +116,32 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
     plan.nc = std::max<std::int64_t>(cache.l2 / 2 / bytes / g.m / (4 * shape.nr), 1) * 4 * shape.nr;
     return plan;
   }
-  plan.pack_a = !g.a.packed && (!a_direct || (tiles > 1 && g.n > 8 * shape.nr));
+  plan.pack_a = !g.a.packed && (!a_direct || (tiles > 1 && g.n > 8 * narrow));
 
   // Few rows: the block of B is read too seldom to be worth a trip to the third level.
-  const std::int64_t b_bytes = g.m <= 4 * shape.mr ? cache.l2 / 2 : cache.l3 / 8;
-  plan.mc = std::max<std::int64_t>(cache.l2 / 2 / (plan.kc * bytes) / plan.mr, 1) * plan.mr;
+  const std::int64_t few = wide_registers(shape, item) ? 160 : 4 * shape.mr;
+  const std::int64_t b_bytes = g.m <= few ? cache.l2 / 2 : cache.l3 / 8;
+  // Blocks of A of equal height: a low one would read all of B for little.
+  const std::int64_t a_bytes = cache.l2 >= 1 << 20 ? cache.l2 * 5 / 8 : cache.l2 / 2;
+  const std::int64_t most = std::max<std::int64_t>(a_bytes / (plan.kc * bytes) / plan.mr, 1);
+  const std::int64_t blocks = ceil_div(ceil_div(g.m, plan.mr), most);
+  plan.mc = round_up(ceil_div(g.m, blocks), plan.mr);
   plan.nc = std::max<std::int64_t>(b_bytes / (plan.kc * bytes) / shape.nr, 1) * shape.nr;
   if (!plan.pack_a && g.n <= shape.nr) plan.mc = round_up(g.m, plan.mr);
   if (!plan.pack_b) plan.nc = round_up(g.n, shape.nr);
   return plan;
 }
 
-bool better_transposed(const GemmShape& shape, const Gemm& g) {
+bool better_transposed(const GemmShape& shape, std::size_t item, const Gemm& g) {
   const bool plain = !g.a.pack && !g.b.pack;
   const bool a_by_columns = g.a.rs == 1 && g.a.cs != 1, b_by_columns = g.b.rs == 1 && g.b.cs != 1;
   if (!plain || g.k < 32) return false;
-  // Few rows: then B's lines are read as rows of A, in place. Few columns: then the rows that A is
-  // stored by are streamed, or packed in wide pieces.
-  constexpr std::int64_t kLines = 40;
-  return (g.m > 1 && g.m <= kLines && g.m < g.n && b_by_columns) ||
-         (g.n <= 16 * shape.vector && 2 * g.n <= g.m && a_by_columns);
+  // Few rows: then B's lines are read as rows of A, in place. Few columns: then A is the B whose
+  // rows are copied or streamed, many neighbours at a time, and C by columns is the small matrix.
+  const std::int64_t lines = wide_registers(shape, item) ? 128 : 40;
+  constexpr std::int64_t kColumns = 256;
+  return (g.m > 1 && g.m <= lines && g.m < g.n && b_by_columns) ||
+         (g.n <= kColumns && g.n < g.m && a_by_columns);
 }
 
 Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int threads) {

@@ -26,13 +26,16 @@ struct GemmPlan {
 GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& problem);
 
 // Up to so many rows a wide B is read in place, once and by rows.
-inline constexpr std::int64_t kStreamRows = 48;
+std::int64_t stream_rows(const GemmShape& shape, std::size_t item);
+
+// Registers of 64 bytes (AVX-512).
+bool wide_registers(const GemmShape& shape, std::size_t item);
 
 // Threads for the entries of a batch of which each runs on one; 0 where each is worth them all.
 int threads_for_entries(const Gemm& problem);
 
 // True where C^T = B^T A^T is the faster way, although C has to be written by columns then.
-bool better_transposed(const GemmShape& shape, const Gemm& problem);
+bool better_transposed(const GemmShape& shape, std::size_t item, const Gemm& problem);
 
 // A team as rows x columns of shares of C.
 struct Grid {

@@ -360,7 +360,8 @@ void gemm(DType dtype, const Gemm& problem) {
                         problem.epilogue.residual.block == 0;
   const bool flip = by_columns || column_vector;
   Gemm flipped;
-  if (can_flip && (flip != better_transposed(leaf.shape, flip ? transposed(problem) : problem))) {
+  if (can_flip &&
+      (flip != better_transposed(leaf.shape, leaf.item, flip ? transposed(problem) : problem))) {
     flipped = transposed(problem);
   }
   const Gemm& g = flipped.m ? flipped : problem;

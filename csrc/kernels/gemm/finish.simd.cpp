@@ -5,6 +5,7 @@
 // Column by column of registers, because whether a register's columns are neighbours in memory is
 // then asked once for all rows.
 #include "kernels/simd/activate.h"
+#include "kernels/simd/transpose.h"
 #include "kernels/simd/vec.h"
 
 namespace gradsmith::kernels::GS_ISA {
@@ -79,10 +80,44 @@ GS_INLINE void write(const Columns<T>& c, std::int64_t row, V value) {
   for (int j = 0; j < c.count; ++j) p[c.offset[j]] = lanes[j];
 }
 
+#if defined(GS_ISA_IS_avx512)
+constexpr bool kCheapMasks = true;
+#else
+constexpr bool kCheapMasks = false;
+#endif
+
+// C by columns: a square of sums at a time is transposed, and columns are stored in one piece.
+template <class V>
+GS_INLINE void finish_columns(const GemmFinish& args) {
+  using T = typename V::T;
+  const GemmTarget& target = args.target;
+  const V alpha = V::set(T(target.alpha)), beta = V::set(T(target.beta));
+  const int rows = int(args.m);
+  T* c = static_cast<T*>(target.c.data) + target.row + target.column * target.c.cs;
+  for (std::int64_t jr = 0; jr < args.n; jr += V::N) {
+    const int count = args.n - jr < V::N ? int(args.n - jr) : V::N;
+    const T* const sums = static_cast<const T*>(args.sums) + jr;
+    V square[V::N];
+    for (int i = 0; i < V::N; ++i) {
+      square[i] = i < rows ? load_n(sums + i * args.sums_rs, count) : V::zero();
+    }
+    transpose(square);
+    for (int j = 0; j < count; ++j, c += target.c.cs) {
+      V value = alpha * square[j];
+      if (target.beta != 0) value = fma(beta, load_n(c, rows), value);
+      store_n(c, value, rows);
+    }
+  }
+}
+
 template <class V>
 GS_INLINE void finish(const GemmFinish& args) {
   using T = typename V::T;
   const GemmTarget& target = args.target;
+  if (kCheapMasks && args.sums && !target.epilogue && args.m <= V::N && target.c.rs == 1 &&
+      target.c.cs != 1 && target.c.block == 0) {
+    return finish_columns<V>(args);
+  }
   const Epilogue none;
   const Epilogue& epilogue = target.epilogue ? *target.epilogue : none;
   const V alpha = V::set(T(target.alpha)), beta = V::set(T(target.beta));

@@ -62,7 +62,7 @@ struct PackRequest {
   std::int64_t batch;          // batch entry
   std::int64_t first, lines;   // lines >= 1; first is a multiple of width
   std::int64_t depth0, depth;  // depth >= 1
-  int width;                   // GemmShape::mr for A, GemmShape::nr for B (or swapped, or less)
+  int width;  // GemmShape::mr for A, or up to tall; GemmShape::nr for B (or swapped, or less)
 };
 // Fills the panels of an operand that exists only as a function of (line, depth), such as the
 // im2col matrix of a convolution. Called from several threads at once for disjoint requests.
@@ -73,6 +73,7 @@ using PackFn = void(const void* context, const PackRequest& request);
 // The micro-tile and the depth of a block of one dtype on one target; constants of the code.
 struct GemmShape {
   int mr, nr, vector;  // rows and columns of the register tile; lanes of a register
+  int tall;            // rows of a tile at most, where it is no wider than two registers
   std::int64_t kc;     // longest fused multiply-add chain
 };
 GS_KERNEL(gemm_shape, void(GemmShape& shape));

@@ -40,9 +40,7 @@ void dot_groups(const DotGroup<typename V::T> (&group)[kChains], std::int64_t st
 #pragma GCC unroll 4
     for (int g = 0; g < Groups; ++g) {
       V square[V::N];
-#pragma GCC unroll 16
-      for (int i = 0; i < V::N; ++i) square[i] = load(row[g][i] + p);
-      transpose(square);
+      load_transposed(square, row[g], p);
 #pragma GCC unroll 16
       for (int i = 0; i < V::N; ++i) acc[g] = fma(V::set(group[g].x[p + i]), square[i], acc[g]);
     }

@@ -10,9 +10,11 @@
 // Constants. The tile must have at least latency x throughput accumulators (4 x 2 on Zen and
 // Intel since Skylake) and leave room for Vectors of B and a broadcast of A:
 //   avx2    16 registers:  6 x 2 accumulators + 2 + 1 = 15
-//   avx512  32 registers: 14 x 2 accumulators + 2 + 1 = 31
+//   avx512  32 registers:  6 x 4 accumulators + 4 + 1 = 29; 14 x 2 would be 31, but takes 44
+//           instructions and 16 loads for 28 multiply-adds, where this takes 34 and 10 for 24
 //   neon    32 registers: 12 x 2 accumulators + 2 + 3 (A, four lanes a register) = 29
 //   scalar  16 SSE registers, no fused multiply-add: 4 x 2 + 2 + 2 = 12
+// No more than two registers of columns leave room for 14 rows.
 // A tile of one to three rows has too few accumulators to hide the latency, so it takes 8 or 4
 // registers of columns, from neighbouring panels.
 // kc: every block reads and writes C once and ends a chain of multiply-adds, so few blocks are
@@ -34,7 +36,7 @@ constexpr int kMR = 6;
 #if defined(GS_EMULATED)
 constexpr int kMR = 5;  // the logic is the same and compiles in seconds
 #else
-constexpr int kMR = 14;
+constexpr int kMR = 6;
 #endif
 #elif defined(GS_ISA_IS_neon)
 constexpr int kMR = 12;
@@ -42,12 +44,29 @@ constexpr int kMR = 12;
 constexpr int kMR = 4;
 #endif
 constexpr int kVectors = 2;  // registers in a panel of B
+#if defined(GS_ISA_IS_avx512)
+constexpr int kWide = 4;  // registers of a tile's columns: two panels
+// The panels of B, 128 KiB, come from the second-level cache for every tile: so many depths before
+// their turn A and B are called for. Not tried on other targets.
+constexpr int kAheadA = 16, kAheadB = 8;
+#if defined(GS_EMULATED)
+constexpr int kTall = 7;
+#else
+constexpr int kTall = 14;
+#endif
+#else
+constexpr int kWide = 2;
+constexpr int kAheadA = 0, kAheadB = 0;
+constexpr int kTall = kMR;  // rows where two registers of columns are enough
+#endif
 template <class V>
 constexpr int kNR = kVectors * V::N;
 constexpr std::int64_t kKC = 512;
 // Depths a trip, some 48 multiply-adds, where all addresses are constants off two pointers. (With
 // strides at run time unrolling loses 20 % at 64 cubed.)
-constexpr int kUnroll = kMR <= 6 ? 4 : 2;
+constexpr int kUnroll = kMR * kWide <= 12 ? 4 : 2;
+// Lines of the next panel of B that a tile calls for after each of its rows, at most.
+constexpr int kNextLines = 8;
 
 GS_INLINE void finish(const GemmFinish& args, const float*) { gemm_finish_f32(args); }
 GS_INLINE void finish(const GemmFinish& args, const double*) { gemm_finish_f64(args); }
@@ -61,6 +80,8 @@ struct TileArgs {
   std::int64_t k;
   typename V::T* carry;  // M x Vectors registers of sums that wait between two depth steps
   bool first, last;      // of the depth steps
+  const char* next;      // what this tile is to call for of the next panel of B, so many lines
+  int next_lines;        // after each row
 };
 
 // What is known about strides when the tile is compiled.
@@ -139,37 +160,82 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
   const bool plain = t.last && target.c.cs == 1 && target.c.block == 0 && is_plain(target.epilogue);
   T* c = static_cast<T*>(target.c.data) + (target.row + t.row) * target.c.rs +
          (target.column + t.column);
-  if (plain) {  // the first and the last element of each row: C is on its way during the loop
-#pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) {
-      __builtin_prefetch(c + i * target.c.rs, 1);
-      __builtin_prefetch(c + i * target.c.rs + t.columns - 1, 1);
-    }
-  }
+  // Calls for row i of C: its first and its last element.
+  const auto call_row = [&](int i) {
+    __builtin_prefetch(c + i * target.c.rs, 1);
+    if constexpr (Vectors > 2) __builtin_prefetch(c + i * target.c.rs + t.columns / 2, 1);
+    __builtin_prefetch(c + i * target.c.rs + t.columns - 1, 1);
+  };
   std::int64_t p = t.k;
   if (kPacked && p >= kUnroll) {
     // With b in the middle of the depths of a trip, every offset fits in a byte: short
     // instructions are worth 2 to 3 % where the core's front end is shared with a hyper-thread.
     constexpr int kMiddle = 128 / sizeof(T);
     b += kMiddle;
-    for (; p >= kUnroll; p -= kUnroll) {
+    const auto trips = [&](std::int64_t end) __attribute__((always_inline)) {
+      for (; p >= end; p -= kUnroll) {
 #pragma GCC unroll 4
-      for (int u = 0; u < kUnroll; ++u) {
-        step<V, M, Vectors, false, true>(acc, a + u * a_depth, 1, b + u * b_depth - kMiddle,
-                                         b_panel);
-        asm volatile("" ::: "memory");  // or GCC mixes the depths, runs out of registers and spills
+        for (int u = 0; u < kUnroll; ++u) {
+          step<V, M, Vectors, false, true>(acc, a + u * a_depth, 1, b + u * b_depth - kMiddle,
+                                           b_panel);
+          if constexpr (kAheadB > 0) {
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) {
+              __builtin_prefetch(b + (u + kAheadB) * b_depth - kMiddle + (v / kVectors) * b_panel +
+                                 (v % kVectors) * V::N);
+            }
+            if (u * M * int(sizeof(T)) % 64 < M * int(sizeof(T))) {
+              __builtin_prefetch(a + (u + kAheadA) * a_depth);
+            }
+          }
+          asm volatile(
+              "" ::
+                  : "memory");  // or GCC mixes the depths, runs out of registers and spills
+        }
+        a += kUnroll * a_depth, b += kUnroll * b_depth;
+        asm volatile("" : "+r"(a), "+r"(b));  // or GCC takes the middle back
       }
-      a += kUnroll * a_depth, b += kUnroll * b_depth;
-      asm volatile("" : "+r"(a), "+r"(b));  // or GCC takes the middle back
+    };
+    if constexpr (kAheadB > 0) {
+      // C and the next panel of B, both far away, are called for row by row between the depths: all
+      // at once they would take the buffers that A and B come through.
+      const std::int64_t part = p / kUnroll / M * kUnroll;
+      const char* next = t.next;
+      for (int i = 0; i < M; ++i) {
+        if (plain) call_row(i);
+        for (int l = 0; l < t.next_lines; ++l, next += 64) __builtin_prefetch(next, 0, 2);
+        trips(p - part + kUnroll);
+      }
+    } else if (plain) {
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i) call_row(i);
     }
+    trips(kUnroll);
     b -= kMiddle;
-  } else if (kPackedA) {
+  } else if (plain) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) call_row(i);
+  }
+  if (kPackedA && !kPacked) {
     for (; p >= kUnroll; p -= kUnroll, a += kUnroll * a_depth) {
 #pragma GCC unroll 4
       for (int u = 0; u < kUnroll; ++u) {
         step<V, M, Vectors, false, true>(acc, a + u * a_depth, 1, b, b_panel);
         b += b_depth;
         asm volatile("" : "+r"(b)::"memory");
+      }
+    }
+  }
+  if constexpr (kAheadB > 0 && (Known == Strides::any || kCut)) {
+    // Rows of A in place: those of the next tile are called for while this one is computed.
+    constexpr int kLine = 64 / sizeof(T);
+    if (a_depth == 1) {
+      for (; p >= kLine; p -= kLine) {
+#pragma GCC unroll 16
+        for (int i = 0; i < M; ++i) __builtin_prefetch(a + args.a_panel + i * a_line, 0, 2);
+        for (int u = 0; u < kLine; ++u, ++a, b += b_depth) {
+          step<V, M, Vectors, kCut>(acc, a, a_line, b, b_panel, last);
+        }
       }
     }
   }
@@ -222,21 +288,21 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
 template <class V>
 using TileFn = void(const GemmBlock& args, const TileArgs<V>& t);
 
-constexpr int widest(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : kVectors; }
+constexpr int widest(int rows) { return rows == 1 ? 8 : rows <= 3 ? 4 : rows <= kMR ? kWide : 2; }
 
 template <class V, int M, int Vectors>
 TileFn<V>* pick_strides(const GemmBlock& args, bool cut) {
   if (cut) return &tile<V, M, Vectors, Strides::cut>;
   if (args.a_line != 1) return &tile<V, M, Vectors, Strides::any>;
   if (args.a_depth == M) {
-    if constexpr (Vectors == kVectors) {
+    if constexpr (Vectors == kVectors || Vectors == kWide) {
       if (args.b_depth == kNR<V>) return &tile<V, M, Vectors, Strides::packed>;
     }
     return &tile<V, M, Vectors, Strides::packed_a>;
   }
   return &tile<V, M, Vectors, Strides::unit_line>;
 }
-template <class V, int M = kMR>
+template <class V, int M = kTall>
 TileFn<V>* pick(int rows, int vectors, const GemmBlock& args, bool cut) {
   if constexpr (M > 1) {
     if (rows < M) return pick<V, M - 1>(rows, vectors, args, cut);
@@ -265,6 +331,10 @@ GS_INLINE void block(const GemmBlock& given) {
   bool cut = false;  // packed panels are padded, B in place may end anywhere
   TileFn<V>* full = nullptr;
   TileFn<V>* tail = nullptr;
+  // Lines of the packed panels of B that a tile reads, for each row of a tile.
+  const std::int64_t lines = args.k * kWide * V::N * std::int64_t(sizeof(T)) / 64;
+  const std::int64_t fair = m_full ? (lines + m_full - 1) / m_full : 0;
+  const std::int64_t per_tile = fair < kNextLines ? fair : kNextLines;
   const auto tiles = [&](TileArgs<V>& t, std::int64_t pc) {
     for (std::int64_t jr = 0; jr < args.n; jr += vectors * V::N) {
       const std::int64_t left = (args.n - jr + V::N - 1) / V::N;
@@ -281,9 +351,15 @@ GS_INLINE void block(const GemmBlock& given) {
       t.columns = args.n - jr < vectors * V::N ? int(args.n - jr) : vectors * V::N;
       t.a = a + pc * args.a_depth;
       t.carry = sums + args.m * jr;
+      const int panels = vectors / kVectors;
+      const bool more = vectors == kWide && jr + (panels + 1) * kNR<V> <= args.n;
+      const std::int64_t ahead = more ? per_tile : 0;
+      t.next = reinterpret_cast<const char*>(b + (jr / kNR<V> + panels) * args.b_panel);
+      t.next_lines = int(ahead);
       for (t.row = 0; t.row < m_full; t.row += mr, t.a += args.a_panel) {
         full(args, t);
         t.carry += mr * vectors * V::N;
+        t.next += ahead * mr * 64;
       }
       if (m_tail) tail(args, t);
     }
@@ -304,7 +380,7 @@ GS_INLINE void block(const GemmBlock& given) {
 
 template <class V>
 void shape_of(GemmShape& shape) {
-  shape = {kMR, kNR<V>, V::N, kKC};
+  shape = {kMR, kNR<V>, V::N, kTall, kKC};
 }
 
 }  // namespace

@@ -36,10 +36,13 @@ GS_INLINE void put(typename V::T* to, V v, const typename V::T* end) {
 // for one set) and address translations are fetched again. A row of a panel is stored as
 // `Registers` whole registers; what spills over lies in rows that are written later. Only at the
 // end of a panel are they stored in part.
-template <int Registers>
-constexpr int kTogether = Registers == 1 ? 8 : 4;
+#if defined(GS_ISA_IS_avx512)
+constexpr int kTogether = 16;
+#else
+constexpr int kTogether = 8;
+#endif
 
-template <class V, int Registers>
+template <class V, int Registers, int Panels>
 void copy_panels(typename V::T* dst, const typename V::T* src, std::int64_t depth_stride, int width,
                  std::int64_t depth) {
   const std::int64_t panel = width * depth;
@@ -48,7 +51,7 @@ void copy_panels(typename V::T* dst, const typename V::T* src, std::int64_t dept
   std::int64_t p = 0;
   for (; p < whole; ++p, src += depth_stride, dst += width) {
 #pragma GCC unroll 8
-    for (int q = 0; q < kTogether<Registers>; ++q) {
+    for (int q = 0; q < Panels; ++q) {
 #pragma GCC unroll 4
       for (int r = 0; r < Registers; ++r) {
         store(dst + q * panel + r * V::N, load(src + q * width + r * V::N));
@@ -56,7 +59,7 @@ void copy_panels(typename V::T* dst, const typename V::T* src, std::int64_t dept
     }
   }
   for (; p < depth; ++p, src += depth_stride, dst += width) {
-    for (int q = 0; q < kTogether<Registers>; ++q) {
+    for (int q = 0; q < Panels; ++q) {
       for (int l = 0; l < width; l += V::N) {
         const int n = smaller(width - l, V::N);
         store_n(dst + q * panel + l, load_n(src + q * width + l, n), n);
@@ -65,15 +68,19 @@ void copy_panels(typename V::T* dst, const typename V::T* src, std::int64_t dept
   }
 }
 
-// The same for as many of `lines` lines as fill whole groups of panels; returns how many.
-template <class V, int Registers>
+// The same for as many of `lines` lines as fill whole groups of panels; returns how many. What is
+// left of a large group is tried with smaller ones.
+template <class V, int Registers, int Panels>
 std::int64_t copy_groups(typename V::T* dst, const typename V::T* src, std::int64_t depth_stride,
                          int width, std::int64_t lines, std::int64_t depth) {
-  constexpr int kPanels = kTogether<Registers>;
-  const std::int64_t read = (kPanels - 1) * width + Registers * V::N;
+  const std::int64_t read = (Panels - 1) * width + Registers * V::N;
   std::int64_t line = 0;
-  for (; lines - line >= read; line += kPanels * width) {
-    copy_panels<V, Registers>(dst + line * depth, src + line, depth_stride, width, depth);
+  for (; lines - line >= read; line += Panels * width) {
+    copy_panels<V, Registers, Panels>(dst + line * depth, src + line, depth_stride, width, depth);
+  }
+  if constexpr (Panels > 1) {
+    line += copy_groups<V, Registers, Panels / 2>(dst + line * depth, src + line, depth_stride,
+                                                  width, lines - line, depth);
   }
   return line;
 }
@@ -107,9 +114,7 @@ void transpose_panel(typename V::T* dst, const typename V::T* src, std::int64_t 
       const int rows = smaller(depth - p, V::N);
       V square[V::N];
       if (lines == width && rows == V::N) {
-#pragma GCC unroll 16
-        for (int i = 0; i < V::N; ++i) square[i] = load(row[i] + p);
-        transpose(square);
+        load_transposed(square, row, p);
         if (end - to >= (V::N - 1) * width + V::N) {
 #pragma GCC unroll 16
           for (int i = 0; i < V::N; ++i) store(to + i * width, square[i]);
@@ -125,6 +130,51 @@ void transpose_panel(typename V::T* dst, const typename V::T* src, std::int64_t 
       for (int i = 0; i < rows; ++i, to += width) put(to, square[i], end);
     }
   }
+}
+
+#if defined(GS_ISA_IS_avx512)
+// As many whole panels as fit into a register, side by side: one transposition for all of them.
+// Lanes are stored where they belong, for masked stores cost nothing here. Returns the lines done.
+std::int64_t transpose_groups(float* dst, const float* src, std::int64_t line_stride, int width,
+                              std::int64_t lines, std::int64_t depth) {
+  const int panels = F32::N / width, group = panels * width;
+  std::int64_t line = 0;
+  for (; lines - line >= group; line += group, dst += group * depth) {
+    const float* row[F32::N];
+    for (int i = 0; i < F32::N; ++i) row[i] = src + (line + (i < group ? i : 0)) * line_stride;
+    for (std::int64_t p = 0; p < depth; p += F32::N) {
+      const int rows = smaller(depth - p, F32::N);
+      F32 square[F32::N];
+      if (rows == F32::N) {
+        load_transposed(square, row, p);
+      } else {
+        for (int i = 0; i < F32::N; ++i) square[i] = load_n(row[i] + p, rows);
+        transpose(square);
+      }
+      for (int q = 0; q < panels; ++q) {
+        const auto lanes = __mmask16(((1u << width) - 1u) << (q * width));
+        float* const to = dst + (q * depth + p) * width - q * width;
+        if (rows == F32::N) {
+#pragma GCC unroll 16
+          for (int i = 0; i < F32::N; ++i)
+            _mm512_mask_storeu_ps(to + i * width, lanes, square[i].v);
+        } else {
+          for (int i = 0; i < rows; ++i) _mm512_mask_storeu_ps(to + i * width, lanes, square[i].v);
+        }
+      }
+    }
+  }
+  return line;
+}
+#else
+GS_INLINE std::int64_t transpose_groups(float*, const float*, std::int64_t, int, std::int64_t,
+                                        std::int64_t) {
+  return 0;  // a panel takes a register or more
+}
+#endif
+GS_INLINE std::int64_t transpose_groups(double*, const double*, std::int64_t, int, std::int64_t,
+                                        std::int64_t) {
+  return 0;
 }
 
 template <class T>
@@ -145,14 +195,17 @@ GS_INLINE void pack(const GemmPack& args) {
   std::int64_t line = 0;
   if (args.line == 1) {
     const int registers = (r.width + V::N - 1) / V::N;
-    const auto groups = registers == 1   ? copy_groups<V, 1>
-                        : registers == 2 ? copy_groups<V, 2>
-                        : registers == 3 ? copy_groups<V, 3>
+    const auto groups = registers == 1   ? copy_groups<V, 1, kTogether>
+                        : registers == 2 ? copy_groups<V, 2, kTogether / 2>
+                        : registers == 3 ? copy_groups<V, 3, kTogether / 2>
+                        : registers == 4 ? copy_groups<V, 4, kTogether / 2>
                                          : nullptr;
     if (groups) line = groups(dst, src, args.depth, r.width, r.lines, r.depth);
-    dst += line * r.depth;
-    src += line;
+  } else if (args.depth == 1 && 2 * r.width <= V::N) {
+    line = transpose_groups(dst, src, args.line, r.width, r.lines, r.depth);
   }
+  dst += line * r.depth;
+  src += line * args.line;
   for (; line < r.lines; line += r.width) {
     const int lines = smaller(r.lines - line, r.width);
     if (args.line == 1) {

@@ -100,7 +100,7 @@ void gemv(const GemvBlocks& args, std::int64_t line, std::int64_t depth) {
 
 // One depth block, so that nothing is rounded before the end.
 void gemm_shape_f32(GemmShape& shape) {
-  shape = {kTile, kTile, 1, std::numeric_limits<std::int64_t>::max() / 64};
+  shape = {kTile, kTile, 1, kTile, std::numeric_limits<std::int64_t>::max() / 64};
 }
 void gemm_shape_f64(GemmShape& shape) { gemm_shape_f32(shape); }
 void gemm_pack_f32(const GemmPack& args) { pack<float>(args); }

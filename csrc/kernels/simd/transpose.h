@@ -94,6 +94,33 @@ GS_INLINE void transpose(F64 (&r)[8]) {
   }
 }
 
+#if !defined(GS_EMULATED)
+// Four rows four apart, 16 bytes of each, side by side.
+GS_INLINE __m512 gather_lanes(const float* const* row, std::int64_t at) {
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(row[0] + at));
+  v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(row[4] + at));
+  v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(row[8] + at));
+  return _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(row[12] + at));
+}
+
+// Elements at, at + 1, ... of 16 rows, transposed. The 16-byte lanes get their places while they
+// are loaded, by blends that two ports can do; 32 permutations are left of 64, for which there is
+// one.
+GS_INLINE void load_transposed(F32 (&r)[16], const float* const (&row)[16], std::int64_t at) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    const __m512 a = gather_lanes(row, at + i), b = gather_lanes(row + 1, at + i);
+    const __m512 c = gather_lanes(row + 2, at + i), d = gather_lanes(row + 3, at + i);
+    const __m512 ab_lo = _mm512_unpacklo_ps(a, b), ab_hi = _mm512_unpackhi_ps(a, b);
+    const __m512 cd_lo = _mm512_unpacklo_ps(c, d), cd_hi = _mm512_unpackhi_ps(c, d);
+    r[i].v = _mm512_shuffle_ps(ab_lo, cd_lo, 0x44);
+    r[i + 1].v = _mm512_shuffle_ps(ab_lo, cd_lo, 0xee);
+    r[i + 2].v = _mm512_shuffle_ps(ab_hi, cd_hi, 0x44);
+    r[i + 3].v = _mm512_shuffle_ps(ab_hi, cd_hi, 0xee);
+  }
+}
+#endif
+
 #else  // 16-byte vectors: the compiler finds the unpacks
 
 GS_INLINE void transpose(F32 (&r)[4]) {
@@ -115,6 +142,15 @@ GS_INLINE void transpose(F64 (&r)[2]) {
 }
 
 #endif
+
+// Elements at, at + 1, ... of N rows, transposed.
+template <class V>
+GS_INLINE void load_transposed(V (&r)[V::N], const typename V::T* const (&row)[V::N],
+                               std::int64_t at) {
+#pragma GCC unroll 16
+  for (int i = 0; i < V::N; ++i) r[i] = load(row[i] + at);
+  transpose(r);
+}
 
 // Rows as columns: element i of row l at to[i * N + l], for `rows` (1 to N) rows of n elements.
 // Lanes past the last row repeat it.
