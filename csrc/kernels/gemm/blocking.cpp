@@ -69,9 +69,11 @@ std::int64_t depth_block(std::int64_t k, std::int64_t kc) {
 
 int threads_for(std::int64_t multiply_adds) {
   // 2^20 multiply-adds take some 20 us on one core, as long as waking a thread takes. One that
-  // still waits for work takes it up within a microsecond.
-  if (multiply_adds >> 19 == 0) return 1;
-  const std::int64_t worth = multiply_adds >> (workers_awake() ? 18 : 20);
+  // still waits for work takes it up within a microsecond, but shares the packing with the others:
+  // with vectors twice as wide a product of 128 cubed is slower on two threads (34 against 28 us).
+  const bool wide = active_target() == Target::avx512;
+  if (multiply_adds >> (wide ? 21 : 19) == 0) return 1;
+  const std::int64_t worth = multiply_adds >> (wide ? 21 : workers_awake() ? 18 : 20);
   if (worth <= 1) return 1;
   return int(std::min<std::int64_t>(get_num_threads(), worth));
 }
@@ -83,8 +85,8 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   plan.kc = depth_block(g.k, shape.kc);
   plan.threads = threads_for(g.m * g.n * g.k);
 
-  // Tiles of equal height where there are few: 8 rows are 4 + 4, not 6 + 2.
   // Tall tiles for few columns, unless their rows' lines share a set of the cache where they lie.
+  // Tiles of equal height where there are few: 8 rows are 4 + 4, not 6 + 2.
   const bool tall = g.n <= 2 * shape.vector && (g.a.packed || g.a.pack || g.a.cs != 1 ||
                                                 share_cache(shape.tall, g.a.rs * bytes));
   const int tallest = tall ? shape.tall : shape.mr;
