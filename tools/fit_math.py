@@ -87,12 +87,36 @@ def show(name, dtype, coefficients, error):
     print(f"  static constexpr {dtype} {name}[] = {{{', '.join(numbers)}}};")
 
 
+def show_mills_polynomial():
+    """(z + 2) mills(z) = first + t * (second + t * rest(t)), t = offset - scale / (z + 2).
+
+    For z up to 14.5, which puts t between -1 and 1. With a shift of 2 the first term happens to be
+    a float to within a hundredth of its last place, so that it needs no low part.
+    """
+    shift = mp.mpf(2)
+    low, high = 1 / (mp.mpf("14.5") + shift), 1 / shift
+    scale = np.float32(2 / (high - low))
+    offset = np.float32((high + low) / (high - low))
+    exact_scale, exact_offset = mp.mpf(float(scale)), mp.mpf(float(offset))
+
+    def over(t):
+        inverse = (exact_offset - t) / exact_scale
+        return mills(1 / inverse - shift) / inverse
+
+    ends = [exact_offset - exact_scale * inverse for inverse in (high, low)]
+    c, error = remez(over, lambda t: 1 / over(t), 11, *ends)
+    print(f"  static constexpr float mills_scale = {scale:.9g}f, mills_offset = {offset:.9g}f;")
+    first, second = (np.float32(mp.nstr(v, 40)) for v in c[:2])
+    print(f"  static constexpr float mills_first = {first:.9g}f, mills_second = {second:.9g}f;")
+    show("mills_rest", "float", c[2:], error)
+
+
 def main():
     """Prints both structs."""
     half = mp.log(2) / 2 * mp.mpf("1.001")
     sizes = {
-        "float": dict(exp=5, log=3, erf=6, sin=3, cos=3, mills=(4, 5, mp.mpf(15))),
-        "double": dict(exp=10, log=6, erf=12, sin=6, cos=6, mills=(9, 10, mp.mpf(39))),
+        "float": dict(exp=5, log=3, erf=6, sin=3, cos=3),
+        "double": dict(exp=10, log=6, erf=12, sin=6, cos=6),
     }
     for dtype, size in sizes.items():
         print(f"template <> struct MathCoefficients<{dtype}> {{")
@@ -156,11 +180,13 @@ def main():
             dtype,
             *remez(cos4, lambda t: t**2 + mp.mpf("1e-3"), size["cos"] - 1, mp.mpf(0), quarter),
         )
-        above, below, z_max = size["mills"]
-        points = [z_max * (mp.mpf(k) / 160) ** 3 for k in range(161)]
-        p, q, error = rational(mills, above, below, points)
-        show("mills_p", dtype, p, error)
-        show("mills_q", dtype, q, error)
+        if dtype == "float":
+            show_mills_polynomial()
+        else:
+            points = [mp.mpf(39) * (mp.mpf(k) / 160) ** 3 for k in range(161)]
+            p, q, error = rational(mills, 9, 10, points)
+            show("mills_p", dtype, p, error)
+            show("mills_q", dtype, q, error)
         print("};")
 
 

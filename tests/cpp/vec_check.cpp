@@ -239,10 +239,23 @@ void halves() {
   }
 }
 
+void lines() {
+  alignas(64) unsigned char y[3 * 64];
+  unsigned char x[65];
+  for (int i = 0; i < 65; ++i) x[i] = (unsigned char)(i * 3 + 1);
+  std::memset(y, 0, sizeof y);
+  stream_line(y + 64, x + 1);
+  stream_fence();
+  for (int i = 0; i < 192; ++i) {
+    if (y[i] != (i / 64 == 1 ? x[1 + i % 64] : 0)) ++failures, std::printf("stream_line\n");
+  }
+}
+
 int run(int, char**) {
   Check<float>().run();
   Check<double>().run();
   halves();
+  lines();
   std::printf("%d x float: %d failures\n", F32::N, failures);
   return failures != 0;
 }

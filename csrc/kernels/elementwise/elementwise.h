@@ -33,12 +33,14 @@ struct Params {
   double p = 0, q = 0;
 };
 
+// `stream`: y is too large to be found in a cache later and no input, so write it past the caches.
 struct UnaryRun {
   std::int64_t n;
   void* y;
   const void* x;
   std::int64_t y_step, x_step;
   Params params;
+  bool stream = false;
 };
 struct BinaryRun {
   std::int64_t n;
@@ -46,6 +48,7 @@ struct BinaryRun {
   const void *a, *b;
   std::int64_t y_step, a_step, b_step;
   Params params;
+  bool stream = false;
 };
 // y = condition ? a : b
 struct WhereRun {

@@ -24,6 +24,21 @@ struct Element<8> {
   using type = std::uint64_t;
 };
 
+using Index = std::int64_t;
+
+void stream_copy(char* y, const char* x, Index bytes) {
+  constexpr Index kLine = 64, kAhead = 4096;
+  Index i = Index(-reinterpret_cast<std::uintptr_t>(y) % kLine);
+  if (i > bytes) i = bytes;
+  __builtin_memcpy(y, x, std::size_t(i));
+  for (; i + kLine <= bytes; i += kLine) {
+    __builtin_prefetch(x + i + kAhead);
+    stream_line(y + i, x + i);
+  }
+  __builtin_memcpy(y + i, x + i, std::size_t(bytes - i));
+  stream_fence();
+}
+
 template <class Value>
 void copy_elements_of(const UnaryRun& run) {
   using T = typename Element<sizeof(Value)>::type;
@@ -31,7 +46,14 @@ void copy_elements_of(const UnaryRun& run) {
   const T* x = static_cast<const T*>(run.x);
   const std::int64_t n = run.n;
   if (n <= 0) return;
-  if (run.y_step == 1 && run.x_step == 1) {
+  if (run.y_step == 1 && run.x_step == 0 && run.stream) {
+    const T value = *x;
+    stream_run(n, y, [&](std::int64_t, int count, T* buffer) {
+      for (int i = 0; i < count; ++i) buffer[i] = value;
+    });
+  } else if (run.y_step == 1 && run.x_step == 1 && run.stream) {
+    stream_copy(reinterpret_cast<char*>(y), reinterpret_cast<const char*>(x), n * Index(sizeof(T)));
+  } else if (run.y_step == 1 && run.x_step == 1) {
     __builtin_memmove(y, x, std::size_t(n) * sizeof(T));
   } else if (run.y_step == 1 && run.x_step == 0) {
     const T value = *x;

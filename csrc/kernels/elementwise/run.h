@@ -22,6 +22,39 @@ GS_INLINE void unpack(T* y, std::int64_t step, const T* buffer, int n) {
 }
 GS_INLINE int pack_size(std::int64_t left) { return left < kPack ? int(left) : kPack; }
 
+// The part of y that `y_step` 1 and `stream` ask for: fill(i, n, buffer) makes elements i to i + n,
+// which go from the buffer to memory in whole lines. A small buffer, so that the processor sees the
+// loads of the next piece while the stores of this one wait: with 256 floats 22.6 GB/s are copied,
+// with 1024 20.5, by ordinary stores 12 (Emerald Rapids, 16 M floats, 2026-11-26).
+template <class Y, class Fill>
+GS_INLINE void stream_run(std::int64_t n, Y* y, Fill fill) {
+  constexpr std::size_t kLine = 64;
+  alignas(kLine) Y buffer[kPack];
+  for (std::int64_t i = 0; i < n;) {
+    char* const to = reinterpret_cast<char*>(y + i);
+    const std::size_t off = reinterpret_cast<std::uintptr_t>(to) % kLine;
+    const int to_line = int((kLine - off) / sizeof(Y));
+    const int count = off && to_line < n - i ? to_line : pack_size(n - i);
+    fill(i, count, buffer);
+    const std::size_t bytes = std::size_t(count) * sizeof(Y);
+    const char* const from = reinterpret_cast<const char*>(buffer);
+    std::size_t at = 0;
+    for (; !off && at + kLine <= bytes; at += kLine) stream_line(to + at, from + at);
+    if (at < bytes) __builtin_memcpy(to + at, from + at, bytes - at);
+    i += count;
+  }
+  stream_fence();
+}
+// Asks for the piece of x that is read 4 KiB after this one; the processor's own prefetching stops
+// at the end of a page.
+template <class X>
+GS_INLINE void ask_ahead(const X* x, int n) {
+  const char* const ahead = reinterpret_cast<const char*>(x) + 4096;
+  for (std::size_t at = 0; at < std::size_t(n) * sizeof(X); at += 64) {
+    __builtin_prefetch(ahead + at);
+  }
+}
+
 // y[i] = f(x[i]) on vectors.
 template <class T, class F>
 __attribute__((noinline)) void map_vectors(std::int64_t n, T* y, const T* x, F f) {
@@ -40,7 +73,13 @@ template <class Y, class X, class Map>
 GS_INLINE void run_unary(const UnaryRun& run, Map map) {
   Y* y = static_cast<Y*>(run.y);
   const X* x = static_cast<const X*>(run.x);
-  if (run.y_step == 1 && run.x_step == 1) return map(run.n, y, x);
+  if (run.y_step == 1 && run.x_step == 1) {
+    if (!run.stream) return map(run.n, y, x);
+    return stream_run(run.n, y, [&](std::int64_t i, int n, Y* buffer) {
+      ask_ahead(x + i, n);
+      map(n, buffer, x + i);
+    });
+  }
   X x_buffer[kPack];
   Y y_buffer[kPack];
   for (std::int64_t i = 0; i < run.n; i += kPack) {
@@ -77,13 +116,18 @@ GS_INLINE void run_binary(const BinaryRun& run, Map map) {
   const X* a = static_cast<const X*>(run.a);
   const X* b = static_cast<const X*>(run.b);
   if (run.n <= 0) return;
+  const auto dense = [&]<bool kOneA, bool kOneB>() {
+    if (!run.stream) return map.template operator()<kOneA, kOneB>(run.n, y, a, b);
+    stream_run(run.n, y, [&](std::int64_t i, int n, Y* buffer) {
+      if (!kOneA) ask_ahead(a + i, n);
+      if (!kOneB) ask_ahead(b + i, n);
+      map.template operator()<kOneA, kOneB>(n, buffer, kOneA ? a : a + i, kOneB ? b : b + i);
+    });
+  };
   if (run.y_step == 1) {
-    if (run.a_step == 1 && run.b_step == 1)
-      return map.template operator()<false, false>(run.n, y, a, b);
-    if (run.a_step == 1 && run.b_step == 0)
-      return map.template operator()<false, true>(run.n, y, a, b);
-    if (run.a_step == 0 && run.b_step == 1)
-      return map.template operator()<true, false>(run.n, y, a, b);
+    if (run.a_step == 1 && run.b_step == 1) return dense.template operator()<false, false>();
+    if (run.a_step == 1 && run.b_step == 0) return dense.template operator()<false, true>();
+    if (run.a_step == 0 && run.b_step == 1) return dense.template operator()<true, false>();
   }
   X a_buffer[kPack], b_buffer[kPack];
   Y y_buffer[kPack];

@@ -60,20 +60,29 @@ GS_INLINE bool improves(T x, T best) {
   return Op::beats(x, best) || (x != x && best == best);
 }
 
+// In lanes; NaN where there is one.
+template <class Op, class T>
+GS_INLINE Vec<T> extremes_of(const T* x, Index n) {
+  using V = Vec<T>;
+  return fold(
+      0, n, V::set(Op::template kWorstFloat<T>),
+      [&](auto i, auto part) { return get_ahead(x + i, part, Op::template kWorstFloat<T>); },
+      [](V a, V b) { return Op::join(a, b); });
+}
+template <class Op, class V>
+GS_INLINE typename V::T best_lane(V v) {
+  typename V::T lanes[V::N];
+  store(lanes, v);
+  auto winner = lanes[0];
+  for (int i = 1; i < V::N; ++i) winner = improves<Op>(lanes[i], winner) ? lanes[i] : winner;
+  return winner;
+}
+
 // NaN if there is one.
 template <class Op, class T>
 GS_INLINE T extreme_of(const T* x, Index n) {
   if constexpr (kFloat<T>) {
-    using V = Vec<T>;
-    const V best = fold(
-        0, n, V::set(Op::template kWorstFloat<T>),
-        [&](auto i, auto part) { return get(x + i, part, Op::template kWorstFloat<T>); },
-        [](V a, V b) { return Op::join(a, b); });
-    T lanes[V::N];
-    store(lanes, best);
-    T winner = lanes[0];
-    for (int i = 1; i < V::N; ++i) winner = improves<Op>(lanes[i], winner) ? lanes[i] : winner;
-    return winner;
+    return best_lane<Op>(extremes_of<Op>(x, n));
   } else {
     T best = x[0];
     for (Index i = 1; i < n; ++i) best = Op::beats(x[i], best) ? x[i] : best;
@@ -139,9 +148,15 @@ void arg_rows(const ReduceRows& a) {
     Index at = 0;
     for (Index begin = 0; begin < a.n && best == best; begin += kBlock) {
       const Index n = a.n - begin < kBlock ? a.n - begin : kBlock;
-      const T block_best = extreme_of<Op>(x + begin, n);
-      if (!improves<Op>(block_best, best)) continue;
-      best = block_best;
+      if constexpr (kFloat<T>) {  // most blocks are done with before their lanes are looked at
+        const Vec<T> lanes = extremes_of<Op>(x + begin, n);
+        if (!any(Op::beats(lanes, Vec<T>::set(best)) | is_nan(lanes))) continue;
+        best = best_lane<Op>(lanes);
+      } else {
+        const T block_best = extreme_of<Op>(x + begin, n);
+        if (!improves<Op>(block_best, best)) continue;
+        best = block_best;
+      }
       at = begin + first_equal(x + begin, n, best);
     }
     static_cast<Extreme<T>*>(a.acc)[r] = {best, a.index_base + r * a.index_step + at};

@@ -51,7 +51,7 @@ void float_rows(const ReduceRows& a) {
   for (Index r = 0; r < a.rows; ++r) {
     const T* x = static_cast<const T*>(a.x) + r * a.x_stride;
     static_cast<double*>(a.acc)[r] =
-        sum_of<V>(a.n, [&](auto i, auto part) { return Op::term(get(x + i, part)); });
+        sum_of<V>(a.n, [&](auto i, auto part) { return Op::term(get_ahead(x + i, part)); });
   }
 }
 

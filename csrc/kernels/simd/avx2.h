@@ -7,7 +7,7 @@
 namespace gradsmith::kernels::GS_ISA {
 namespace {
 
-inline constexpr bool kFusedFma = true;
+inline constexpr bool kFusedFma = true, kQuickScale = false;
 
 // A window of 8 over this, starting at 8 - n, is the mask of the first n lanes.
 alignas(64) inline constexpr std::int32_t kFirst32[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -190,6 +190,14 @@ GS_INLINE void store_n(double* p, F64 v, int n) {
   }
   if (n & 1) _mm_store_sd(p, part);
 }
+
+GS_INLINE void stream_line(void* y, const void* x) {
+  const __m256i* from = (const __m256i*)x;
+  const __m256i low = _mm256_loadu_si256(from), high = _mm256_loadu_si256(from + 1);
+  _mm256_stream_si256((__m256i*)y, low);
+  _mm256_stream_si256((__m256i*)y + 1, high);
+}
+GS_INLINE void stream_fence() { _mm_sfence(); }
 
 GS_INLINE F32 abs(F32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v); }
 GS_INLINE F64 abs(F64 a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v); }

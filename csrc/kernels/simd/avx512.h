@@ -18,9 +18,9 @@ namespace gradsmith::kernels::GS_ISA {
 namespace {
 
 #if defined(GS_EMULATED)
-inline constexpr bool kFusedFma = false;
+inline constexpr bool kFusedFma = false, kQuickScale = false;
 #else
-inline constexpr bool kFusedFma = true;
+inline constexpr bool kFusedFma = true, kQuickScale = true;
 #endif
 
 template <>
@@ -178,6 +178,16 @@ GS_INLINE void store_n(double* p, F64 v, int n) {
   _mm512_mask_storeu_pd(p, Mask<double>::first(n).v, v.v);
 }
 
+#if defined(GS_EMULATED)
+GS_INLINE void stream_line(void* y, const void* x) { __builtin_memcpy(y, x, 64); }
+GS_INLINE void stream_fence() {}
+#else
+GS_INLINE void stream_line(void* y, const void* x) {
+  _mm512_stream_si512((__m512i*)y, _mm512_loadu_si512(x));
+}
+GS_INLINE void stream_fence() { _mm_sfence(); }
+#endif
+
 GS_INLINE F32 abs(F32 a) { return as_float(as_int(a) & Int<float>::set(~std::uint32_t(0) >> 1)); }
 GS_INLINE F64 abs(F64 a) { return as_float(as_int(a) & Int<double>::set(~std::uint64_t(0) >> 1)); }
 GS_INLINE F32 sqrt(F32 a) { return _mm512_sqrt_ps(a.v); }
@@ -194,6 +204,19 @@ GS_INLINE F32 ceil(F32 a) { return _mm512_roundscale_ps(a.v, kUp); }
 GS_INLINE F64 ceil(F64 a) { return _mm512_roundscale_pd(a.v, kUp); }
 GS_INLINE F32 trunc(F32 a) { return _mm512_roundscale_ps(a.v, kTowardZero); }
 GS_INLINE F64 trunc(F64 a) { return _mm512_roundscale_pd(a.v, kTowardZero); }
+
+#if !defined(GS_EMULATED)
+GS_INLINE F32 scale2(F32 v, F32 n) { return _mm512_scalef_ps(v.v, n.v); }
+GS_INLINE F64 scale2(F64 v, F64 n) { return _mm512_scalef_pd(v.v, n.v); }
+GS_INLINE F32 exponent(F32 v) { return _mm512_getexp_ps(v.v); }
+GS_INLINE F64 exponent(F64 v) { return _mm512_getexp_pd(v.v); }
+GS_INLINE F32 mantissa(F32 v) {
+  return _mm512_getmant_ps(v.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+}
+GS_INLINE F64 mantissa(F64 v) {
+  return _mm512_getmant_pd(v.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+}
+#endif
 
 GS_INLINE __m256 low_half(F32 a) { return _mm512_castps512_ps256(a.v); }
 GS_INLINE __m256 high_half(F32 a) {

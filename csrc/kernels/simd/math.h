@@ -66,6 +66,14 @@ GS_INLINE Pair<Vec<T>> exact_sum(Vec<T> a, Vec<T> b) {
   return {sum, (a - (sum - b_part)) + (b - b_part)};
 }
 
+// c - a * b, rounded once, where a * b is close to c.
+template <class T>
+GS_INLINE Vec<T> residual(Vec<T> a, Vec<T> b, Vec<T> c) {
+  if constexpr (kFusedFma) return fnma(a, b, c);
+  const Pair<Vec<T>> product = exact_product(a, b);
+  return (c - product.high) - product.low;
+}
+
 // x = n ln2 + r with |r| <= ln2/2, and e^r - 1.
 template <class T>
 struct ExpParts {
@@ -76,8 +84,7 @@ GS_INLINE ExpParts<T> exp_parts(Vec<T> x, Vec<T> x_low) {
   using C = Constants<T>;
   const Vec<T> shift = T(1.5 * FloatBits<T>::kInteger);
   const Vec<T> n = fma(x, Vec<T>(T(1.4426950408889634)), shift) - shift;
-  Vec<T> r = fnma(n, Vec<T>(C::kLn2High), x);
-  r = fnma(n, Vec<T>(C::kLn2Low), r) + x_low;
+  const Vec<T> r = fnma(n, Vec<T>(C::kLn2High), x) + fnma(n, Vec<T>(C::kLn2Low), x_low);
   return {n, fma(r * r, horner(r, MathCoefficients<T>::exp), r)};
 }
 template <class T>
@@ -115,13 +122,25 @@ template <class T>
 GS_INLINE Vec<T> times_exp(Vec<T> factor, ExpParts<T> x) {
   return scale2(fma(factor, x.expm1_r, factor), x.n);
 }
-
-// e^x for x <= 0, for results that are added to something near 1: below 1e-37 it may be off.
 template <class T>
-GS_INLINE Vec<T> exp_of_negative(Vec<T> x) {
-  const auto [n, p] = exp_parts(max(Vec<T>(sizeof(T) == 4 ? T(-87) : T(-708)), x));
-  const Vec<T> scale = pow2(n);
-  return fma(scale, p, scale);
+GS_INLINE Vec<T> times_exp(Pair<Vec<T>> factor, ExpParts<T> x) {
+  Vec<T> rest;
+  if constexpr (kFusedFma) {
+    rest = fma(factor.high, x.expm1_r, factor.low);
+  } else {
+    const Pair<Vec<T>> product = exact_product(factor.high, x.expm1_r);
+    rest = product.high + (product.low + factor.low);
+  }
+  return scale2(rest + factor.high, x.n);
+}
+
+// e^x for x <= 0 in parts, for results that are added to something near 1: below 1e-37 it may be
+// off.
+template <class T>
+GS_INLINE Vec<T> small_exp(ExpParts<T> x) {
+  if constexpr (kQuickScale) return scale2(x.expm1_r + T(1), x.n);
+  const Vec<T> scale = pow2(max(Vec<T>(sizeof(T) == 4 ? T(-126) : T(-1022)), x.n));
+  return fma(scale, x.expm1_r, scale);
 }
 
 template <class T>
@@ -141,14 +160,20 @@ struct LogParts {
 template <class T>
 GS_INLINE LogParts<T> log_parts(Vec<T> x) {
   using C = Constants<T>;
-  constexpr T kRaise = sizeof(T) == 4 ? T(33554432.0) : T(18014398509481984.0);  // 2^25, 2^54
-  const auto denormal = lt(x, Vec<T>(C::kMinNormal));
-  const Vec<T> normal = select(denormal, x * kRaise, x);
-  const Vec<T> m = mantissa(normal);
+  Vec<T> m, n;
+  if constexpr (kQuickScale) {  // denormal numbers have an exponent and a mantissa there
+    m = mantissa(x);
+    n = exponent(x);
+  } else {
+    constexpr T kRaise = sizeof(T) == 4 ? T(33554432.0) : T(18014398509481984.0);  // 2^25, 2^54
+    const auto denormal = lt(x, Vec<T>(C::kMinNormal));
+    const Vec<T> normal = select(denormal, x * kRaise, x);
+    const Vec<T> raised = sizeof(T) == 4 ? T(25) : T(54);
+    m = mantissa(normal);
+    n = exponent(normal) - select(denormal, raised, Vec<T>(T(0)));
+  }
   const auto upper = gt(m, Vec<T>(T(1.4142135623730951)));
-  const Vec<T> n =
-      exponent(normal) - select(denormal, Vec<T>(sizeof(T) == 4 ? T(25) : T(54)), Vec<T>(T(0)));
-  return {n + select(upper, Vec<T>(T(1)), Vec<T>(T(0))), select(upper, m * T(0.5), m) - T(1)};
+  return {select(upper, n + T(1), n), select(upper, m * T(0.5), m) - T(1)};
 }
 
 // log(1 + f) = f - f^2/2 + low. With s = f / (2 + f), log(1 + f) = 2 atanh s.
@@ -226,7 +251,8 @@ template <class T>
 GS_INLINE Vec<T> tanh(Vec<T> x) {
   constexpr T kOne = sizeof(T) == 4 ? T(10) : T(20);  // tanh rounds to 1 from here on
   const Vec<T> magnitude = min(Vec<T>(kOne), abs(x));
-  const Vec<T> e = expm1(magnitude + magnitude);
+  const auto [n, p] = exp_parts(magnitude + magnitude);
+  const Vec<T> scale = pow2(n), e = fma(scale, p, scale - T(1));  // exp(2 magnitude) - 1
   Vec<T> y = e / (e + T(2));
   if constexpr (sizeof(T) == 4) {  // for small x three roundings are too many
     const Vec<T> square = magnitude * magnitude;
@@ -236,27 +262,40 @@ GS_INLINE Vec<T> tanh(Vec<T> x) {
   return copysign(y, x);
 }
 
-// With e = exp(-|x|): 1 / (1 + e) for x >= 0, e / (1 + e) below, so that no exponential overflows.
+// -|x|, but no less than `least`.
 template <class T>
-GS_INLINE Vec<T> sigmoid(Vec<T> x) {
-  const Vec<T> e = exp(-abs(x)), sum = e + T(1), sum_low = e - (sum - T(1));
-  const auto negative = lt(x, T(0));
-  const Vec<T> y = select(negative, e, Vec<T>(T(1))) / sum;
-  const Vec<T> inverse = select(negative, T(1) - y, y);  // 1 / sum
-  return fnma(y * sum_low, inverse, y);                  // what rounding the sum lost
+GS_INLINE Vec<T> minus_abs(Vec<T> x, T least) {
+  const auto sign = as_int(Vec<T>(T(-0.0)));
+  return max(Vec<T>(least), as_float(as_int(x) | sign));
 }
 
-// As sigmoid, but x joins the exponential before that can lose digits to underflow.
+// factor * sigmoid(u), given exp(-|u|) in parts. With e = exp(-|u|) that is factor / (1 + e) for
+// u >= 0 and factor * e / (1 + e) below, so that no exponential overflows, and e joins last, so
+// that it loses no digits to underflow. The quotient has a low part: what the sum, the reciprocal
+// and the product rounded off. A factor of -0 gives 0.
+template <class T>
+GS_INLINE Vec<T> times_sigmoid(Vec<T> factor, Mask<T> negative, ExpParts<T> minus_u) {
+  const Vec<T> e = small_exp(minus_u), sum = e + T(1), sum_low = e - (sum - T(1));
+  const Vec<T> inverse = T(1) / sum, quotient = factor * inverse;
+  const Vec<T> rest = fnma(quotient, sum_low, residual(quotient, sum, factor));
+  const Vec<T> zero = T(0);
+  return times_exp<T>({quotient, rest * inverse},
+                      {select(negative, minus_u.n, zero), select(negative, minus_u.expm1_r, zero)});
+}
+
+template <class T>
+GS_INLINE Vec<T> sigmoid(Vec<T> x) {
+  const auto parts = exp_parts(minus_abs(x, Constants<T>::kExpMin));
+  return times_sigmoid(Vec<T>(T(1)), lt(x, T(0)), parts);
+}
+
 template <class T>
 GS_INLINE Vec<T> silu(Vec<T> x) {
-  const Vec<T> low = sizeof(T) == 4 ? T(-120) : T(-800);  // zero there, also for -infinity
-  const Vec<T> finite = max(low, x);
-  const auto parts = exp_parts(max(low, -abs(x)));
-  const Vec<T> scale = pow2(max(Vec<T>(sizeof(T) == 4 ? T(-126) : T(-1022)), parts.n));
-  const Vec<T> denominator = fma(scale, parts.expm1_r, scale) + T(1);
-  const auto negative = lt(x, T(0));
-  const Vec<T> factor = select(negative, finite, x) / denominator;
-  return select(negative, times_exp(factor, parts), factor);
+  constexpr T kLow = sizeof(T) == 4 ? T(-120) : T(-800);  // zero there, also for -infinity
+  constexpr T kHigh = 100;                                // x from here on
+  const Vec<T> y =
+      times_sigmoid(clamp_nan(x, kLow, kHigh), lt(x, T(0)), exp_parts(minus_abs(x, kLow)));
+  return select(gt(x, Vec<T>(kHigh)), x, copysign(y, x));
 }
 // d silu / dx = s (1 + x (1 - s))
 template <class T>
@@ -269,10 +308,16 @@ GS_INLINE Vec<T> silu_slope(Vec<T> x) {
   return s * fma(finite, not_s, Vec<T>(T(1)));
 }
 
-// log(1 + e^x), without overflow.
+// log(1 + e^x), without overflow: log1p of e = exp(-|x|), which is neither negative nor above 1.
 template <class T>
 GS_INLINE Vec<T> softplus(Vec<T> x) {
-  return max(Vec<T>(T(0)), x) + log1p(exp(-abs(x)));
+  const Vec<T> e = exp(minus_abs(x, Constants<T>::kExpMin));
+  const Vec<T> u = e + T(1), u_low = e - (u - T(1));
+  const auto upper = gt(u, Vec<T>(T(1.4142135623730951)));
+  const Vec<T> f = select(upper, u * T(0.5), u) - T(1);
+  const Vec<T> n = select(upper, Vec<T>(T(1)), Vec<T>(T(0)));
+  const Vec<T> log_u = log_from<T>({n, f + select(upper, u_low * T(0.5), u_low)});
+  return max(Vec<T>(T(0)), x) + select(lt(e, Vec<T>(Constants<T>::kTiny)), e, log_u);
 }
 template <class T>
 GS_INLINE Vec<T> softplus(Vec<T> x, T beta, T threshold) {

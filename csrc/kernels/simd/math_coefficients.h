@@ -25,12 +25,12 @@ struct MathCoefficients<float> {
   static constexpr float sin[] = {-0.166666552f, 0.00833217893f, -0.000195172703f};
   // error 2^-33.2
   static constexpr float cos[] = {0.0416666456f, -0.00138873747f, 2.44391213e-05f};
-  // error 2^-27.2
-  static constexpr float mills_p[] = {0.5f, 0.439290911f, 0.183974564f, 0.040882919f,
-                                      0.00415348355f};
-  // error 2^-27.2
-  static constexpr float mills_q[] = {1.0f,        1.67646682f, 1.20557106f,
-                                      0.47142297f, 0.10248439f, 0.0104111284f};
+  // error 2^-28.4
+  static constexpr float mills_scale = 4.55172396f, mills_offset = 1.2758621f;
+  static constexpr float mills_first = 0.712936044f, mills_second = -0.295950085f;
+  static constexpr float mills_rest[] = {
+      0.0119830612f,   0.0244536214f, 0.00187397189f,  -0.00269379932f,  -0.00107358687f,
+      4.42072524e-05f, 0.0002171089f, 8.18533517e-05f, -1.67191374e-05f, -1.59528572e-05f};
 };
 template <>
 struct MathCoefficients<double> {

@@ -10,11 +10,60 @@
 namespace gradsmith::kernels::GS_ISA {
 namespace {
 
-template <class T>
-GS_INLINE Vec<T> mills(Vec<T> z) {
-  using C = MathCoefficients<T>;
+// In double the ratio of two polynomials in z. In float (z + 2) mills(z), which lies between 0.45
+// and 1, as a polynomial in t = b - a / (z + 2), from -1 to 1: the first term is the largest, so
+// that the rounding errors of the others hardly count.
+inline constexpr float kMillsShift = 2;  // of few bits: see times_mills
+// As horner, but as a tree: a third of the latency, a little less accurate.
+template <class T, int n>
+GS_INLINE Vec<T> estrin(Vec<T> x, const T (&c)[n]) {
+  Vec<T> part[(n + 1) / 2], power = x * x;
+#pragma GCC unroll 16
+  for (int i = 0; i < (n + 1) / 2; ++i) {
+    part[i] = 2 * i + 1 < n ? fma(x, Vec<T>(c[2 * i + 1 < n ? 2 * i + 1 : 0]), Vec<T>(c[2 * i]))
+                            : Vec<T>(c[2 * i]);
+  }
+#pragma GCC unroll 8
+  for (int count = (n + 1) / 2; count > 1; count = (count + 1) / 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < count / 2; ++i) part[i] = fma(part[2 * i + 1], power, part[2 * i]);
+    if (count % 2) part[count / 2] = part[count - 1];
+    power = power * power;
+  }
+  return part[0];
+}
+GS_INLINE Pair<F32> mills_over(F32 inverse) {
+  using C = MathCoefficients<float>;
+  const F32 t = residual(inverse, F32(C::mills_scale), F32(C::mills_offset));
+  const F32 first = C::mills_first, rest = fma(t, estrin(t, C::mills_rest), F32(C::mills_second));
+  if constexpr (kFusedFma) {
+    const F32 high = fma(t, rest, first);
+    return {high, fma(t, rest, first - high)};
+  }
+  const Pair<F32> product = exact_product(t, rest);
+  const F32 high = product.high + first;
+  return {high, product.high - (high - first) + product.low};
+}
+GS_INLINE F32 mills(F32 z) {
+  const F32 inverse = 1.0f / (z + kMillsShift);
+  return mills_over(inverse).high * inverse;
+}
+GS_INLINE F64 mills(F64 z) {
+  using C = MathCoefficients<double>;
   return horner(z, C::mills_p) / horner(z, C::mills_q);
 }
+// factor * mills(z + z_low), in float with a low part for what the sum, the reciprocal and the
+// products rounded off.
+GS_INLINE Pair<F32> times_mills(F32 factor, F32 z, F32 z_low) {
+  const F32 sum = z + kMillsShift, sum_low = ((kMillsShift - sum) + z) + z_low;
+  const F32 inverse = 1.0f / sum;
+  const F32 error = fnma(inverse, sum_low, residual(inverse, sum, F32(1.0f)));
+  const Pair<F32> over = mills_over(inverse), top = exact_product(factor, over.high);
+  const Pair<F32> high = exact_product(top.high, inverse);
+  const F32 top_low = fma(factor, over.low, top.low);
+  return {high.high, fma(high.high, error, fma(top_low, inverse, high.low))};
+}
+GS_INLINE Pair<F64> times_mills(F64 factor, F64 z, F64) { return {factor * mills(z), F64(0.0)}; }
 
 // exp(-x^2/2), which is zero beyond the limit.
 template <class T>
@@ -29,15 +78,17 @@ template <class T>
 GS_INLINE Vec<T> erf(Vec<T> x) {
   const Vec<T> a = min(Vec<T>(sizeof(T) == 4 ? T(4) : T(6)), abs(x)), square = a * a;
   const Vec<T> small = fma(x, horner(square, MathCoefficients<T>::erf), x);
-  const Vec<T> tail = exp_of_negative(-square) * mills(a * T(1.4142135623730951));
+  const Vec<T> tail = small_exp(exp_parts(-square)) * mills(a * T(1.4142135623730951));
   return select(lt(a, T(1)), small, copysign(fnma(tail, Vec<T>(T(2)), Vec<T>(T(1))), x));
 }
 template <class T>
 GS_INLINE Vec<T> erfc(Vec<T> x) {
+  constexpr T kRoot2 = T(1.4142135623730951), kRoot2Low = sizeof(T) == 4 ? T(2.4203235e-8) : T(0);
   const Vec<T> a = min(Vec<T>(sizeof(T) == 4 ? T(10.5) : T(27.5)), abs(x));
   const auto [high, low] = exact_product(a, -a);
-  const Vec<T> twice = mills(a * T(1.4142135623730951)) * T(2);
-  const Vec<T> tail = times_exp(twice, exp_parts(high, low));
+  const auto z = exact_product(a, Vec<T>(kRoot2));
+  const auto factor = times_mills(Vec<T>(T(2)), z.high, fma(a, Vec<T>(kRoot2Low), z.low));
+  const Vec<T> tail = times_exp(factor, exp_parts(high, low));
   return select(lt(x, T(0)), T(2) - tail, tail);
 }
 
@@ -45,7 +96,7 @@ GS_INLINE Vec<T> erfc(Vec<T> x) {
 template <class T>
 GS_INLINE Vec<T> gelu(Vec<T> x) {
   const Vec<T> z = min(Vec<T>(kNormalLimit<T>), abs(x));
-  const Vec<T> tail = times_exp(z * mills(z), bell_parts(z));
+  const Vec<T> tail = times_exp(times_mills(z, z, Vec<T>(T(0))), bell_parts(z));
   return select(lt(x, T(0)), -tail, x - tail);
 }
 // Phi(x) + x * exp(-x^2/2) / sqrt(2 pi)
@@ -88,13 +139,9 @@ GS_INLINE ExpParts<T> gelu_tanh_exp(Vec<T> x) {
 }
 template <class T>
 GS_INLINE Vec<T> gelu_tanh(Vec<T> x) {
-  const auto parts = gelu_tanh_exp(x);
-  const Vec<T> scale = pow2(max(Vec<T>(sizeof(T) == 4 ? T(-126) : T(-1022)), parts.n));
-  const Vec<T> denominator = fma(scale, parts.expm1_r, scale) + T(1);
-  const auto negative = lt(x, T(0));
-  const Vec<T> finite = max(Vec<T>(-GeluTanh<T>::kLimit), x);
-  const Vec<T> factor = select(negative, finite, x) / denominator;
-  return select(negative, times_exp(factor, parts), factor);
+  constexpr T kLimit = GeluTanh<T>::kLimit;
+  const Vec<T> y = times_sigmoid(clamp_nan(x, -kLimit, kLimit), lt(x, T(0)), gelu_tanh_exp(x));
+  return select(gt(x, Vec<T>(kLimit)), x, copysign(y, x));
 }
 template <class T>
 GS_INLINE Vec<T> gelu_tanh_slope(Vec<T> x) {

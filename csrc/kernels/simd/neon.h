@@ -7,7 +7,7 @@
 namespace gradsmith::kernels::GS_ISA {
 namespace {
 
-inline constexpr bool kFusedFma = true;
+inline constexpr bool kFusedFma = true, kQuickScale = false;
 
 template <>
 struct Mask<float> {
@@ -181,6 +181,9 @@ GS_INLINE void store_n(double* p, F64 v, int n) {
   if (n >= 2) return store(p, v);
   if (n >= 1) vst1q_lane_f64(p, v.v, 0);
 }
+
+GS_INLINE void stream_line(void* y, const void* x) { __builtin_memcpy(y, x, 64); }
+GS_INLINE void stream_fence() {}
 
 GS_INLINE F32 abs(F32 a) { return vabsq_f32(a.v); }
 GS_INLINE F64 abs(F64 a) { return vabsq_f64(a.v); }

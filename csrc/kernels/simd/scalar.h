@@ -5,7 +5,7 @@
 namespace gradsmith::kernels::GS_ISA {
 namespace {
 
-inline constexpr bool kFusedFma = false;
+inline constexpr bool kFusedFma = false, kQuickScale = false;
 
 template <class T>
 struct Lanes;
@@ -131,6 +131,9 @@ GS_INLINE void store_n(T* p, Vec<T> v, int n) {
     if (i < n) p[i] = v.v[i];
   }
 }
+
+GS_INLINE void stream_line(void* y, const void* x) { __builtin_memcpy(y, x, 64); }
+GS_INLINE void stream_fence() {}
 
 template <class T>
 GS_INLINE Vec<T> abs(Vec<T> a) {

@@ -7,6 +7,8 @@
 //
 //   load store               unaligned; load_n(p, n, fill) and store_n(p, v, n) touch only
 //                            the first n elements, 0 <= n <= N
+//   stream_line(y, x)        copies 64 bytes past the caches, y aligned to 64; stream_fence() after
+//                            the last, before anybody else may look
 //   + - * /  unary -
 //   fma(a,b,c) fnma(a,b,c)   a*b+c and c-a*b; rounded once where kFusedFma
 //   fma_element(p, b, c)     *p*b+c, the element read by the instruction itself where
@@ -19,7 +21,9 @@
 //   select(m, a, b)          a where m, else b
 //   hsum hmax                fold the upper half onto the lower one until one lane is left
 //   pow2(n) scale2(v, n)     2^n, v*2^n for integral-valued n
-//   exponent mantissa        of positive normal numbers: v = mantissa * 2^exponent, in [1, 2)
+//   exponent mantissa        of positive normal numbers: v = mantissa * 2^exponent, in [1, 2);
+//                            where kQuickScale, scale2 and these are one instruction each, for
+//                            denormal numbers too
 //   widen_lo widen_hi narrow F32 <-> two F64
 //   load_bf16 store_bf16, load_f16 store_f16 (+ _n)   rounding to nearest even
 //

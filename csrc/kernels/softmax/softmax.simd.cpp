@@ -9,7 +9,8 @@
 // largest exponent is 0, so nothing overflows, and the sum is at least 1.
 //
 // Rows of up to kShort elements are taken as many at a time as a register has lanes, transposed, so
-// that a lane is a row: what a row costs beyond its elements is shared by all of them.
+// that a lane is a row: what a row costs beyond its elements is shared by all of them. The more
+// lanes, the more shuffles: with 16, four vectors of a row are better off without.
 //
 // Columns. The same three passes, on a tile of neighbouring columns that stays in L2. The maxima
 // and sums of the tile live in small arrays in L1; there is no transposition.
@@ -29,7 +30,7 @@ namespace {
 constexpr Index kOnePassBytes = 128 * 1024;
 constexpr Index kRowBlock = 2048;  // elements; 8 KiB of float in a 32 KiB L1
 constexpr Index kFold = 64;
-constexpr Index kShort = 128;
+constexpr Index kShort = F32::N >= 16 ? 48 : 128;
 
 template <class T>
 constexpr T kLowest = -T(__builtin_inf());
