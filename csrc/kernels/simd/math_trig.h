@@ -1,5 +1,5 @@
 // sin, cos, pow. Rare arguments (huge angles) and double-precision powers go to the C library, one
-// lane at a time.
+// lane at a time; the others keep what they have without such neighbours.
 #pragma once
 #include "kernels/simd/math.h"
 
@@ -57,10 +57,11 @@ inline constexpr T kAngleLimit = T(1 << 20);
 
 template <class T>
 GS_INLINE Vec<T> sin(Vec<T> x) {
-  const Vec<T> y = sin_from(reduce_angle(x));
-  if (all(lt(abs(x), Vec<T>(kAngleLimit<T>)))) [[likely]]
-    return select(eq(x, T(0)), x, y);
-  return per_lane<T>([](T v) { return T(__builtin_sin(double(v))); }, x);
+  const Vec<T> y = select(eq(x, T(0)), x, sin_from(reduce_angle(x)));
+  const auto small = lt(abs(x), Vec<T>(kAngleLimit<T>));
+  if (all(small)) [[likely]]
+    return y;
+  return select(small, y, per_lane<T>([](T v) { return T(__builtin_sin(double(v))); }, x));
 }
 template <class T>
 GS_INLINE Vec<T> cos(Vec<T> x) {
@@ -68,9 +69,10 @@ GS_INLINE Vec<T> cos(Vec<T> x) {
   angle.quadrant = angle.quadrant + T(1);
   angle.quadrant = select(eq(angle.quadrant, T(4)), T(0), angle.quadrant);
   const Vec<T> y = sin_from(angle);
-  if (all(lt(abs(x), Vec<T>(kAngleLimit<T>)))) [[likely]]
+  const auto small = lt(abs(x), Vec<T>(kAngleLimit<T>));
+  if (all(small)) [[likely]]
     return y;
-  return per_lane<T>([](T v) { return T(__builtin_cos(double(v))); }, x);
+  return select(small, y, per_lane<T>([](T v) { return T(__builtin_cos(double(v))); }, x));
 }
 
 // x^y for x > 0 through double, where y log x loses nothing that a float could show.
