@@ -53,10 +53,6 @@ int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
 bool wide_registers(const GemmShape& shape, std::size_t item) {
   return shape.vector * std::int64_t(item) >= 64;
 }
-std::int64_t stream_rows(const GemmShape& shape, std::size_t item) {
-  return wide_registers(shape, item) ? 12 : 48;
-}
-
 int threads_for_entries(const Gemm& g) {
   const std::int64_t work = g.m * g.n * (g.k + 8);
   return work > (std::int64_t(1) << 24) ? 0 : threads_for(g.batch * work);
@@ -107,11 +103,13 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   // Few rows meet a wide B: its rows are read in order while the sums wait in the second-level
   // cache, in half of it.
   const std::int64_t step = stream_step(g.m);
-  plan.stream = b_direct && g.m <= stream_rows(shape, item) &&
-                plan.kc * g.n * bytes > cache.l1 / 2 && share_cache(step, g.b.rs * bytes);
+  plan.stream = b_direct && g.m <= kStreamRows && plan.kc * g.n * bytes > cache.l1 / 2 &&
+                share_cache(step, g.b.rs * bytes);
   plan.depth_step = plan.stream ? step : plan.kc;
   if (plan.vector || plan.stream) plan.threads = threads_to_read(g.n, g.k, g.m);
   if (plan.stream) {
+    // B passes once for each tile of rows, from farther away than the sums: tall tiles.
+    if (!g.a.packed) plan.mr = int(ceil_div(g.m, ceil_div(g.m, shape.tall)));
     plan.pack_b = false;
     plan.pack_a = !g.a.packed && (g.m > 1 || !a_direct || g.a.cs != 1);
     plan.mc = round_up(g.m, plan.mr);

@@ -26,7 +26,7 @@ struct GemmPlan {
 GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& problem);
 
 // Up to so many rows a wide B is read in place, once and by rows.
-std::int64_t stream_rows(const GemmShape& shape, std::size_t item);
+inline constexpr std::int64_t kStreamRows = 48;
 
 // Registers of 64 bytes (AVX-512).
 bool wide_registers(const GemmShape& shape, std::size_t item);

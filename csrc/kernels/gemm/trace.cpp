@@ -49,7 +49,7 @@ void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape
   if (!plan.vector && !plan.stream) {
     if (g.b.packed || g.b.pack || g.b.cs != 1) {
       because("not streamed: B is not rows in memory");
-    } else if (g.m > stream_rows(shape, itemsize(dtype))) {
+    } else if (g.m > kStreamRows) {
       because("not streamed: with so many rows packing B is repaid");
     } else {
       because("not streamed: B fits the cache, or its rows compete for one set of it");
