@@ -1,10 +1,19 @@
 # One object library per ISA over the same *.simd.cpp. The rules that keep this safe are in
 # csrc/kernels/README.md; cmake/check_isa_objects.py checks the objects for weak symbols.
 # Which targets exist is known to registry.cpp alone: another choice recompiles that file only.
+# avx512_bf16 is avx512 with the few rows of kernels/bf16_rows.inc.
 function(gs_add_isa isa)
-  add_library(gs_simd_${isa} OBJECT ${GS_SIMD_SOURCES})
+  set(sources ${GS_SIMD_SOURCES})
+  if(isa STREQUAL avx512_bf16)
+    set(sources csrc/kernels/gemm/bf16.simd.cpp csrc/kernels/gemm/finish.simd.cpp
+        csrc/kernels/peak/peak.simd.cpp)
+  endif()
+  add_library(gs_simd_${isa} OBJECT ${sources})
   target_link_libraries(gs_simd_${isa} PRIVATE gs_flags)
   target_compile_definitions(gs_simd_${isa} PRIVATE GS_ISA=${isa} GS_ISA_IS_${isa})
+  if(isa STREQUAL avx512_bf16)
+    target_compile_definitions(gs_simd_${isa} PRIVATE GS_ISA_IS_avx512)
+  endif()
   if(isa IN_LIST GRADSMITH_EMULATE_ISAS)
     target_compile_definitions(gs_simd_${isa} PRIVATE GS_EMULATED)
     # Emulated intrinsics are thousands of inline functions: full optimisation takes minutes a file.
@@ -20,7 +29,7 @@ endfunction()
 
 if(GRADSMITH_ISAS STREQUAL AUTO)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-    set(GS_ISAS scalar avx2 avx512)
+    set(GS_ISAS scalar avx2 avx512 avx512_bf16)
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
     set(GS_ISAS scalar neon)
   else()
@@ -35,6 +44,7 @@ list(REMOVE_DUPLICATES GS_ISAS)
 set(GS_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(GS_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
     -mprefer-vector-width=512)
+set(GS_FLAGS_avx512_bf16 ${GS_FLAGS_avx512} -mavx512bf16)
 foreach(isa IN LISTS GS_ISAS)
   gs_add_isa(${isa} ${GS_FLAGS_${isa}})
 endforeach()

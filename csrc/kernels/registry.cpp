@@ -42,11 +42,15 @@ namespace avx2 {
 namespace avx512 {
 #include "kernels/all.inc"
 }
+namespace avx512_bf16 {
+#include "kernels/bf16_rows.inc"
+}
 #undef GS_ROW
 
 namespace {
 
-constexpr const char* kNames[kTargets] = {"reference", "scalar", "neon", "avx2", "avx512"};
+constexpr const char* kNames[kTargets] = {"reference", "scalar", "neon",
+                                          "avx2",      "avx512", "avx512_bf16"};
 
 constexpr unsigned bit(Target target) { return 1u << int(target); }
 
@@ -63,6 +67,9 @@ constexpr unsigned kCompiled = bit(Target::reference)
 #if defined(GS_HAVE_avx512)
                                | bit(Target::avx512)
 #endif
+#if defined(GS_HAVE_avx512_bf16)
+                               | bit(Target::avx512_bf16)
+#endif
     ;
 
 constexpr unsigned kEmulated = 0
@@ -74,6 +81,9 @@ constexpr unsigned kEmulated = 0
 #endif
 #if defined(GS_EMULATED_avx512)
                                | bit(Target::avx512)
+#endif
+#if defined(GS_EMULATED_avx512_bf16)
+                               | bit(Target::avx512_bf16)
 #endif
     ;
 
@@ -91,6 +101,8 @@ bool cpu_supports(Target target) {
     case Target::avx512:
       return cpu.has(CpuFeature::avx2) && cpu.has(fma) && cpu.has(f16c) && cpu.has(avx512f) &&
              cpu.has(avx512bw) && cpu.has(avx512dq) && cpu.has(avx512vl);
+    case Target::avx512_bf16:
+      return cpu_supports(Target::avx512) && cpu.has(CpuFeature::avx512_bf16);
   }
   return false;
 }
@@ -173,6 +185,11 @@ void fill_tables() {
 #include "kernels/all.inc"
 #undef GS_ROW
 #endif
+#if defined(GS_HAVE_avx512_bf16)
+#define GS_ROW(op, dtype) add_row(op, DType::dtype, Target::avx512_bf16, avx512_bf16::op##_##dtype);
+#include "kernels/bf16_rows.inc"
+#undef GS_ROW
+#endif
 }
 
 // Runs when the library is loaded. Kernel tables are constinit, so no initialiser of another file
@@ -207,7 +224,9 @@ bool target_emulated(Target target) { return kEmulated & bit(target); }
 bool target_compiled(Target target) { return kCompiled & bit(target); }
 
 bool target_supported(Target target) {
-  return target_compiled(target) && (target_emulated(target) || cpu_supports(target));
+  if (!target_compiled(target)) return false;
+  if (!target_emulated(target)) return cpu_supports(target);
+  return target != Target::avx512_bf16 || target_supported(Target::avx512);  // for its other rows
 }
 
 std::vector<Target> supported_targets() {

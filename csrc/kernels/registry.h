@@ -11,8 +11,8 @@
 namespace gradsmith::kernels {
 
 // Ordered from worst to best. `reference` is the oracle: never picked unless asked for by name.
-enum class Target : std::uint8_t { reference, scalar, neon, avx2, avx512 };
-inline constexpr int kTargets = 5;
+enum class Target : std::uint8_t { reference, scalar, neon, avx2, avx512, avx512_bf16 };
+inline constexpr int kTargets = 6;
 GS_API const char* name(Target target);
 
 // What the library runs on: the best target that is compiled in and that this CPU supports, or the

@@ -167,8 +167,8 @@ void transfer(const Tensor& out, const Tensor& x) {
   cuda::synchronize(out.device().index);
 }
 
-void gemm(const char* op, const Tensor& out, const kernels::Gemm& p) {
-  if (on_cpu(out)) return kernels::gemm(out.dtype(), p);
+void gemm(const char* op, const Tensor& out, const kernels::Gemm& p, DType compute) {
+  if (on_cpu(out)) return kernels::gemm(compute, p);
   check_has(op, out.dtype() == DType::f32, out.dtype());
   cuda::gemm(out.device().index, {.m = p.m,
                                   .n = p.n,

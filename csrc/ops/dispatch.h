@@ -35,8 +35,8 @@ void copy(const Tensor& out, const Tensor& x);
 void fill(const Tensor& out, const void* element);  // of out's dtype, on the CPU
 // Between devices: contiguous, of one shape and dtype.
 void transfer(const Tensor& out, const Tensor& x);
-// problem.c is in out's memory.
-void gemm(const char* op, const Tensor& out, const kernels::Gemm& problem);
+// problem.c is in out's memory. compute: out's dtype, or bf16 where out is float32 on the CPU.
+void gemm(const char* op, const Tensor& out, const kernels::Gemm& problem, DType compute);
 
 }  // namespace dispatch
 }  // namespace gradsmith::ops

@@ -1,6 +1,7 @@
 // Matrix products. The gradient of a product is two products, so the family is closed.
 #include <algorithm>
 
+#include "gradsmith/autocast.h"
 #include "kernels/gemm/gemm.h"
 #include "ops/activation.h"
 #include "ops/dispatch.h"
@@ -13,7 +14,17 @@ void check_factors(const char* op, const Tensor& a, const Tensor& b) {
   check_defined(op, "input", a);
   check_defined(op, "other", b);
   check_same_dtype(op, "input", a, "other", b);
-  check_float(op, "input", a);
+  if (a.dtype() != DType::bf16) check_float(op, "input", a);
+}
+
+// What a product is computed in: bfloat16 for matrices of that type, and for float32 within
+// autocast, whose factors are rounded while they are packed.
+DType compute_in(const Tensor& a) {
+  return a.dtype() == DType::f32 && autocast_enabled() && on_cpu(a) ? DType::bf16 : a.dtype();
+}
+// Half types without a product of their own.
+bool through_float(const Tensor& a) {
+  return a.dtype() == DType::f16 || (a.dtype() == DType::bf16 && !on_cpu(a));
 }
 
 kernels::Operand factor(const Tensor& t) {
@@ -24,25 +35,34 @@ kernels::Operand factor(const Tensor& t) {
           .batch = d == 3 ? t.strides()[0] : 0};
 }
 
-// [m, k] x [k, n] or [z, m, k] x [z, k, n], any strides.
-Tensor multiply(const Tensor& a, const Tensor& b) {
+// A problem without its C, which is a new tensor: products of bfloat16 are float32 and are rounded.
+Tensor run(const char* op, const Dims& shape, const Tensor& like, kernels::Gemm& p, DType compute) {
+  const bool half = like.dtype() == DType::bf16;
+  const Tensor y = empty(shape, half ? DType::f32 : like.dtype(), like.device());
+  p.c = {.data = y.data(), .rs = p.n, .cs = 1, .batch = p.m * p.n};
+  p.source = like.dtype();
+  dispatch::gemm(op, y, p, compute);
+  return half ? to_dtype(y, DType::bf16) : y;
+}
+
+// [m, k] x [k, n] or [z, m, k] x [z, k, n], any strides. The gradients are computed in the same
+// type as the product.
+Tensor multiply(const Tensor& a, const Tensor& b, DType compute) {
   const int d = a.dim();
   Dims shape = a.shape();
   shape[d - 1] = b.shape()[d - 1];
-  Tensor y = empty(shape, a.dtype(), a.device());
   kernels::Gemm p;
   p.m = shape[d - 2];
   p.n = shape[d - 1];
   p.k = a.shape()[d - 1];
   p.a = factor(a);
   p.b = factor(b);
-  p.c = {.data = y.data(), .rs = p.n, .cs = 1, .batch = p.m * p.n};
   p.batch = d == 3 ? shape[0] : 1;
-  dispatch::gemm("matmul", y, p);
+  const Tensor y = run("matmul", shape, a, p, compute);
   if (!tracked(a, b)) return y;
-  return record("matmul", y, {a, b}, [a = save(a), b = save(b)](const Grads& g) {
-    return grads(g.needs(0) ? multiply(g[0], transpose(b.unpack(g), -2, -1)) : Tensor(),
-                 g.needs(1) ? multiply(transpose(a.unpack(g), -2, -1), g[0]) : Tensor());
+  return record("matmul", y, {a, b}, [compute, a = save(a), b = save(b)](const Grads& g) {
+    return grads(g.needs(0) ? multiply(g[0], transpose(b.unpack(g), -2, -1), compute) : Tensor(),
+                 g.needs(1) ? multiply(transpose(a.unpack(g), -2, -1), g[0], compute) : Tensor());
   });
 }
 
@@ -61,7 +81,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   GS_CHECK(a.dim() > 0 && b.dim() > 0, "matmul: factors must have rank 1 or more, got {} and {}",
            a.shape(), b.shape());
   check_same_dtype("matmul", "input", a, "other", b);
-  if (is_half(a.dtype()))
+  if (through_float(a))
     return to_dtype(matmul(to_dtype(a, DType::f32), to_dtype(b, DType::f32)), a.dtype());
   check_factors("matmul", a, b);
   const std::int64_t k = a.size(-1), kb = b.dim() == 1 ? b.size(0) : b.size(-2);
@@ -69,19 +89,21 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
            b.shape(), k, kb);
   if (a.dim() == 1) return squeeze(matmul(unsqueeze(a, 0), b), Dims{b.dim() == 1 ? 0 : -2});
   if (b.dim() == 1) return squeeze(matmul(a, unsqueeze(b, 1)), Dims{-1});
-  if (a.dim() == 2 && b.dim() == 2) return multiply(a, b);
+  const DType compute = compute_in(a);
+  if (a.dim() == 2 && b.dim() == 2) return multiply(a, b, compute);
   Dims out;
   if (b.dim() == 2) {  // one matrix for the whole batch: rows of all entries together
     out = a.shape();
     out[a.dim() - 1] = b.size(1);
-    return reshape(multiply(reshape(a, {a.numel() / std::max<std::int64_t>(k, 1), k}), b), out);
+    return reshape(multiply(reshape(a, {a.numel() / std::max<std::int64_t>(k, 1), k}), b, compute),
+                   out);
   }
   const Dims batch = broadcast_shapes("matmul", Dims(a.shape().data(), a.dim() - 2),
                                       Dims(b.shape().data(), b.dim() - 2));
   out = batch;
   out.push_back(a.size(-2));
   out.push_back(b.size(-1));
-  return reshape(multiply(as_batch(a, batch), as_batch(b, batch)), out);
+  return reshape(multiply(as_batch(a, batch), as_batch(b, batch), compute), out);
 }
 
 Tensor bmm(const Tensor& a, const Tensor& b) {
@@ -110,7 +132,7 @@ namespace {
 // On CUDA, which has no reductions yet, as the product with a row of ones.
 Tensor column_sums(const Tensor& x) {
   if (on_cpu(x)) return sum(x, Dims{0});
-  return reshape(multiply(ones({1, x.size(0)}, x.dtype(), x.device()), x), {x.size(1)});
+  return reshape(multiply(ones({1, x.size(0)}, x.dtype(), x.device()), x, x.dtype()), {x.size(1)});
 }
 
 }  // namespace
@@ -128,7 +150,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
            input.size(-1), weight.shape(), k);
   check_same_dtype("linear", "input", input, "weight", weight);
   check_vector("linear", "bias", bias, o, input);
-  if (is_half(input.dtype()))
+  if (through_float(input))
     return to_dtype(linear(to_dtype(input, DType::f32), to_dtype(weight, DType::f32),
                            bias.defined() ? to_dtype(bias, DType::f32) : bias, activation),
                     input.dtype());
@@ -140,17 +162,20 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   shape[input.dim() - 1] = o;
   Dims flat_shape{k > 0 ? input.numel() / k : shape.product() / std::max<std::int64_t>(o, 1), k};
   const Tensor rows = reshape(input.detach(), flat_shape);
-  Tensor y = empty(shape, input.dtype(), input.device());
+  const DType compute = compute_in(input);
   kernels::Gemm p;
   p.m = rows.size(0);
   p.n = o;
   p.k = k;
   p.a = factor(rows);
   p.b = {.data = weight.data(), .rs = weight.strides()[1], .cs = weight.strides()[0]};
-  p.c = {.data = y.data(), .rs = o, .cs = 1};
-  if (bias.defined()) p.epilogue.bias = {.data = bias.data(), .rs = 0, .cs = bias.strides()[0]};
+  Tensor added = bias;
+  if (bias.defined()) {
+    if (bias.dtype() == DType::bf16) added = to_dtype(bias.detach(), DType::f32);
+    p.epilogue.bias = {.data = added.data(), .rs = 0, .cs = added.strides()[0]};
+  }
   p.epilogue.activation = act.kernel;
-  dispatch::gemm("linear", y, p);
+  const Tensor y = run("linear", shape, input, p, compute);
   if (!taped) return y;
   return record(
       "linear", y, {input, weight, bias},
@@ -158,9 +183,10 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
         const Tensor g = act.none() ? grad[0] : through_activation(act, grad[0], y.unpack(grad));
         const Tensor g2 = reshape(g, {flat_shape[0], o});
         const Tensor& v = x.unpack(grad);
-        return grads(grad.needs(0) ? reshape(multiply(g2, w.unpack(grad)), v.shape()) : Tensor(),
-                     grad.needs(1) ? multiply(t(g2), reshape(v, flat_shape)) : Tensor(),
-                     grad.needs(2) ? column_sums(g2) : Tensor());
+        return grads(
+            grad.needs(0) ? reshape(multiply(g2, w.unpack(grad), compute), v.shape()) : Tensor(),
+            grad.needs(1) ? multiply(t(g2), reshape(v, flat_shape), compute) : Tensor(),
+            grad.needs(2) ? column_sums(g2) : Tensor());
       });
 }
 

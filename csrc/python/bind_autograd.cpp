@@ -6,6 +6,7 @@
 
 #include "core/autograd/record.h"
 #include "core/tensor_impl.h"
+#include "gradsmith/autocast.h"
 #include "gradsmith/autograd.h"
 #include "gradsmith/ops.h"
 #include "python/bindings.h"
@@ -154,6 +155,8 @@ void bind_autograd(py::module_& m, Binder& b) {
   });
   m.def("is_grad_enabled", &grad_enabled);
   m.def("set_grad_enabled", &set_grad_enabled);
+  m.def("is_autocast_enabled", &autocast_enabled);
+  m.def("set_autocast_enabled", &set_autocast_enabled);
   m.def("is_anomaly_enabled", &anomaly_enabled);
   m.def("set_anomaly_enabled", &set_anomaly_enabled);
 }

@@ -266,11 +266,18 @@ kernels::ConstMatView epilogue_view(const char* argument, const RawArray& a, con
 
 RawResult gemm(const RawArray& a, const RawArray& b, const RawArray& out, double alpha, double beta,
                const RawArray& bias, const RawArray& residual, const std::string& activation,
-               double slope) {
+               double slope, const std::string& compute) {
   constexpr const char* op = "gemm";
-  check_raw_float(op, "a", a);
-  check_raw_float(op, "b", b);
+  check_given(op, "a", a);
+  check_given(op, "b", b);
   const Tensor &x = a.tensor, &y = b.tensor;
+  const bool half = x.dtype() == DType::bf16;
+  if (!half) check_raw_float(op, "a", a);
+  GS_CHECK(compute == "dtype" || (compute == "bfloat16" && (half || x.dtype() == DType::f32)),
+           "gemm: argument 'compute' is '{}' with 'a' of {}, allowed are 'dtype' and, with float32 "
+           "and bfloat16, 'bfloat16'",
+           compute, x.dtype());
+  const DType computed = half || compute == "bfloat16" ? DType::bf16 : x.dtype();
   check_raw_dtype(op, "b", b, x.dtype());
   GS_CHECK((x.dim() == 2 || x.dim() == 3) && (y.dim() == 2 || y.dim() == 3),
            "gemm: arguments 'a' and 'b' must have rank 2, or 3 with a batch; got shapes {} and {}",
@@ -284,8 +291,9 @@ RawResult gemm(const RawArray& a, const RawArray& b, const RawArray& out, double
   GS_CHECK(xb == yb || xb == 1 || yb == 1, "gemm: 'a' has a batch of {}, 'b' one of {}", xb, yb);
   if (xr || yr) shape.insert(0, xb == 1 ? yb : xb);
   GS_CHECK(beta == 0 || out, "gemm: argument 'beta' is {}, which needs 'out'", beta);
-  Tensor c = raw_output({.op = op, .shape = shape, .dtype = x.dtype(), .dense = false}, out,
-                        {&a, &b, &bias, &residual});
+  Tensor c =
+      raw_output({.op = op, .shape = shape, .dtype = half ? DType::f32 : x.dtype(), .dense = false},
+                 out, {&a, &b, &bias, &residual});
   const auto operand = [](const Tensor& t, int row, std::int64_t batch) {
     return kernels::Operand{.data = t.data(),
                             .rs = t.strides()[row],
@@ -293,28 +301,29 @@ RawResult gemm(const RawArray& a, const RawArray& b, const RawArray& out, double
                             .batch = batch == 1 ? 0 : t.strides()[0]};
   };
   const int cr = c.dim() - 2;
-  kernels::gemm(x.dtype(), {.m = m,
-                            .n = n,
-                            .k = k,
-                            .a = operand(x, xr, xb),
-                            .b = operand(y, yr, yb),
-                            .c = {.data = c.data(),
-                                  .rs = c.strides()[cr],
-                                  .cs = c.strides()[cr + 1],
-                                  .batch = cr ? c.strides()[0] : 0},
-                            .alpha = alpha,
-                            .beta = beta,
-                            .epilogue = {.bias = epilogue_view("bias", bias, c),
-                                         .residual = epilogue_view("residual", residual, c),
-                                         .activation = activation_of(op, activation),
-                                         .slope = slope},
-                            .batch = cr ? shape[0] : 1});
+  kernels::gemm(computed, {.m = m,
+                           .n = n,
+                           .k = k,
+                           .a = operand(x, xr, xb),
+                           .b = operand(y, yr, yb),
+                           .c = {.data = c.data(),
+                                 .rs = c.strides()[cr],
+                                 .cs = c.strides()[cr + 1],
+                                 .batch = cr ? c.strides()[0] : 0},
+                           .alpha = alpha,
+                           .beta = beta,
+                           .epilogue = {.bias = epilogue_view("bias", bias, c),
+                                        .residual = epilogue_view("residual", residual, c),
+                                        .activation = activation_of(op, activation),
+                                        .slope = slope},
+                           .batch = cr ? shape[0] : 1,
+                           .source = x.dtype()});
   return raw_result(c, out, a);
 }
 
 std::int64_t peak_fma(const DType& dtype, std::int64_t rounds, std::int64_t threads) {
-  GS_CHECK_TYPE(dtype == DType::f32 || dtype == DType::f64,
-                "peak_fma: argument 'dtype' must be float32 or float64, got {}", dtype);
+  GS_CHECK_TYPE(dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16,
+                "peak_fma: argument 'dtype' must be float32, float64 or bfloat16, got {}", dtype);
   GS_CHECK(threads >= 1 && threads <= 1024, "peak_fma: 'threads' must be in [1, 1024], got {}",
            threads);
   return kernels::peak_fma_operations(dtype, rounds, int(threads));
@@ -352,7 +361,7 @@ void bind_kernels(pybind11::module_& m) {
                                 "Its gradient.");
   b.function<&gemm>("gemm",
                     "a, b, out=None, alpha=1.0, beta=0.0, bias=None, residual=None, "
-                    "activation='none', slope=0.01",
+                    "activation='none', slope=0.01, compute='dtype'",
                     "Matrix product with epilogue.");
   b.function<&peak_fma>("peak_fma", "dtype, rounds, threads=1",
                         "Runs fused multiply-adds; returns the number of operations.");

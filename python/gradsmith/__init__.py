@@ -45,12 +45,14 @@ from ._tensor import rand_like as rand_like
 from ._tensor import randint as randint
 from ._tensor import randn_like as randn_like
 from ._tensor import zeros_like as zeros_like
+from .amp import autocast as autocast
+from .amp import is_autocast_enabled as is_autocast_enabled
 from .autograd import enable_grad as enable_grad
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from . import autograd, cuda, data, kernels, nn, optim, testing, train
+    from . import amp, autograd, cuda, data, kernels, nn, optim, testing, train
     from .serialization import load as load
     from .serialization import save as save
     from .train import Trainer as Trainer
@@ -61,7 +63,7 @@ float = _core.float32
 long = _core.int64
 
 # Loaded on first use, so that `import gradsmith` stays quick.
-_MODULES = ("autograd", "cuda", "data", "kernels", "nn", "optim", "testing", "train")
+_MODULES = ("amp", "autograd", "cuda", "data", "kernels", "nn", "optim", "testing", "train")
 _LAZY = {"load": "serialization", "save": "serialization", "Trainer": "train"}
 
 # For `from gradsmith import *`, which must not replace Python's own float, sum, max and so on.

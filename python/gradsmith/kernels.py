@@ -159,8 +159,11 @@ def gemm(
     residual: Array = None,
     activation: str = "none",
     slope: float = 0.01,
+    compute: str = "dtype",
 ) -> Array:
     """Return `activation(alpha * a @ b + beta * out + bias + residual)`.
+
+    Of bfloat16 matrices (tensors, or DLPack arrays) `out`, `bias` and `residual` are float32.
 
     Args:
         a: [m, k] or [batch, m, k]; any strides, so a transposed view costs nothing.
@@ -172,8 +175,9 @@ def gemm(
         residual: likewise, e.g. a whole matrix.
         activation: none, relu, leaky_relu, sigmoid, tanh, gelu, gelu_tanh or silu.
         slope: of leaky_relu.
+        compute: "dtype", or "bfloat16": float32 matrices are rounded to bfloat16 while packed.
     """
-    return _kernels.gemm(a, b, out, alpha, beta, bias, residual, activation, slope)
+    return _kernels.gemm(a, b, out, alpha, beta, bias, residual, activation, slope, compute)
 
 
 matmul = gemm

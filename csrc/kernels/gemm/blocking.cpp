@@ -67,7 +67,7 @@ int threads_for(std::int64_t multiply_adds) {
   // 2^20 multiply-adds take some 20 us on one core, as long as waking a thread takes. One that
   // still waits for work takes it up within a microsecond, but shares the packing with the others:
   // with vectors twice as wide a product of 128 cubed is slower on two threads (34 against 28 us).
-  const bool wide = active_target() == Target::avx512;
+  const bool wide = active_target() >= Target::avx512;
   if (multiply_adds >> (wide ? 21 : 19) == 0) return 1;
   const std::int64_t worth = multiply_adds >> (wide ? 21 : workers_awake() ? 18 : 20);
   if (worth <= 1) return 1;
@@ -95,16 +95,17 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   const bool b_direct = !g.b.packed && !g.b.pack && g.b.cs == 1;
   const std::int64_t narrow = (wide_registers(shape, item) ? 2 : 1) * shape.nr;
   const bool dense = g.n <= narrow && g.b.rs <= narrow;  // as good as a panel
-  plan.pack_b =
-      !g.b.packed && (!b_direct || (tiles > 2 && !dense && plan.kc * g.n * bytes > cache.l1 / 2));
+  plan.pack_b = !g.b.packed && (!b_direct || shape.pair ||
+                                (tiles > 2 && !dense && plan.kc * g.n * bytes > cache.l1 / 2));
   const bool a_direct = !g.a.packed && !g.a.pack;
-  plan.vector = g.m == 1 && a_direct && !g.b.packed && !g.b.pack && g.b.rs == 1 && g.b.cs != 1;
+  plan.vector =
+      !shape.pair && g.m == 1 && a_direct && !g.b.packed && !g.b.pack && g.b.rs == 1 && g.b.cs != 1;
 
   // Few rows meet a wide B: its rows are read in order while the sums wait in the second-level
   // cache, in half of it.
   const std::int64_t step = stream_step(g.m);
-  plan.stream = b_direct && g.m <= kStreamRows && plan.kc * g.n * bytes > cache.l1 / 2 &&
-                share_cache(step, g.b.rs * bytes);
+  plan.stream = b_direct && !shape.pair && g.m <= kStreamRows &&
+                plan.kc * g.n * bytes > cache.l1 / 2 && share_cache(step, g.b.rs * bytes);
   plan.depth_step = plan.stream ? step : plan.kc;
   if (plan.vector || plan.stream) plan.threads = threads_to_read(g.n, g.k, g.m);
   if (plan.stream) {
@@ -116,7 +117,7 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
     plan.nc = std::max<std::int64_t>(cache.l2 / 2 / bytes / g.m / (4 * shape.nr), 1) * 4 * shape.nr;
     return plan;
   }
-  plan.pack_a = !g.a.packed && (!a_direct || (tiles > 1 && g.n > 8 * narrow));
+  plan.pack_a = !g.a.packed && (!a_direct || shape.pair || (tiles > 1 && g.n > 8 * narrow));
 
   // Few rows: the block of B is read too seldom to be worth a trip to the third level.
   const std::int64_t few = wide_registers(shape, item) ? 160 : 4 * shape.mr;
@@ -135,7 +136,7 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
 bool better_transposed(const GemmShape& shape, std::size_t item, const Gemm& g) {
   const bool plain = !g.a.pack && !g.b.pack;
   const bool a_by_columns = g.a.rs == 1 && g.a.cs != 1, b_by_columns = g.b.rs == 1 && g.b.cs != 1;
-  if (!plain || g.k < 32) return false;
+  if (!plain || shape.pair || g.k < 32) return false;
   // Few rows: then B's lines are read as rows of A, in place. Few columns: then A is the B whose
   // rows are copied or streamed, many neighbours at a time, and C by columns is the small matrix.
   const std::int64_t lines = wide_registers(shape, item) ? 128 : 40;

@@ -26,16 +26,26 @@ struct Leaves {
   gemm_finish_fn* finish;
   gemv_dot_fn* dot;
   GemmShape shape;
-  std::size_t item;
+  std::size_t item;         // of C, and of a packed element
+  std::size_t source_item;  // of A and B
+  DType source;
 
-  Leaves(DType dtype, Target target)
+  Leaves(DType dtype, Target target, DType operands)
       : pack(gemm_pack.fn[int(dtype)][int(target)]),
         block(gemm_block.fn[int(dtype)][int(target)]),
-        finish(gemm_finish.fn[int(dtype)][int(target)]),
+        finish(gemm_finish.fn[int(result_of(dtype))][int(target)]),
         dot(gemv_dot.fn[int(dtype)][int(target)]),
-        item(itemsize(dtype)) {
+        item(itemsize(result_of(dtype))),
+        source_item(itemsize(dtype == DType::bf16 ? operands : dtype)),
+        source(operands) {
     if (!block) detail::throw_no_kernel("gemm", dtype);
     gemm_shape.fn[int(dtype)][int(target)](shape);
+  }
+  static DType result_of(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
+  // Bytes of a packed line's depth, for the caches.
+  std::size_t depth_bytes() const { return shape.pair ? item * shape.pair / 2 : item; }
+  const void* entry(const Operand& operand, std::int64_t z) const {
+    return static_cast<const char*>(operand.data) + z * operand.batch * std::int64_t(source_item);
   }
   const void* at(const void* p, std::int64_t elements) const {
     return static_cast<const char*>(p) + elements * std::int64_t(item);
@@ -54,7 +64,7 @@ void fill_panels(const Leaves& leaf, const Operand& operand, std::int64_t line, 
   if (operand.pack) {
     operand.pack(operand.context, request);
   } else {
-    leaf.pack({leaf.at(operand.data, request.batch * operand.batch), line, depth, request});
+    leaf.pack({leaf.entry(operand, request.batch), line, depth, request, leaf.source});
   }
 }
 
@@ -107,7 +117,7 @@ class Product {
         has_epilogue(epilogue.bias.data || epilogue.residual.data ||
                      epilogue.activation != Activation::none),
         c(problem.c),
-        plan(plan_gemm(leaves.shape, leaves.item, problem)) {}
+        plan(plan_gemm(leaves.shape, leaves.depth_bytes(), problem)) {}
 
   void run(std::int64_t entry) {
     z = entry;
@@ -186,7 +196,7 @@ class Product {
     const void* x = leaf.at(g.a.data, z * g.a.batch);
     if (g.a.cs != 1) {
       void* const copy = leaf.scratch(ws, g.k);
-      leaf.pack({x, 0, g.a.cs, {copy, z, 0, 1, 0, g.k, 1}});
+      leaf.pack({x, 0, g.a.cs, {copy, z, 0, 1, 0, g.k, 1}, leaf.source});
       x = copy;
     }
     const void* const b = leaf.at(g.b.data, z * g.b.batch);
@@ -223,7 +233,7 @@ class Product {
 
   // Elements of what one thread packs for itself, a block of A.
   std::int64_t a_elements() const {
-    return plan.pack_a ? plan.kc * smaller(plan.mc, round_up(g.m, plan.mr)) : 0;
+    return plan.pack_a ? leaf.shape.packed(plan.kc) * smaller(plan.mc, round_up(g.m, plan.mr)) : 0;
   }
 
   // Elements of the packed blocks of B: one for each column of the grid, two if they are shared,
@@ -232,7 +242,7 @@ class Product {
     const std::int64_t nr = leaf.shape.nr;
     const std::int64_t columns = round_up(g.n, nr) + (threads - 1) * nr;
     const std::int64_t most = plan.nc * threads;
-    return (threads > 1 ? 2 : 1) * plan.kc * (columns < most ? columns : most);
+    return (threads > 1 ? 2 : 1) * leaf.shape.packed(plan.kc) * (columns < most ? columns : most);
   }
 
   void run_team() {
@@ -243,7 +253,7 @@ class Product {
     void* const a_buffers = leaf.scratch(ws, a_stride * plan.threads);
     void* const b_buffer = plan.pack_b ? leaf.scratch(ws, b_elements(plan.threads)) : nullptr;
     const std::int64_t most = round_up(ceil_div(g.n, grid.columns), leaf.shape.nr);
-    const std::int64_t b_stride = 2 * plan.kc * smaller(most, plan.nc);
+    const std::int64_t b_stride = 2 * leaf.shape.packed(plan.kc) * smaller(most, plan.nc);
     const std::int64_t blocks = ceil_div(most, plan.nc) * ceil_div(g.k, plan.kc);
     auto* const shared = ws.get<SharedBlock>(grid.columns * blocks);
     for (std::int64_t i = 0; i < grid.columns * blocks; ++i) new (shared + i) SharedBlock;
@@ -271,30 +281,32 @@ class Product {
       for (std::int64_t pc = 0; pc < g.k; pc += plan.kc) {
         const std::int64_t kc = smaller(plan.kc, g.k - pc);
         GemmBlock block{};
-        block.k = kc;
-        block.depth_step = plan.depth_step;
+        const std::int64_t packed = leaf.shape.packed(kc);
+        block.k = packed;
+        block.depth_step = plan.stream ? plan.depth_step : packed;
         block.sums = b_buffer;
         block.mr = plan.mr;
         block.entries = 1;
         if (plan.pack_b) {
-          void* const packed = leaf.at(b_buffer, second ? plan.kc * nc_most : 0);
+          void* const panels = leaf.at(b_buffer, second ? leaf.shape.packed(plan.kc) * nc_most : 0);
           const auto piece = [&](std::int64_t from) {
             return shared ? take(shared->next_column, nc, nr, nc, threads) : Range{from, nc};
           };
           for (Range now = piece(0); now.begin < now.end; now = piece(now.end)) {
             fill_panels(leaf, g.b, g.b.cs, g.b.rs,
-                        {leaf.at(packed, now.begin * kc), z, jc + now.begin, now.end - now.begin,
-                         pc, kc, int(nr)});
+                        {leaf.at(panels, now.begin * packed), z, jc + now.begin,
+                         now.end - now.begin, pc, kc, int(nr)});
             if (shared) shared->columns_packed.fetch_add(now.end - now.begin);
           }
           if (shared) wait_for(shared->columns_packed, nc);
-          block.b = packed;
-          block.b_panel = nr * kc;
+          block.b = panels;
+          block.b_panel = nr * packed;
           block.b_depth = nr;
         } else if (g.b.packed) {
           const PackedOperand& p = *g.b.packed;
-          block.b = leaf.at(p.data, z * p.batch + pc * round_up(p.lines, nr) + jc * kc);
-          block.b_panel = nr * kc;
+          block.b = leaf.at(
+              p.data, z * p.batch + leaf.shape.packed(pc) * round_up(p.lines, nr) + jc * packed);
+          block.b_panel = nr * packed;
           block.b_depth = nr;
         } else {
           block.b = leaf.at(g.b.data, z * g.b.batch + pc * g.b.rs + jc);
@@ -325,12 +337,14 @@ class Product {
 
   void set_a(GemmBlock& block, void* a_buffer, std::int64_t ic, std::int64_t mc, std::int64_t pc,
              std::int64_t kc) const {
+    const std::int64_t packed = leaf.shape.packed(kc);
     if (plan.pack_a) {
       fill_panels(leaf, g.a, g.a.rs, g.a.cs, {a_buffer, z, ic, mc, pc, kc, plan.mr});
       block.a = a_buffer;
     } else if (g.a.packed) {
       const PackedOperand& p = *g.a.packed;
-      block.a = leaf.at(p.data, z * p.batch + pc * round_up(p.lines, p.width) + ic * kc);
+      block.a = leaf.at(
+          p.data, z * p.batch + leaf.shape.packed(pc) * round_up(p.lines, p.width) + ic * packed);
     } else {
       block.a = leaf.at(g.a.data, z * g.a.batch + ic * g.a.rs + pc * g.a.cs);
       block.a_panel = plan.mr * g.a.rs;
@@ -338,7 +352,7 @@ class Product {
       block.a_depth = g.a.cs;
       return;
     }
-    block.a_panel = plan.mr * kc;
+    block.a_panel = plan.mr * packed;
     block.a_line = 1;
     block.a_depth = plan.mr;
   }
@@ -351,7 +365,7 @@ class Product {
 void gemm(DType dtype, const Gemm& problem) {
   if (problem.m <= 0 || problem.n <= 0 || problem.batch <= 0) return;
   const PackedOperand* const packed = problem.a.packed ? problem.a.packed : problem.b.packed;
-  const Leaves leaf(dtype, packed ? packed->target : active_target());
+  const Leaves leaf(dtype, packed ? packed->target : active_target(), problem.source);
 
   // The kernels store rows. A C that is stored by columns, and a column vector, are transposed.
   const bool by_columns = problem.c.rs == 1 && problem.c.cs != 1 && problem.n > 1;
@@ -360,8 +374,8 @@ void gemm(DType dtype, const Gemm& problem) {
                         problem.epilogue.residual.block == 0;
   const bool flip = by_columns || column_vector;
   Gemm flipped;
-  if (can_flip &&
-      (flip != better_transposed(leaf.shape, leaf.item, flip ? transposed(problem) : problem))) {
+  if (can_flip && (flip != better_transposed(leaf.shape, leaf.depth_bytes(),
+                                             flip ? transposed(problem) : problem))) {
     flipped = transposed(problem);
   }
   const Gemm& g = flipped.m ? flipped : problem;
@@ -385,18 +399,18 @@ void gemm(DType dtype, const Gemm& problem) {
   parallel_for(g.batch, ceil_div(g.batch, shares), entries);
 }
 
-GemmShape gemm_shape_of(DType dtype) { return Leaves(dtype, active_target()).shape; }
+GemmShape gemm_shape_of(DType dtype) { return Leaves(dtype, active_target(), dtype).shape; }
 
 std::size_t packed_bytes(DType dtype, GemmSide side, std::int64_t lines, std::int64_t depth) {
   const GemmShape shape = gemm_shape_of(dtype);
-  return std::size_t(round_up(lines, side == GemmSide::a ? shape.mr : shape.nr) * depth) *
-         itemsize(dtype);
+  const std::int64_t padded = round_up(lines, side == GemmSide::a ? shape.mr : shape.nr);
+  return std::size_t(padded * shape.packed(depth)) * itemsize(Leaves::result_of(dtype));
 }
 
 PackedOperand pack_operand(DType dtype, GemmSide side, const Operand& operand, std::int64_t lines,
-                           std::int64_t depth, void* dst) {
+                           std::int64_t depth, void* dst, DType source) {
   const Target target = active_target();
-  const Leaves leaf(dtype, target);
+  const Leaves leaf(dtype, target, source);
   const bool is_a = side == GemmSide::a;
   const int width = is_a ? leaf.shape.mr : leaf.shape.nr;
   const std::int64_t padded = round_up(lines, width);
@@ -405,7 +419,8 @@ PackedOperand pack_operand(DType dtype, GemmSide side, const Operand& operand, s
     const std::int64_t now = depth - pc < kc ? depth - pc : kc;
     const auto panels = [&](std::int64_t begin, std::int64_t end) {
       fill_panels(leaf, operand, is_a ? operand.rs : operand.cs, is_a ? operand.cs : operand.rs,
-                  {leaf.at(dst, pc * padded + begin * now), 0, begin, end - begin, pc, now, width});
+                  {leaf.at(dst, leaf.shape.packed(pc) * padded + begin * leaf.shape.packed(now)), 0,
+                   begin, end - begin, pc, now, width});
     };
     if (lines > 0) {
       parallel_for(lines, round_up(ceil_div(std::int64_t(1) << 16, now), width), panels);

@@ -13,6 +13,9 @@
 //   (packed, small, matrix-vector). Every path sums k in blocks of `GemmShape::kc`, one fused
 //   multiply-add chain a block, blocks added in order.
 //
+// * bf16: A and B are bfloat16, or float32 that is rounded to it; C, bias and residual are float32.
+//   Sums are float32, in the order and with the roundings of bf16.simd.cpp.
+//
 // README.md in this folder explains the loops, the packing and the constants.
 #pragma once
 #include <cstddef>
@@ -75,6 +78,9 @@ struct GemmShape {
   int mr, nr, vector;  // rows and columns of the register tile; lanes of a register
   int tall;            // rows of a tile at most, where it is no wider than two registers
   std::int64_t kc;     // longest fused multiply-add chain
+  int pair = 0;        // bf16: packed elements for two depths
+  // Packed elements of a line for so many depths.
+  std::int64_t packed(std::int64_t depths) const { return pair ? (depths + 1) / 2 * pair : depths; }
 };
 GS_KERNEL(gemm_shape, void(GemmShape& shape));
 
@@ -84,6 +90,7 @@ struct GemmPack {
   const void* src;
   std::int64_t line, depth;
   PackRequest request;
+  DType source;  // bf16 only: of src, bf16 or f32; a panel has packed(depth) elements a line then
 };
 GS_KERNEL(gemm_pack, void(const GemmPack& args));
 
@@ -96,11 +103,11 @@ struct GemmTarget {
 };
 
 // One depth block of a block of C. Row i of A is at a + (i / mr) * a_panel + (i % mr) * a_line,
-// its depths a_depth apart. Columns of B are unit-stride in groups of GemmShape::nr, the groups
-// b_panel apart, depths b_depth apart. With depth_step < k all columns are taken through so many
-// depths before the next ones, the sums waiting in memory: a wide B in place is then read row by
-// row. With several entries the same is done with A, B and C so many elements further on (C: its
-// batch stride; bias and residual have none).
+// its depths (bf16: packed elements) a_depth apart. Columns of B are unit-stride in groups of
+// GemmShape::nr, the groups b_panel apart, depths b_depth apart. With depth_step < k all columns
+// are taken through so many depths before the next ones, the sums waiting in memory: a wide B in
+// place is then read row by row. With several entries the same is done with A, B and C so many
+// elements further on (C: its batch stride; bias and residual have none).
 struct GemmBlock {
   std::int64_t m, n, k, depth_step;
   int mr;
@@ -169,17 +176,20 @@ struct Gemm {
   double alpha = 1, beta = 0;
   Epilogue epilogue = {};
   std::int64_t batch = 1;
+  DType source = DType::bf16;  // bf16 only: what A and B are in memory, bf16 or f32
 };
 
-// dtype is f32 or f64. Scratch comes from the workspaces of the threads that run.
+// dtype is f32, f64 or bf16; with bf16 no operand may be a pack function. Scratch comes from the
+// workspaces of the threads that run.
 GS_API void gemm(DType dtype, const Gemm& problem);
 
 // Packing ahead. `lines` is m for side a and n for side b. pack_operand writes
 // packed_bytes(dtype, side, lines, depth) bytes to dst, which must be 64-byte aligned and outlive
-// the handle. Layout: depth blocks of GemmShape::kc, each a row of panels.
+// the handle. Layout: depth blocks of GemmShape::kc, each a row of panels. source: as in Gemm.
 GS_API std::size_t packed_bytes(DType dtype, GemmSide side, std::int64_t lines, std::int64_t depth);
 GS_API PackedOperand pack_operand(DType dtype, GemmSide side, const Operand& operand,
-                                  std::int64_t lines, std::int64_t depth, void* dst);
+                                  std::int64_t lines, std::int64_t depth, void* dst,
+                                  DType source = DType::bf16);
 
 // mr, nr and kc of the active target, for pack functions and for tests.
 GS_API GemmShape gemm_shape_of(DType dtype);

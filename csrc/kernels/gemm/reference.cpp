@@ -64,17 +64,36 @@ void finish(const GemmFinish& args) {
   }
 }
 
-template <class T>
-void pack(const GemmPack& args) {
+float rounded(float x) {
+  std::uint32_t u;
+  std::memcpy(&u, &x, sizeof u);
+  u = std::isnan(x) ? u | 0x400000u : u + 0x7fffu + (u >> 16 & 1u);
+  u &= 0xffff0000u;
+  std::memcpy(&x, &u, sizeof x);
+  return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x;
+}
+float value(std::uint16_t x) {
+  const std::uint32_t u = std::uint32_t(x) << 16;
+  float y;
+  std::memcpy(&y, &u, sizeof y);
+  return rounded(y);
+}
+
+// convert: from an element of the matrix to one of the panel; pair: GemmShape's.
+template <class T, class Source, class Convert>
+void pack(const GemmPack& args, int pair, Convert convert) {
   const PackRequest& r = args.request;
-  const T* src = static_cast<const T*>(args.src);
+  const Source* src = static_cast<const Source*>(args.src);
   T* dst = static_cast<T*>(r.dst);
+  const std::int64_t depth = pair ? (r.depth + 1) / 2 * pair : r.depth;
   for (std::int64_t panel = 0; panel * r.width < r.lines; ++panel) {
-    for (std::int64_t p = 0; p < r.depth; ++p) {
+    for (std::int64_t p = 0; p < depth; ++p) {
       for (int l = 0; l < r.width; ++l) {
         const std::int64_t line = panel * r.width + l;
-        dst[(panel * r.depth + p) * r.width + l] =
-            line < r.lines ? src[(r.first + line) * args.line + (r.depth0 + p) * args.depth] : T(0);
+        dst[(panel * depth + p) * r.width + l] =
+            line < r.lines && p < r.depth
+                ? convert(src[(r.first + line) * args.line + (r.depth0 + p) * args.depth])
+                : T(0);
       }
     }
   }
@@ -103,10 +122,23 @@ void gemm_shape_f32(GemmShape& shape) {
   shape = {kTile, kTile, 1, kTile, std::numeric_limits<std::int64_t>::max() / 64};
 }
 void gemm_shape_f64(GemmShape& shape) { gemm_shape_f32(shape); }
-void gemm_pack_f32(const GemmPack& args) { pack<float>(args); }
-void gemm_pack_f64(const GemmPack& args) { pack<double>(args); }
+void gemm_shape_bf16(GemmShape& shape) {
+  gemm_shape_f32(shape);
+  shape.pair = 2;
+}
+void gemm_pack_f32(const GemmPack& args) {
+  pack<float, float>(args, 0, [](float x) { return x; });
+}
+void gemm_pack_f64(const GemmPack& args) {
+  pack<double, double>(args, 0, [](double x) { return x; });
+}
+void gemm_pack_bf16(const GemmPack& args) {
+  if (args.source == DType::bf16) return pack<float, std::uint16_t>(args, 2, value);
+  pack<float, float>(args, 2, rounded);
+}
 void gemm_block_f32(const GemmBlock& args) { block<float>(args); }
 void gemm_block_f64(const GemmBlock& args) { block<double>(args); }
+void gemm_block_bf16(const GemmBlock& args) { block<float>(args); }
 void gemm_finish_f32(const GemmFinish& args) { finish<float>(args); }
 void gemm_finish_f64(const GemmFinish& args) { finish<double>(args); }
 void gemv_dot_f32(const GemvBlocks& args) { gemv<float>(args, args.stride, 1); }

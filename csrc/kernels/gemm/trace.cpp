@@ -19,11 +19,12 @@ const char* path_of(const Gemm& g, const GemmPlan& plan) {
 
 void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape, const Gemm& g,
                 bool transposed) {
-  GemmPlan plan = plan_gemm(shape, itemsize(dtype), g);
+  GemmPlan plan = plan_gemm(shape, shape.pair ? 2 * std::size_t(shape.pair) : itemsize(dtype), g);
   if (g.batch > 1) {
     if (const int entries = threads_for_entries(g)) plan.threads = entries;
   }
-  const double item = double(itemsize(dtype));
+  const double item = double(itemsize(dtype == DType::bf16 ? g.source : dtype));
+  const double c_item = dtype == DType::bf16 ? 4.0 : item;
   const double m = double(g.m), n = double(g.n), k = double(g.k), batch = double(g.batch);
   TraceEntry e;
   e.op = "gemm";
@@ -31,7 +32,7 @@ void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape
   e.target = target;
   e.threads = plan.threads;
   e.flops = 2 * m * n * k * batch;
-  e.bytes = item * batch * (m * k + k * n + m * n);
+  e.bytes = batch * (item * (m * k + k * n) + c_item * m * n);
   e.sizes = {{"m", g.m},
              {"n", g.n},
              {"k", g.k},

@@ -19,6 +19,7 @@ std::int64_t peak_fma(const PeakFma& args) {
 }  // namespace
 
 std::int64_t peak_fma_f32(const PeakFma& args) { return peak_fma<float>(args); }
+std::int64_t peak_fma_bf16(const PeakFma& args) { return peak_fma<float>(args); }
 std::int64_t peak_fma_f64(const PeakFma& args) { return peak_fma<double>(args); }
 
 }  // namespace gradsmith::kernels::reference

@@ -252,6 +252,27 @@ GS_INLINE F32 narrow(F64 lo, F64 hi) {
   return _mm512_castpd_ps(_mm512_insertf64x4(low, _mm256_castps_pd(_mm512_cvtpd_ps(hi.v)), 1));
 }
 
+#if defined(GS_ISA_IS_avx512_bf16)
+#if defined(GS_EMULATED)
+GS_INLINE F32 dot_pairs(F32 a, F32 b, F32 sum) {  // rounded once: double holds the products
+  const Int<float> high = Int<float>::set(0xffff0000u);
+  const F32 factors[4] = {as_float(as_int(a) & high), as_float(as_int(b) & high),
+                          as_float(shl<16>(as_int(a))), as_float(shl<16>(as_int(b)))};
+  float f[4][F32::N], sums[F32::N];
+  for (int i = 0; i < 4; ++i) store(f[i], factors[i]);
+  store(sums, sum);
+  for (int i = 0; i < F32::N; ++i) {
+    sums[i] = float(double(f[0][i]) * double(f[1][i]) + double(sums[i]));
+    sums[i] = float(double(f[2][i]) * double(f[3][i]) + double(sums[i]));
+  }
+  return load(sums);
+}
+#else
+GS_INLINE F32 dot_pairs(F32 a, F32 b, F32 sum) {
+  return _mm512_dpbf16_ps(sum.v, (__m512bh)a.v, (__m512bh)b.v);
+}
+#endif
+#endif
 GS_INLINE F32 load_bf16(const std::uint16_t* p) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));

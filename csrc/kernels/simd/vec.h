@@ -25,6 +25,7 @@
 //                            where kQuickScale, scale2 and these are one instruction each, for
 //                            denormal numbers too
 //   widen_lo widen_hi narrow F32 <-> two F64
+//   dot_pairs(a, b, sum)     avx512_bf16: two products of bfloat16 a lane, gemm/bf16.simd.cpp
 //   load_bf16 store_bf16, load_f16 store_f16 (+ _n)   rounding to nearest even
 //
 // A constant converts to a vector by itself: `fma(x, 2.0f, y)`, `max(x, 0.0f)`.

@@ -58,6 +58,8 @@ class Trainer:
         accumulate: batches whose gradients are averaged for one optimizer step.
         progress: True, False, or a style of `Progress`.
         check_finite: raise FloatingPointError as soon as the loss is infinite or NaN.
+        precision: "float32", or "bf16": matrix products in bfloat16 (`gs.autocast`), in training,
+            evaluation and prediction. Parameters, their master copies, stay float32.
 
     Batches are sequences: all items but the last go to the model, the last to the loss. Datasets
     and (inputs, target) pairs may be given in place of a DataLoader.
@@ -84,6 +86,7 @@ class Trainer:
         accumulate: int = 1,
         progress: bool | str = True,
         check_finite: bool = True,
+        precision: str = "float32",
     ) -> None:
         """Check and store the settings."""
         if not isinstance(model, Module):
@@ -98,6 +101,10 @@ class Trainer:
             raise ValueError(f"Trainer: schedule_per must be epoch or batch, got {schedule_per!r}")
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ValueError(f"Trainer: accumulate must be a positive int, got {accumulate!r}")
+        if precision not in ("float32", "bf16"):
+            raise ValueError(f"Trainer: precision must be float32 or bf16, got {precision!r}")
+        if precision == "bf16" and any(p.device.type != "cpu" for p in model.parameters()):
+            raise ValueError("Trainer: precision='bf16' is for models on the CPU")
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -110,6 +117,7 @@ class Trainer:
         self.clip_grad_value = clip_grad_value
         self.accumulate = accumulate
         self.check_finite = check_finite
+        self.precision = precision
         self.callbacks = list(callbacks)
         if progress:
             self.callbacks.append(Progress(progress if isinstance(progress, str) else "auto"))
@@ -218,8 +226,9 @@ class Trainer:
             # The last group of batches may be a short one.
             first = self.batch - self.batch % self.accumulate
             group = min(self.accumulate, self.batches - first)
-            output = self.model(*inputs)
-            loss = self.loss(output, target)
+            with self._autocast():
+                output = self.model(*inputs)
+                loss = self.loss(output, target)
             value = loss.item()
             if self.check_finite and not math.isfinite(value):
                 raise FloatingPointError(
@@ -265,7 +274,7 @@ class Trainer:
         for metric in self.metrics:
             metric.reset()
         loss_sum, samples = 0.0, 0
-        with evaluating(self.model):
+        with evaluating(self.model), self._autocast():
             for batch in loader:
                 inputs, target, size = self._unpack("evaluate", batch)
                 output = self.model(*inputs)
@@ -284,7 +293,8 @@ class Trainer:
             inputs: a tensor or array whose first axis runs over samples, or a tuple of them.
             batch_size: samples per forward pass.
         """
-        return predict(self.model, inputs, batch_size=batch_size)
+        with self._autocast():
+            return predict(self.model, inputs, batch_size=batch_size)
 
     # -- checkpoints -----------------------------------------------------------------------------
 
@@ -358,6 +368,9 @@ class Trainer:
             raise ValueError(f"{error} (in {path})") from error
 
     # -- helpers ---------------------------------------------------------------------------------
+
+    def _autocast(self) -> gs.autocast:
+        return gs.autocast("cpu", enabled=self.precision == "bf16")
 
     def _call(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:

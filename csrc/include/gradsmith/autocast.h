@@ -1,0 +1,10 @@
+// Whether products of float32 matrices round their factors to bfloat16 (per thread).
+#pragma once
+#include "gradsmith/export.h"
+
+namespace gradsmith {
+
+GS_API bool autocast_enabled();
+GS_API void set_autocast_enabled(bool on);
+
+}  // namespace gradsmith
