@@ -79,17 +79,26 @@ GS_INLINE void put_pair(float* to, int width, F32 even, F32 odd, const float* en
   }
 }
 
-// A panel whose lines are neighbours. Rows ascend, registers ascend in a row.
+// Panels whose lines are neighbours: two rows across kTogether of them before the next two, for
+// rows may be pages apart. Rows ascend, registers ascend in a row.
+constexpr int kTogether = 8;
+
 template <class Source>
-void copy_panel(float* dst, const Source* src, std::int64_t depth_stride, int width, int lines,
-                std::int64_t depth, const float* end) {
+void copy_panels(float* dst, const Source* src, std::int64_t depth_stride, int width, int lines,
+                 std::int64_t depth, std::int64_t panel) {
   for (std::int64_t p = 0; p < depth; p += 2, src += 2 * depth_stride, dst += kPair * width) {
-    for (int l = 0; l < width; l += F32::N) {
-      const int real = lines > l ? smaller(lines - l, F32::N) : 0;
-      const F32 even = real ? load_lanes(src + l, real) : F32::zero();
-      const bool both = real && p + 1 < depth;
-      const F32 odd = both ? load_lanes(src + depth_stride + l, real) : F32::zero();
-      put_pair(dst + l, width, even, odd, end);
+    const Source* const next = p + 1 < depth ? src + depth_stride : nullptr;
+    float* to = dst;
+    const float* end = dst + panel - p / 2 * kPair * width;
+    for (int first = 0; first < lines; first += width, to += panel, end += panel) {
+      for (int l = 0; l < width; l += F32::N) {
+        const int real = first + l < lines ? smaller(lines - first - l, F32::N) : 0;
+        // A whole register where the matrix has one: what spills over is written later.
+        const int now = first + l + F32::N <= lines ? F32::N : smaller(real, width - l);
+        const F32 even = now > 0 ? load_lanes(src + first + l, now) : F32::zero();
+        const F32 odd = now > 0 && next ? load_lanes(next + first + l, now) : F32::zero();
+        put_pair(to + l, width, even, odd, end);
+      }
     }
   }
 }
@@ -142,11 +151,17 @@ void pack(const GemmPack& args) {
   const float* const end = dst + (r.lines + r.width - 1) / r.width * panel;
   const Source* src =
       static_cast<const Source*>(args.src) + r.first * args.line + r.depth0 * args.depth;
+  if (args.line == 1) {
+    for (std::int64_t line = 0; line < r.lines; line += kTogether * r.width) {
+      const int lines = smaller(r.lines - line, kTogether * r.width);
+      copy_panels(dst, src + line, args.depth, r.width, lines, r.depth, panel);
+      dst += kTogether * panel;
+    }
+    return;
+  }
   for (std::int64_t line = 0; line < r.lines; line += r.width) {
     const int lines = smaller(r.lines - line, r.width);
-    if (args.line == 1) {
-      copy_panel(dst, src, args.depth, r.width, lines, r.depth, end);
-    } else if (args.depth == 1) {
+    if (args.depth == 1) {
       transpose_panel(dst, src, args.line, r.width, lines, r.depth, end);
     } else {
       gather_panel(dst, src, args.line, args.depth, r.width, lines, r.depth, end);

@@ -42,6 +42,7 @@ class Prepared:
     tracked: bool = False  # records gradients
     bare: bool = False  # so short that the loop around it is measured too, and subtracted
     compiled: Callable[[Any, Any], Run] | None = None  # a model's program, through a compiler
+    peak: str = ""  # dtype whose multiply-adds are the limit, where not the case's own
     model: Callable[[], Any] | None = None  # of an inference problem, for peers that translate it
 
 

@@ -156,7 +156,7 @@ def _measure(item: Item, session: _Session, again: bool) -> dict[str, Any]:
         if again:
             extras.append(("again", case.run))
         if bound == "FMA":
-            flat_out, operations = peak(session.dtype, session.threads)
+            flat_out, operations = peak(case.peak or session.dtype, session.threads)
             extras.append(("peak", flat_out))
         if case.bare:
             extras.append(("empty", lambda: None))

@@ -61,6 +61,7 @@ SUITES = {
         Group("skinny", "gemm_skinny"),
         Group("DeepBench", "gemm_deepbench"),
         Group("batched", "gemm_batched"),
+        Group("bfloat16", "gemm_bf16"),
     ),
     "conv": (
         *(Group(name, f"conv_{name}", _CONV, (1, 16)) for name in _NETWORKS),

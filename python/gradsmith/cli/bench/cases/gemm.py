@@ -8,7 +8,7 @@ import numpy as np
 
 from gradsmith import kernels
 
-from ..case import Prepared, Sizes, case, normal
+from ..case import Prepared, Run, Sizes, case, normal, same
 
 
 def _matrices(dtype: Any, transposed: int, rows: int, columns: int, *batch: int) -> Any:
@@ -41,3 +41,21 @@ def _bmm(s: Sizes, dtype: Any, name: str) -> Prepared:
     a = _matrices(dtype, s["ta"], s["m"], s["k"], s["batch"])
     b = _matrices(dtype, s["tb"], s["k"], s["n"], s["batch"])
     return _product(a, b, np.empty((s["batch"], s["m"], s["n"]), dtype))
+
+
+@case("gemm", "gemm_bf16", m=None, n=None, k=None, ta=0, tb=0)
+def _gemm_bf16(s: Sizes, dtype: Any, name: str) -> Prepared:
+    a, b = (
+        _matrices(np.float32, s["ta"], s["m"], s["k"]),
+        _matrices(np.float32, s["tb"], s["k"], s["n"]),
+    )
+
+    def program(lib: Any) -> Run:
+        x, w = (lib.from_numpy(v).to(lib.bfloat16) for v in (a, b))
+        return lambda: lib.matmul(x, w)
+
+    prepared = same(
+        program, 2.0 * s["m"] * s["n"] * s["k"], 2 * (a.size + b.size + s["m"] * s["n"])
+    )
+    prepared.peak = "bfloat16"
+    return prepared
