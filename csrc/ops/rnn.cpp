@@ -52,58 +52,77 @@ std::vector<Tensor> one_step(const Layer& layer, const Tensor& x, const Tensor& 
 
 // What the kernel computes, by ops: y, h and, for LSTM, c. Inputs are in the order of run_layer.
 std::vector<Tensor> step_by_step(const Layer& layer, const std::vector<Tensor>& in,
-                                 const Tensor& lengths) {
+                                 const Tensor& batch_sizes) {
   const Tensor& x = in[0];
   const std::vector<Tensor> weights(in.begin() + 3, in.end());
   std::vector<Tensor> state{in[1]};
   if (layer.kind == RnnKind::lstm) state.push_back(in[2]);
-  const std::int64_t steps = x.size(0);
-  std::vector<Tensor> outputs(static_cast<std::size_t>(steps));
-  for (std::int64_t i = 0; i < steps; ++i) {
-    const std::int64_t at = layer.reverse ? steps - 1 - i : i;
-    const Tensor c = state.size() > 1 ? state[1] : Tensor();
-    const std::vector<Tensor> next = one_step(layer, select(x, 0, at), state[0], c, weights);
-    Tensor& y = outputs[std::size_t(at)];
-    if (lengths.defined()) {
-      const Tensor runs = unsqueeze(gt(lengths, Operand(at)), 1);
-      y = where(runs, next[0], Operand(zeros_like(next[0])));
-      for (std::size_t s = 0; s < state.size(); ++s) state[s] = where(runs, next[s], state[s]);
-    } else {
-      y = next[0];
-      state = next;
-    }
+  const std::int64_t batch = in[1].size(0);
+  std::vector<Tensor> parts;  // of x
+  if (batch_sizes.defined()) {
+    const auto* sizes = static_cast<const std::int64_t*>(batch_sizes.data());
+    for (std::int64_t t = 0, row = 0; t < batch_sizes.size(0); row += sizes[t++])
+      parts.push_back(narrow(x, 0, row, sizes[t]));
+  } else {
+    parts = unbind(x, 0);
   }
-  const Dims empty_shape{0, x.size(1), weights[1].size(1)};
-  state.insert(state.begin(), steps ? stack(outputs, 0) : zeros(empty_shape, x.dtype()));
+  const std::size_t steps = parts.size();
+  std::vector<Tensor> outputs(steps);
+  for (std::size_t i = 0; i < steps; ++i) {
+    const std::size_t at = layer.reverse ? steps - 1 - i : i;
+    const std::int64_t rows = parts[at].size(0);
+    std::vector<Tensor> old, idle;  // the states of those that take part, and of the others
+    for (const Tensor& s : state) {
+      old.push_back(rows == batch ? s : narrow(s, 0, 0, rows));
+      idle.push_back(rows == batch ? Tensor() : narrow(s, 0, rows, batch - rows));
+    }
+    state = one_step(layer, parts[at], old[0], old.size() > 1 ? old[1] : Tensor(), weights);
+    outputs[at] = state[0];
+    for (std::size_t k = 0; k < state.size(); ++k)
+      if (idle[k].defined()) state[k] = cat({state[k], idle[k]}, 0);
+  }
+  Dims nothing = x.shape();
+  nothing[nothing.size() - 1] = weights[1].size(1);
+  const Tensor y = steps == 0              ? zeros(nothing, x.dtype())
+                   : batch_sizes.defined() ? cat(outputs, 0)
+                                           : stack(outputs, 0);
+  state.insert(state.begin(), y);
   return state;
 }
 
-void check_lengths(const char* op, const Tensor& lengths, std::int64_t batch, std::int64_t steps) {
-  if (!lengths.defined()) return;
-  check_cpu(op, lengths);
-  GS_CHECK_TYPE(lengths.dtype() == DType::i64, "{}: argument 'lengths' must be int64, got {}", op,
-                lengths.dtype());
-  GS_CHECK(lengths.shape() == Dims{batch}, "{}: argument 'lengths' must have shape ({},), got {}",
-           op, batch, lengths.shape());
-  const Tensor dense = contiguous(lengths);
-  const auto* values = static_cast<const std::int64_t*>(dense.data());
-  for (std::int64_t b = 0; b < batch; ++b)
-    GS_CHECK(values[b] >= 0 && values[b] <= steps,
-             "{}: argument 'lengths' must be in [0, {}], got {} at {}", op, steps, values[b], b);
+void check_batch_sizes(const char* op, const Tensor& sizes, std::int64_t batch, std::int64_t rows) {
+  check_cpu(op, sizes);
+  GS_CHECK_TYPE(sizes.dtype() == DType::i64, "{}: argument 'batch_sizes' must be int64, got {}", op,
+                sizes.dtype());
+  check_rank(op, "batch_sizes", sizes, 1);
+  const auto* values = static_cast<const std::int64_t*>(sizes.data());
+  std::int64_t sum = 0, most = batch;
+  for (std::int64_t t = 0; t < sizes.size(0); most = values[t++]) {
+    GS_CHECK(values[t] >= 0 && values[t] <= most,
+             "{}: argument 'batch_sizes' must never rise and be in [0, {}], got {} at {}", op,
+             batch, values[t], t);
+    sum += values[t];
+  }
+  GS_CHECK(sum == rows, "{}: argument 'batch_sizes' must add up to the input's {} rows, got {}", op,
+           rows, sum);
 }
 
 // Returns y, h and, for LSTM, c.
 std::vector<Tensor> run_layer(const Layer& layer, const Tensor& input, const Tensor& h0,
                               const Tensor& c0, const Tensor& w_ih, const Tensor& w_hh,
-                              const Tensor& b_ih, const Tensor& b_hh, const Tensor& lengths) {
+                              const Tensor& b_ih, const Tensor& b_hh, const Tensor& batch_sizes) {
   const char* const op = layer.op;
   const bool has_c = layer.kind == RnnKind::lstm;
-  check_rank(op, "input", input, 3);
+  const bool packed = batch_sizes.defined();
+  check_rank(op, "input", input, packed ? 2 : 3);
   check_float(op, "input", input);
   check_cpu(op, input);
   check_rank(op, "w_ih", w_ih, 2);
   check_rank(op, "w_hh", w_hh, 2);
-  const std::int64_t steps = input.size(0), batch = input.size(1), hidden = w_hh.size(1);
+  check_rank(op, "h0", h0, 2);
+  const std::int64_t steps = packed ? batch_sizes.numel() : input.size(0);
+  const std::int64_t batch = packed ? h0.size(0) : input.size(1);
+  const std::int64_t features = input.shape().back(), hidden = w_hh.size(1);
   const std::int64_t rows = layer.gates() * hidden;
   const auto check_shape = [&](const char* name, const Tensor& t, const Dims& shape) {
     check_defined(op, name, t);
@@ -111,28 +130,31 @@ std::vector<Tensor> run_layer(const Layer& layer, const Tensor& input, const Ten
              t.shape());
     check_same_dtype(op, name, t, "input", input);
   };
-  check_shape("w_ih", w_ih, {rows, input.size(2)});
+  check_shape("w_ih", w_ih, {rows, features});
   check_shape("w_hh", w_hh, {rows, hidden});
   check_shape("h0", h0, {batch, hidden});
   if (has_c) check_shape("c0", c0, {batch, hidden});
   check_vector(op, "b_ih", b_ih, rows, input);
   check_vector(op, "b_hh", b_hh, rows, input);
-  check_lengths(op, lengths, batch, steps);
 
   const DType dtype = input.dtype();
-  const Tensor counts = dense_or_none(lengths);  // kept by the rule: the shape points into it
-  const kernels::RnnShape shape{.kind = layer.kind,
-                                .steps = steps,
-                                .batch = batch,
-                                .input = input.size(2),
-                                .hidden = hidden,
-                                .reverse = layer.reverse,
-                                .lengths = static_cast<const std::int64_t*>(data_or_null(counts))};
+  const Tensor sizes = dense_or_none(batch_sizes);  // kept by the rule: the shape points into it
+  if (packed) check_batch_sizes(op, sizes, batch, input.size(0));
+  const kernels::RnnShape shape{
+      .kind = layer.kind,
+      .steps = steps,
+      .batch = batch,
+      .input = features,
+      .hidden = hidden,
+      .reverse = layer.reverse,
+      .batch_sizes = static_cast<const std::int64_t*>(data_or_null(sizes))};
   const Tensor x = contiguous(input.detach()), wi = contiguous(w_ih.detach()),
                wh = contiguous(w_hh.detach()), bi = dense_or_none(b_ih), bh = dense_or_none(b_hh),
                h = contiguous(h0.detach()), c = dense_or_none(c0);
   const bool taped = tracked(input, h0, w_ih, w_hh, b_ih, b_hh) || (has_c && tracked(c0));
-  std::vector<Tensor> result{empty({steps, batch, hidden}, dtype), empty({batch, hidden}, dtype)};
+  Dims y_shape = input.shape();
+  y_shape[y_shape.size() - 1] = hidden;
+  std::vector<Tensor> result{empty(y_shape, dtype), empty({batch, hidden}, dtype)};
   if (has_c) result.push_back(empty({batch, hidden}, dtype));
   Tensor reserve;
   if (taped) reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8);
@@ -158,7 +180,7 @@ std::vector<Tensor> run_layer(const Layer& layer, const Tensor& input, const Ten
                                  w_hh.unpack(g),  b_ih.unpack(g), b_hh.unpack(g)};
     if (grad_enabled())
       return through_composite(g, in, [&](const std::vector<Tensor>& shadows) {
-        return step_by_step(layer, shadows, counts);
+        return step_by_step(layer, shadows, sizes);
       });
     std::vector<Tensor> dense, out;
     for (std::size_t i = 0; i < in.size(); ++i) {
@@ -209,29 +231,29 @@ std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor&
                                               const Tensor& c0, const Tensor& w_ih,
                                               const Tensor& w_hh, const Tensor& b_ih,
                                               const Tensor& b_hh, bool reverse,
-                                              const Tensor& lengths) {
-  const std::vector<Tensor> y =
-      run_layer({"lstm", RnnKind::lstm, reverse}, input, h0, c0, w_ih, w_hh, b_ih, b_hh, lengths);
+                                              const Tensor& batch_sizes) {
+  const std::vector<Tensor> y = run_layer({"lstm", RnnKind::lstm, reverse}, input, h0, c0, w_ih,
+                                          w_hh, b_ih, b_hh, batch_sizes);
   return {y[0], y[1], y[2]};
 }
 
 std::tuple<Tensor, Tensor> gru_layer(const Tensor& input, const Tensor& h0, const Tensor& w_ih,
                                      const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh,
-                                     bool reverse, const Tensor& lengths) {
+                                     bool reverse, const Tensor& batch_sizes) {
   const std::vector<Tensor> y =
-      run_layer({"gru", RnnKind::gru, reverse}, input, h0, {}, w_ih, w_hh, b_ih, b_hh, lengths);
+      run_layer({"gru", RnnKind::gru, reverse}, input, h0, {}, w_ih, w_hh, b_ih, b_hh, batch_sizes);
   return {y[0], y[1]};
 }
 
 std::tuple<Tensor, Tensor> rnn_layer(const Tensor& input, const Tensor& h0, const Tensor& w_ih,
                                      const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh,
-                                     bool reverse, const Tensor& lengths,
+                                     bool reverse, const Tensor& batch_sizes,
                                      const std::string& nonlinearity) {
   GS_CHECK(nonlinearity == "tanh" || nonlinearity == "relu",
            "rnn: argument 'nonlinearity' must be 'tanh' or 'relu', got '{}'", nonlinearity);
   const RnnKind kind = nonlinearity == "tanh" ? RnnKind::rnn_tanh : RnnKind::rnn_relu;
   const std::vector<Tensor> y =
-      run_layer({"rnn", kind, reverse}, input, h0, {}, w_ih, w_hh, b_ih, b_hh, lengths);
+      run_layer({"rnn", kind, reverse}, input, h0, {}, w_ih, w_hh, b_ih, b_hh, batch_sizes);
   return {y[0], y[1]};
 }
 

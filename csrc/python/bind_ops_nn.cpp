@@ -103,14 +103,15 @@ void bind_norms(Binder& b) {
 
 void bind_recurrent(Binder& b) {
   b.function<&lstm_layer>(
-      "lstm_layer", "input, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None",
-      "One direction of one LSTM layer over (T, N, I); returns (y, h, c).");
-  b.function<&gru_layer>("gru_layer",
-                         "input, h0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None",
-                         "One direction of one GRU layer over (T, N, I); returns (y, h).");
+      "lstm_layer",
+      "input, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None",
+      "One direction of one LSTM layer over (T, N, I), or a packed batch; returns (y, h, c).");
+  b.function<&gru_layer>(
+      "gru_layer", "input, h0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None",
+      "One direction of one GRU layer over (T, N, I), or a packed batch; returns (y, h).");
   b.function<&rnn_layer>("rnn_layer",
                          "input, h0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, "
-                         "lengths=None, nonlinearity='tanh'",
+                         "batch_sizes=None, nonlinearity='tanh'",
                          "One direction of one plain recurrent layer, tanh or relu, over (T, N, "
                          "I); returns (y, h).");
 }

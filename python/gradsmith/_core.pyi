@@ -559,7 +559,7 @@ def gru_layer(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
     reverse: _bool = False,
-    lengths: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 def gt(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
 def hardsigmoid(input: Tensor, inplace: _bool = False) -> Tensor: ...
@@ -637,7 +637,7 @@ def lstm_layer(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
     reverse: _bool = False,
-    lengths: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]: ...
 def lt(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
 def manual_seed(__arg0: _int) -> None: ...
@@ -757,7 +757,7 @@ def rnn_layer(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
     reverse: _bool = False,
-    lengths: Tensor | None = None,
+    batch_sizes: Tensor | None = None,
     nonlinearity: _str = "tanh",
 ) -> tuple[Tensor, Tensor]: ...
 def round(input: Tensor) -> Tensor: ...

@@ -60,6 +60,16 @@ constexpr ConvShape kCases[] = {
     {2, 7, 14, 13, 7, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 7},
     {1, 5, 23, 70, 5, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 5},
     {3, 8, 7, 7, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 8},
+    {2, 19, 28, 28, 19, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 19},
+    {2, 17, 28, 28, 17, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 17},
+    {20, 3, 14, 14, 3, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 3},
+    {1, 3, 61, 112, 3, 5, 5, 2, 2, 2, 2, 2, 2, 1, 1, 3},
+    {1, 2, 70, 113, 2, 3, 3, 2, 2, 0, 1, 1, 0, 1, 1, 2},
+    {1, 2, 40, 200, 2, 3, 3, 1, 1, 2, 0, 0, 3, 1, 1, 2},
+    {2, 3, 5, 33, 3, 5, 5, 2, 2, 6, 7, 1, 9, 1, 1, 3},
+    {2, 3, 4, 5, 3, 3, 3, 1, 1, 5, 19, 4, 18, 1, 1, 3},
+    {0, 3, 8, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 3},
+    {2, 3, 2, 2, 3, 5, 5, 1, 1, 0, 0, 0, 0, 1, 1, 3},
 };
 
 std::string describe(const char* what, const char* target, const ConvShape& s) {
@@ -285,6 +295,19 @@ ConvShape random_shape(std::mt19937& engine) {
   return s;
 }
 
+ConvShape random_depthwise(std::mt19937& engine) {
+  ConvShape s = random_shape(engine);
+  const auto draw = [&engine](int low, int high) {
+    return std::int64_t(std::uniform_int_distribution(low, high)(engine));
+  };
+  s.groups = s.c = s.o = draw(1, 20);
+  s.w = draw(1, 90);
+  s.kh = s.kw = draw(0, 2) ? 3 : 5;
+  s.stride_h = s.stride_w = draw(1, 2);
+  s.dilation_h = s.dilation_w = 1;
+  return s;
+}
+
 }  // namespace
 
 int main() {
@@ -300,6 +323,12 @@ int main() {
     for (int i = 0; i < 300; ++i) {
       const ConvShape s = random_shape(engine);
       test_case<float>(s, target);
+      if (i % 4 == 0) test_case<double>(s, target);
+    }
+    for (int i = 0; i < 100; ++i) {
+      const ConvShape s = random_depthwise(engine);
+      test_case<float>(s, target);
+      test_special<float>(s, target);
       if (i % 4 == 0) test_case<double>(s, target);
     }
   });

@@ -51,15 +51,13 @@ void check_cells(const std::string& target) {
   const Kernel<lstm_cell_fn>* forward[] = {&lstm_cell, &gru_cell, &rnn_tanh_cell, &rnn_relu_cell};
   const Kernel<lstm_cell_backward_fn>* backward[] = {
       &lstm_cell_backward, &gru_cell_backward, &rnn_tanh_cell_backward, &rnn_relu_cell_backward};
-  const std::int64_t lengths[] = {2, 3, 0};
   for (RnnKind kind : kKinds) {
     for (std::int64_t width : {1, 3, 7, 8, 17, 33}) {
-      for (int options = 0; options < 4; ++options) {
+      for (const bool zero_state : {false, true}) {
         const std::int64_t rows = 3, gate = width + 1, wide = 4 * gate, n = rows * width;
         const auto values = random_values<T>(rows * wide, 1), h = random_values<T>(n, 2);
         const auto c = random_values<T>(n, 3), dy = random_values<T>(n, 4);
         const auto dh = random_values<T>(n, 5), dc = random_values<T>(n, 6);
-        const bool zero_state = options & 1;
         std::vector<Poisoned<T>> results[2];
         for (int side = 0; side < 2; ++side) {  // 0: the target, 1: the reference
           auto& out = results[side];
@@ -82,9 +80,7 @@ void check_cells(const std::string& target) {
                              .h = out[2].data(),
                              .h_row = width,
                              .y = out[3].data(),
-                             .y_row = width,
-                             .lengths = options & 2 ? lengths : nullptr,
-                             .t = 2};
+                             .y_row = width};
           const RnnCellBackward back{.rows = rows,
                                      .width = width,
                                      .gates = out[0].data(),
@@ -103,9 +99,7 @@ void check_cells(const std::string& target) {
                                      .dc = out[6].data(),
                                      .dc_row = width,
                                      .dgates = out[4].data(),
-                                     .dgates_row = wide,
-                                     .lengths = cell.lengths,
-                                     .t = 2};
+                                     .dgates_row = wide};
           const auto& op = *forward[int(kind)];
           const auto& op_back = *backward[int(kind)];
           (side ? reference_of(op, dtype) : op.pick(dtype))(cell);
@@ -113,8 +107,8 @@ void check_cells(const std::string& target) {
         }
         for (int i = 0; i < 7; ++i) {
           const std::string what = std::string(name_of(kind)) + " cell array " + std::to_string(i) +
-                                   " width " + std::to_string(width) + " options " +
-                                   std::to_string(options) + " " + target;
+                                   " width " + std::to_string(width) +
+                                   (zero_state ? " no state " : " ") + target;
           report(results[0][std::size_t(i)].frame_intact(), what + " wrote outside");
           const auto &got = results[0][std::size_t(i)], &want = results[1][std::size_t(i)];
           for (std::int64_t k = 0; k < got.size(); ++k) {
@@ -139,7 +133,7 @@ struct Layer {
   RnnShape s;
   std::int64_t rows, gates;
   bool with_bias, with_state;
-  std::vector<std::int64_t> lengths;
+  std::vector<std::int64_t> lengths, batch_sizes;  // batch_sizes: of a packed batch
   std::vector<T> x, w_ih, w_hh, b_ih, b_hh, h0, c0;
   std::vector<T> dy, dhT, dcT;  // the loss is their product with the outputs
   std::vector<T> y, hT, cT, reserve;
@@ -153,6 +147,16 @@ struct Layer {
         with_bias(bias),
         with_state(state),
         lengths(std::move(element_lengths)) {
+    if (lengths.empty()) {
+      lengths.assign(std::size_t(s.batch), s.steps);
+    } else {
+      rows = 0;
+      for (std::int64_t t = 0; t < s.steps; ++t) {
+        const auto runs = [t](std::int64_t length) { return length > t; };
+        batch_sizes.push_back(std::count_if(lengths.begin(), lengths.end(), runs));
+        rows += batch_sizes.back();
+      }
+    }
     const auto draw = [](std::int64_t n, unsigned seed, double scale) {
       const auto values = random_values<double>(n, seed);
       std::vector<T> out(values.size());
@@ -176,7 +180,7 @@ struct Layer {
   std::int64_t y_row() const { return s.hidden + kPad; }
   RnnShape shape() const {
     RnnShape copy = s;
-    copy.lengths = lengths.empty() ? nullptr : lengths.data();
+    copy.batch_sizes = batch_sizes.empty() ? nullptr : batch_sizes.data();
     return copy;
   }
 
@@ -238,7 +242,9 @@ struct Layer {
   }
 
   std::int64_t row(std::int64_t t, std::int64_t b) const {
-    return s.batch_first ? b * s.steps + t : t * s.batch + b;
+    if (batch_sizes.empty()) return s.batch_first ? b * s.steps + t : t * s.batch + b;
+    for (std::int64_t i = 0; i < t; ++i) b += batch_sizes[std::size_t(i)];
+    return b;
   }
 
   // The formulas, one number after the other. Returns the loss.
@@ -255,7 +261,7 @@ struct Layer {
         h[j] = h0[std::size_t(b * H) + j];
         c[j] = c0[std::size_t(b * H) + j];
       }
-      const std::int64_t length = lengths.empty() ? s.steps : lengths[std::size_t(b)];
+      const std::int64_t length = lengths[std::size_t(b)];
       for (std::int64_t step = 0; step < length; ++step) {
         const std::int64_t t = s.reverse ? length - 1 - step : step;
         std::vector<double> in(std::size_t(gates), 0.0), rec = in, next = h;
@@ -316,15 +322,16 @@ std::string describe(const RnnShape& s, int options) {
          " options " + std::to_string(options);
 }
 
-// options: 1 batch_first, 2 reverse, 4 lengths, 8 no bias, 16 no initial state
+// options: 1 batch_first, 2 reverse, 4 packed (and not batch_first), 8 no bias, 16 no initial state
 template <class T>
 Layer<T> make_layer(RnnKind kind, Size size, int options) {
   RnnShape shape{kind,        size.steps,         size.batch,        size.input,
-                 size.hidden, (options & 1) != 0, (options & 2) != 0};
+                 size.hidden, (options & 5) == 1, (options & 2) != 0};
   std::vector<std::int64_t> lengths;
   for (std::int64_t b = 0; options & 4 && b < size.batch; ++b) {
     lengths.push_back((b * 7 + 3) % (size.steps + 1));
   }
+  std::sort(lengths.rbegin(), lengths.rend());
   return Layer<T>(shape, !(options & 8), !(options & 16), lengths);
 }
 
@@ -365,7 +372,7 @@ void check_forward(const std::string& target) {
 // Central difference of the loss along a random direction of one input, in double.
 double slope(Layer<double>& layer, std::vector<double>& input,
              const std::vector<double>& direction) {
-  constexpr double kStep = 1e-5;
+  constexpr double kStep = 1e-7;  // relu's kink is then not crossed
   std::vector<double> y, h, c;
   const auto before = input;
   double loss[2];
@@ -440,7 +447,7 @@ template <class T>
 void check_threads(const std::string& target) {
   for (RnnKind kind : kKinds) {
     for (const Size& size : {Size{5, 3, 40, 150}, Size{4, 1, 33, 201}, Size{3, 130, 17, 33}}) {
-      for (int options : {0, 1, 6}) {
+      for (int options : {0, 1, 4, 6, 20, 22}) {
         std::vector<T> first;
         for (int threads : {1, 2, 3}) {
           set_num_threads(threads);
@@ -463,25 +470,35 @@ void check_threads(const std::string& target) {
   set_num_threads(1);
 }
 
-// Each batch element alone gives the bits it gives among others.
+// Each batch element alone gives the bits it gives among others, also of other lengths.
 void check_alone(const std::string& target) {
   for (RnnKind kind : kKinds) {
-    auto layer = make_layer<float>(kind, {5, 9, 17, 33}, 1);
-    layer.forward(false);
-    for (std::int64_t b = 0; b < layer.s.batch; ++b) {
-      auto alone = make_layer<float>(kind, {5, 1, 17, 33}, 1);
-      const auto take = [b](std::vector<float>& to, const std::vector<float>& from) {
-        const auto at = from.begin() + std::ptrdiff_t(to.size()) * b;
-        to.assign(at, at + std::ptrdiff_t(to.size()));
-      };
-      take(alone.x, layer.x);
-      take(alone.h0, layer.h0);
-      take(alone.c0, layer.c0);
-      alone.forward(false);
-      auto among = alone.y;
-      take(among, layer.y);
-      report(std::memcmp(among.data(), alone.y.data(), among.size() * sizeof(float)) == 0,
-             std::string(name_of(kind)) + " alone " + target);
+    for (int options : {0, 1, 2, 4, 6, 22}) {
+      auto layer = make_layer<float>(kind, {5, 9, 17, 33}, options);
+      layer.forward(false);
+      const std::int64_t width = layer.s.input, hidden = layer.s.hidden;
+      for (std::int64_t b = 0; b < layer.s.batch; ++b) {
+        const std::int64_t length = layer.lengths[std::size_t(b)];
+        auto alone = make_layer<float>(kind, {length, 1, width, hidden}, options & 18);
+        alone.w_ih = layer.w_ih;
+        for (std::int64_t t = 0; t < length; ++t) {
+          std::copy_n(layer.x.begin() + layer.row(t, b) * layer.x_row(), width,
+                      alone.x.begin() + t * alone.x_row());
+        }
+        std::copy_n(layer.h0.begin() + b * hidden, hidden, alone.h0.begin());
+        std::copy_n(layer.c0.begin() + b * hidden, hidden, alone.c0.begin());
+        alone.forward(false);
+        const auto same = [&](const float* among, const float* one) {
+          report(std::memcmp(among, one, std::size_t(hidden) * sizeof(float)) == 0,
+                 describe(layer.s, options) + " alone " + target);
+        };
+        for (std::int64_t t = 0; t < length; ++t) {
+          same(&layer.y[std::size_t(layer.row(t, b) * layer.y_row())],
+               &alone.y[std::size_t(t * alone.y_row())]);
+        }
+        same(&layer.hT[std::size_t(b * hidden)], alone.hT.data());
+        if (kind == RnnKind::lstm) same(&layer.cT[std::size_t(b * hidden)], alone.cT.data());
+      }
     }
   }
 }

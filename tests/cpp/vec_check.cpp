@@ -123,6 +123,10 @@ struct Check {
       for (int i = 0; i < N; ++i) expect("load_n", got[i], i < n ? T(i + 1) : T(-7));
       store(got, load_n(memory, n));
       for (int i = 0; i < N; ++i) expect("load_n", got[i], i < n ? T(i + 1) : T(0));
+      for (int k = 0; k <= n; ++k) {
+        store(got, load_where(memory, V::M::first(n) & !V::M::first(k)));
+        for (int i = 0; i < N; ++i) expect("load_where", got[i], i >= k && i < n ? T(i + 1) : T(0));
+      }
       store_n(memory + N, V::set(T(-1)), n);
       for (int i = 0; i < 3 * N; ++i) {
         expect("store_n", memory[i], i >= N && i < N + n ? T(-1) : T(i + 1));

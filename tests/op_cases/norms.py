@@ -103,32 +103,33 @@ def _batch_samples(rng):
     yield S(uniform(rng, 2, 2, 2, 2), None, None, training=True)
 
 
-def _recur(x, states, step, reverse, lengths):
-    """Run `step` over the time axis; a sequence past its length keeps its states and gives 0."""
-    outputs = [None] * len(x)
-    for t in reversed(range(len(x))) if reverse else range(len(x)):
-        now = step(x[t], *states)
-        runs = np.ones((x.shape[1], 1), bool) if lengths is None else (lengths > t)[:, None]
-        outputs[t] = np.where(runs, now[0], 0)
-        states = [np.where(runs, new, old) for new, old in zip(now, states, strict=True)]
-    return [np.stack(outputs), *states]
+def _recur(x, states, step, reverse, batch_sizes):
+    """Run `step` over the time axis; of a packed batch the first sequences alone take part."""
+    parts = list(x) if batch_sizes is None else np.split(x, np.cumsum(batch_sizes)[:-1])
+    outputs = [None] * len(parts)
+    for t in reversed(range(len(parts))) if reverse else range(len(parts)):
+        n = len(parts[t])
+        now = step(parts[t], *(s[:n] for s in states))
+        outputs[t] = now[0]
+        states = [np.concatenate([new, old[n:]]) for new, old in zip(now, states, strict=True)]
+    return [np.stack(outputs) if batch_sizes is None else np.concatenate(outputs), *states]
 
 
 def _bias(b):
     return 0 if b is None else b
 
 
-def lstm(x, h, c, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None):
+def lstm(x, h, c, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None):
     def step(x, h, c):
         gates = x @ w_ih.T + h @ w_hh.T + _bias(b_ih) + _bias(b_hh)
         i, f, g, o = np.split(gates, 4, axis=-1)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         return sigmoid(o) * np.tanh(c), c
 
-    return _recur(x, [h, c], step, reverse, lengths)
+    return _recur(x, [h, c], step, reverse, batch_sizes)
 
 
-def gru(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None):
+def gru(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None):
     def step(x, h):
         ir, iz, new = np.split(x @ w_ih.T + _bias(b_ih), 3, axis=-1)
         hr, hz, hn = np.split(h @ w_hh.T + _bias(b_hh), 3, axis=-1)
@@ -136,24 +137,28 @@ def gru(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None):
         n = np.tanh(new + r * hn)
         return ((1 - z) * n + z * h,)
 
-    return _recur(x, [h], step, reverse, lengths)
+    return _recur(x, [h], step, reverse, batch_sizes)
 
 
-def rnn(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, lengths=None, nonlinearity="tanh"):
+def rnn(
+    x, h, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None, nonlinearity="tanh"
+):
     def step(x, h):
         y = x @ w_ih.T + h @ w_hh.T + _bias(b_ih) + _bias(b_hh)
         return (np.tanh(y) if nonlinearity == "tanh" else np.maximum(y, 0),)
 
-    return _recur(x, [h], step, reverse, lengths)
+    return _recur(x, [h], step, reverse, batch_sizes)
 
 
 def _recurrent_samples(gates, states=1, **options):
     """Draw arguments of a layer with so many gates and states."""
 
     def draw(rng):
-        def make(t, n, i, h, bias=True, **kwargs):
+        def make(t, n, i, h, bias=True, sizes=None, **kwargs):
+            if sizes is not None:
+                kwargs["batch_sizes"] = np.array(sizes)
             return S(
-                uniform(rng, t, n, i),
+                uniform(rng, t, n, i) if sizes is None else uniform(rng, sum(sizes), i),
                 *(uniform(rng, n, h) for _ in range(states)),
                 uniform(rng, gates * h, i, low=-0.5, high=0.5),
                 uniform(rng, gates * h, h, low=-0.5, high=0.5),
@@ -165,11 +170,12 @@ def _recurrent_samples(gates, states=1, **options):
         yield make(2, 1, 2, 1)
         yield make(3, 2, 1, 1, reverse=True)
         yield make(2, 1, 1, 2, False)
-        yield make(3, 3, 2, 1, lengths=np.array([3, 1, 0]))
-        yield make(3, 2, 1, 1, lengths=np.array([1, 2]), reverse=True)
+        yield make(3, 3, 2, 1, sizes=[2, 1, 1])
+        yield make(3, 2, 1, 1, sizes=[2, 1, 0], reverse=True)
         yield make(5, 3, 9, 17, grad=False)
         yield make(4, 1, 8, 40, grad=False, reverse=True)
-        yield make(6, 19, 5, 33, grad=False, lengths=np.minimum(np.arange(19)[::-1], 6))
+        yield make(6, 19, 5, 33, grad=False, sizes=[18, 17, 16, 15, 14, 13])
+        yield make(6, 19, 5, 33, grad=False, reverse=True, sizes=[19, 19, 14, 14, 3, 1])
 
     return draw
 

@@ -93,22 +93,23 @@ GS_API Tensor embedding(const Tensor& input, const Tensor& weight,
 // ---- recurrent ----
 // One direction of one layer: input (T, N, I), h0 (and c0) (N, H), w_ih (G H, I), w_hh (G H, H),
 // biases (G H) or none, with G = 4 gates i f g o for LSTM, 3 gates r z n for GRU and 1 for RNN.
-// Returns the outputs (T, N, H) and the last h (and c). `reverse` runs from the end. lengths, int64
-// (N) or none: sequence n has so many steps; its outputs past them are zero and its last states are
-// those after them. Sorted by falling length, steps past the end cost nothing.
+// Returns the outputs (T, N, H) and the last h (and c). `reverse` runs from the end.
+// A packed batch has batch_sizes, int64 (T) that never rise: the first batch_sizes[t] sequences
+// have a step t. Input and outputs are then these steps alone, one after the other, (sum of the
+// sizes, I or H); the last states are each sequence's own.
 GS_API std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor& h0,
                                                      const Tensor& c0, const Tensor& w_ih,
                                                      const Tensor& w_hh, const Tensor& b_ih = {},
                                                      const Tensor& b_hh = {}, bool reverse = false,
-                                                     const Tensor& lengths = {});
+                                                     const Tensor& batch_sizes = {});
 GS_API std::tuple<Tensor, Tensor> gru_layer(const Tensor& input, const Tensor& h0,
                                             const Tensor& w_ih, const Tensor& w_hh,
                                             const Tensor& b_ih = {}, const Tensor& b_hh = {},
-                                            bool reverse = false, const Tensor& lengths = {});
+                                            bool reverse = false, const Tensor& batch_sizes = {});
 GS_API std::tuple<Tensor, Tensor> rnn_layer(const Tensor& input, const Tensor& h0,
                                             const Tensor& w_ih, const Tensor& w_hh,
                                             const Tensor& b_ih = {}, const Tensor& b_hh = {},
-                                            bool reverse = false, const Tensor& lengths = {},
+                                            bool reverse = false, const Tensor& batch_sizes = {},
                                             const std::string& nonlinearity = "tanh");
 
 // ---- optimizer steps [no grad], in place over lists of tensors; torch.optim's formulas ----

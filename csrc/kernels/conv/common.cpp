@@ -4,6 +4,20 @@
 #include "runtime/parallel.h"
 
 namespace gradsmith::kernels {
+namespace {
+
+template <class T>
+void add_parts(T* sum, const T* parts, std::int64_t count, std::int64_t size) {
+  parallel_for(size, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      T total = parts[i];
+      for (std::int64_t p = 1; p < count; ++p) total += parts[p * size + i];
+      sum[i] = total;
+    }
+  });
+}
+
+}  // namespace
 
 bool is_linear(const ConvShape& s) {
   return s.groups == 1 && s.kh == s.h && s.kw == s.w && s.dilation_h == 1 && s.dilation_w == 1 &&
@@ -26,16 +40,26 @@ void conv_product(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k, v
                             .slope = e.slope}});
 }
 
+void conv_add_parts(DType dtype, void* sum, const void* parts, std::int64_t count,
+                    std::int64_t size) {
+  if (dtype == DType::f32) {
+    add_parts(static_cast<float*>(sum), static_cast<const float*>(parts), count, size);
+  } else {
+    add_parts(static_cast<double*>(sum), static_cast<const double*>(parts), count, size);
+  }
+}
+
 void trace_conv(const char* op, DType dtype, const ConvShape& s, ConvPath path) {
   Trace* const trace = Trace::current();
   if (!trace) return;
   TraceEntry e;
   e.op = op;
   const bool winograd = path == ConvPath::winograd;
-  e.path = winograd                   ? "Winograd F(4x4, 3x3)"
-           : path == ConvPath::packed ? "product of packed weights and windows"
-           : path == ConvPath::outer  ? "outer products of pixels"
-                                      : "direct sum from padded images";
+  e.path = winograd                      ? "Winograd F(4x4, 3x3)"
+           : path == ConvPath::packed    ? "product of packed weights and windows"
+           : path == ConvPath::depthwise ? "depthwise, in place"
+           : path == ConvPath::outer     ? "outer products of pixels"
+                                         : "direct sum from padded images";
   e.target = active_target();
   e.threads = get_num_threads();
   const double outputs = double(s.n * s.o * s.out_h() * s.out_w());

@@ -14,8 +14,12 @@ void conv_product(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k, v
                   const void* a, bool a_transposed, const void* b, bool b_transposed,
                   const ConvEpilogue& e);
 
+// sum = the sum of `count` parts of `size` elements that follow each other, in order.
+void conv_add_parts(DType dtype, void* sum, const void* parts, std::int64_t count,
+                    std::int64_t size);
+
 // What is about to run, in words.
-enum class ConvPath { direct, packed, outer, winograd };
+enum class ConvPath { direct, depthwise, packed, outer, winograd };
 void trace_conv(const char* op, DType dtype, const ConvShape& s, ConvPath path);
 
 }  // namespace gradsmith::kernels

@@ -162,4 +162,5 @@ GS_API void conv2d_bias_grad(DType dtype, const ConvShape& shape, void* db, cons
 
 }  // namespace gradsmith::kernels
 
+#include "kernels/conv/depthwise.h"
 #include "kernels/conv/winograd.h"

@@ -139,6 +139,10 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
   if (s.n == 0 || s.o == 0 || height == 0 || s.out_w() == 0) return;
   const std::int64_t image = s.c * s.h * s.w;
   if (is_linear(s)) return conv_product(dtype, s.n, s.o, image, y, x, false, w, true, epilogue);
+  if (is_depthwise(s)) {
+    trace_conv("conv2d", dtype, s, ConvPath::depthwise);
+    return depthwise_conv(dtype, s, false, y, x, w, epilogue);
+  }
   const WinogradConv fast = winograd_forward(s);
   const bool winograd = winograd_pays(dtype, s, fast);
   const std::int64_t sums = s.group_c() * s.kh * s.kw;
@@ -171,6 +175,10 @@ void conv2d_input_grad(DType dtype, const ConvShape& s, void* dx, const void* dy
   // The epilogue of dx has a value a channel, which a product's columns cannot take.
   if (is_linear(s) && !epilogue.bias) {
     return conv_product(dtype, s.n, s.c * s.h * s.w, s.o, dx, dy, false, w, false, epilogue);
+  }
+  if (is_depthwise(s)) {
+    trace_conv("conv2d_input_grad", dtype, s, ConvPath::depthwise);
+    return depthwise_conv(dtype, s, true, dx, dy, w, epilogue);
   }
   const WinogradConv fast = winograd_adjoint(s);
   const bool winograd = winograd_pays(dtype, s, fast);

@@ -116,6 +116,29 @@ void conv_bias_grad(const ConvBiasGrad& a) {
   }
 }
 
+void each_plane(const DepthwisePart& a, void (*run)(const ConvPart&)) {
+  for (std::int64_t plane = a.plane_begin; plane < a.plane_end; ++plane) {
+    ConvPart part{};
+    part.shape = a.shape, part.out = a.out, part.in = a.in, part.weight = a.weight;
+    part.epilogue = a.epilogue;
+    part.image_begin = plane / a.shape.groups, part.image_end = part.image_begin + 1;
+    part.group = plane % a.shape.groups, part.group_end = part.group + 1;
+    part.m_end = 1;
+    part.row_begin = a.row_begin, part.row_end = a.row_end;
+    run(part);
+  }
+}
+
+void each_channel(const DepthwiseWeightPart& a, void (*run)(const ConvWeightPart&)) {
+  for (std::int64_t c = a.channel_begin; c < a.channel_end; ++c) {
+    ConvWeightPart part{};
+    part.shape = a.shape, part.dw = a.dw, part.dy = a.dy, part.x = a.x;
+    part.image_begin = a.image_begin, part.image_end = a.image_end;
+    part.group = c, part.c_end = part.m_end = 1;
+    run(part);
+  }
+}
+
 }  // namespace
 
 void conv_forward_f32(const ConvPart& part) { each_group(part, conv_forward<float>); }
@@ -124,6 +147,20 @@ void conv_input_grad_f32(const ConvPart& part) { each_group(part, conv_input_gra
 void conv_input_grad_f64(const ConvPart& part) { each_group(part, conv_input_grad<double>); }
 void conv_weight_grad_f32(const ConvWeightPart& part) { conv_weight_grad<float>(part); }
 void conv_weight_grad_f64(const ConvWeightPart& part) { conv_weight_grad<double>(part); }
+void depthwise_forward_f32(const DepthwisePart& part) { each_plane(part, conv_forward<float>); }
+void depthwise_forward_f64(const DepthwisePart& part) { each_plane(part, conv_forward<double>); }
+void depthwise_input_grad_f32(const DepthwisePart& part) {
+  each_plane(part, conv_input_grad<float>);
+}
+void depthwise_input_grad_f64(const DepthwisePart& part) {
+  each_plane(part, conv_input_grad<double>);
+}
+void depthwise_weight_grad_f32(const DepthwiseWeightPart& part) {
+  each_channel(part, conv_weight_grad<float>);
+}
+void depthwise_weight_grad_f64(const DepthwiseWeightPart& part) {
+  each_channel(part, conv_weight_grad<double>);
+}
 void conv_bias_grad_f32(const ConvBiasGrad& args) { conv_bias_grad<float>(args); }
 void conv_bias_grad_f64(const ConvBiasGrad& args) { conv_bias_grad<double>(args); }
 

@@ -66,17 +66,6 @@ Cut choose_cut(const ConvShape& s) {
   return cut;
 }
 
-template <class T>
-void add_parts(T* sum, const T* parts, std::int64_t count, std::int64_t size) {
-  parallel_for(size, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      T total = parts[i];
-      for (std::int64_t p = 1; p < count; ++p) total += parts[p * size + i];
-      sum[i] = total;
-    }
-  });
-}
-
 }  // namespace
 
 void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* dy, const void* x) {
@@ -84,6 +73,10 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   const std::int64_t size = s.o * cg * taps, out_h = s.out_h(), out_w = s.out_w();
   if (size == 0) return;
   if (is_linear(s)) return conv_product(dtype, s.o, cg * taps, s.n, dw, dy, true, x, false, {});
+  if (is_depthwise(s)) {
+    trace_conv("conv2d_weight_grad", dtype, s, ConvPath::depthwise);
+    return depthwise_conv_weight_grad(dtype, s, dw, dy, x);
+  }
   const bool winograd = winograd_weight_grad_pays(dtype, s);
   const Cut cut = choose_cut(s);
   trace_conv("conv2d_weight_grad", dtype, s,
@@ -141,13 +134,7 @@ void conv2d_weight_grad(DType dtype, const ConvShape& s, void* dw, const void* d
   parallel_for(cut.image_parts * s.groups * cut.c_parts * cut.m_parts, kConvGrain / products + 1,
                run);
   if (cut.image_parts == 1) return;
-  if (dtype == DType::f32) {
-    add_parts(static_cast<float*>(dw), reinterpret_cast<const float*>(parts), cut.image_parts,
-              size);
-  } else {
-    add_parts(static_cast<double*>(dw), reinterpret_cast<const double*>(parts), cut.image_parts,
-              size);
-  }
+  conv_add_parts(dtype, dw, parts, cut.image_parts, size);
 }
 
 void conv2d_bias_grad(DType dtype, const ConvShape& s, void* db, const void* dy) {

@@ -10,15 +10,15 @@ struct Backward {
   const RnnBackward& args;
   const RnnShape& s;
   Elements el;
-  RowOrder row;
+  Steps steps;
   std::int64_t rows, gates;  // gates: columns of dgates
   const void* cell_base;     // LSTM
   void *dgates, *h_prev, *dh, *dc;
   lstm_cell_backward_fn* cell;
 
   Backward(DType type, const RnnBackward& a, Workspace& ws)
-      : dtype(type), args(a), s(a.shape), el(type), row(s) {
-    rows = s.steps * s.batch;
+      : dtype(type), args(a), s(a.shape), el(type), steps(s, ws) {
+    rows = steps.rows();
     gates = rnn_saved_gates(s.kind) * s.hidden;
     const bool has_cells = s.kind == RnnKind::lstm;
     cell_base = has_cells ? el.at(a.reserve, rows * gates) : nullptr;
@@ -44,18 +44,8 @@ struct Backward {
 
   void* state(Workspace& ws, const void* last) const {
     void* const p = el.get(ws, s.batch * s.hidden);
-    if (last) {
-      el.copy(p, last, s.batch * s.hidden);
-    } else {
-      el.zero(p, s.batch * s.hidden);
-    }
+    el.copy_or_zero(p, last, s.batch * s.hidden);
     return p;
-  }
-
-  // The time before t in the order of the steps, or -1.
-  std::int64_t before(std::int64_t t) const {
-    if (!s.reverse) return t - 1;
-    return t + 1 < s.steps ? t + 1 : -1;
   }
 };
 
@@ -66,16 +56,12 @@ void collect_states(const Backward& f) {
   const std::int64_t H = s.hidden;
   parallel_for(s.steps, 1 + 65536 / (s.batch * H), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      const std::int64_t from = f.before(t);
-      for (std::int64_t b = 0; b < s.batch; ++b) {
-        void* const to = f.el.at(f.h_prev, f.row(t, b) * H);
-        if (from >= 0 && takes_part(s, from, b)) {
-          f.el.copy(to, f.el.at(f.args.y, f.row(from, b) * f.args.y_row), H);
-        } else if (f.args.h0) {
-          f.el.copy(to, f.el.at(f.args.h0, b * H), H);
-        } else {
-          f.el.zero(to, H);
-        }
+      const std::int64_t from = f.steps.before(t);
+      for (std::int64_t b = 0; b < f.steps.size(t); ++b) {
+        const void* const h = b < f.steps.size(from)
+                                  ? f.el.at(f.args.y, f.steps.row(from, b) * f.args.y_row)
+                                  : f.el.at(f.args.h0, b * H);
+        f.el.copy_or_zero(f.el.at(f.h_prev, f.steps.row(t, b) * H), h, H);
       }
     }
   });
@@ -102,49 +88,56 @@ struct TileWeights {
   }
 };
 
+// The arithmetic of batch elements [begin, end) of the tile at time t, from cells c_prev.
+void run_cells(const Backward& f, const Tile& tile, std::int64_t t, std::int64_t begin,
+               std::int64_t end, const void* c_prev, std::int64_t c_prev_row) {
+  if (begin == end) return;
+  const Elements& el = f.el;
+  const std::int64_t H = f.s.hidden, b = tile.b_begin + begin, at_state = b * H + tile.j_begin;
+  const std::int64_t r = f.steps.row(t, b), b_rows = f.steps.b_rows;
+  f.cell({.rows = end - begin,
+          .width = tile.width(),
+          .gates = el.at(f.args.reserve, r * f.gates + tile.j_begin),
+          .gates_row = b_rows * f.gates,
+          .gate = H,
+          .h_prev = el.at(f.h_prev, r * H + tile.j_begin),
+          .h_prev_row = b_rows * H,
+          .c_prev = c_prev,
+          .c_prev_row = c_prev_row,
+          .c = el.at(f.cell_base, r * H + tile.j_begin),
+          .c_row = b_rows * H,
+          .dy = el.at(f.args.dy, r * f.args.dy_row + tile.j_begin),
+          .dy_row = b_rows * f.args.dy_row,
+          .dh = el.at(f.dh, at_state),
+          .dh_row = H,
+          .dc = el.at(f.dc, at_state),
+          .dc_row = H,
+          .dgates = el.at(f.dgates, r * f.gates + tile.j_begin),
+          .dgates_row = b_rows * f.gates});
+}
+
 void run_tile(const Backward& f, const Tile& tile, const TileWeights& weights,
               const Barriers* barriers, int team) {
-  const RnnShape& s = f.s;
+  const Steps& steps = f.steps;
   const Elements& el = f.el;
-  const std::int64_t H = s.hidden, at_state = tile.b_begin * H + tile.j_begin;
-  for (std::int64_t step = s.steps - 1; step >= 0; --step) {
-    const std::int64_t t = s.reverse ? s.steps - 1 - step : step;
-    const std::int64_t r = f.row(t, tile.b_begin), from = f.before(t);
+  const std::int64_t H = f.s.hidden, at_state = tile.b_begin * H + tile.j_begin;
+  for (std::int64_t step = f.s.steps - 1; step >= 0; --step) {
+    const std::int64_t t = steps.time(step), from = steps.before(t);
+    const std::int64_t rows = rows_at(steps, tile, t), before = rows_at(steps, tile, from);
+    const std::int64_t old = before < rows ? before : rows;  // the others started at t
     const void* const c_prev =
-        from >= 0 ? el.at(f.cell_base, f.row(from, tile.b_begin) * H + tile.j_begin)
-                  : el.at(f.args.c0, at_state);
-    const std::int64_t state_row = f.row.b_rows * H;
-    f.cell({.rows = tile.rows(),
-            .width = tile.width(),
-            .gates = el.at(f.args.reserve, r * f.gates + tile.j_begin),
-            .gates_row = f.row.b_rows * f.gates,
-            .gate = H,
-            .h_prev = el.at(f.h_prev, r * H + tile.j_begin),
-            .h_prev_row = state_row,
-            .c_prev = c_prev,
-            .c_prev_row = from >= 0 ? state_row : H,
-            .c = el.at(f.cell_base, r * H + tile.j_begin),
-            .c_row = state_row,
-            .dy = el.at(f.args.dy, r * f.args.dy_row + tile.j_begin),
-            .dy_row = f.row.b_rows * f.args.dy_row,
-            .dh = el.at(f.dh, at_state),
-            .dh_row = H,
-            .dc = el.at(f.dc, at_state),
-            .dc_row = H,
-            .dgates = el.at(f.dgates, r * f.gates + tile.j_begin),
-            .dgates_row = f.row.b_rows * f.gates,
-            .lengths = s.lengths ? s.lengths + tile.b_begin : nullptr,
-            .t = t});
+        old ? el.at(f.cell_base, steps.row(from, tile.b_begin) * H + tile.j_begin) : nullptr;
+    run_cells(f, tile, t, 0, old, c_prev, steps.b_rows * H);
+    run_cells(f, tile, t, old, rows, el.at(f.args.c0, at_state + old * H), H);
     // The product reads the gates of all hidden units; nobody writes this step's again.
     if (barriers && !barriers->wait(team)) return;
-    if (step == 0 && !f.args.dh0) break;
     for (int i = 0; i < weights.count; ++i) {
       const WeightOperand& w = weights.operand[i];
-      gemm(f.dtype, {.m = active_end(s, tile, t) - tile.b_begin,
+      gemm(f.dtype, {.m = f.args.dh0 ? rows : old,
                      .n = w.lines,
                      .k = w.depth,
-                     .a = {.data = el.at(f.dgates, r * f.gates + w.column),
-                           .rs = f.row.b_rows * f.gates,
+                     .a = {.data = el.at(f.dgates, steps.row(t, tile.b_begin) * f.gates + w.column),
+                           .rs = steps.b_rows * f.gates,
                            .cs = 1},
                      .b = w.operand,
                      .c = {.data = el.at(f.dh, at_state), .rs = H, .cs = 1},
@@ -161,13 +154,13 @@ void run_tile(const Backward& f, const Tile& tile, const TileWeights& weights,
 
 void run_steps(const Backward& f, Workspace& ws) {
   const RnnShape& s = f.s;
-  const Division division(f.dtype, s);
+  const Division division(f.dtype, f.steps);
   const bool pack = s.steps > (s.batch > 1 ? 2 : 8);
   if (!division.by_hidden) {
     TileWeights weights;
     weights.set(f, ws, {0, s.batch, 0, s.hidden}, pack);
     parallel_team(division.threads, [&](int thread, int team) {
-      run_tile(f, division.tile(s, thread, team), weights, nullptr, 1);
+      run_tile(f, division.tile(thread, team), weights, nullptr, 1);
     });
     return;
   }
@@ -175,7 +168,7 @@ void run_steps(const Backward& f, Workspace& ws) {
   parallel_team(division.threads, [&](int thread, int team) {
     barriers.run(team, [&] {
       Workspace mine;
-      const Tile tile = division.tile(s, thread, team);
+      const Tile tile = division.tile(thread, team);
       TileWeights weights;
       weights.set(f, mine, tile, pack);
       run_tile(f, tile, weights, &barriers, team);

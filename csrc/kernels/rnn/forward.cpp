@@ -13,17 +13,16 @@ struct Forward {
   const RnnForward& args;
   const RnnShape& s;
   Elements el;
-  RowOrder row;
-  std::int64_t gates, chunk;
+  Steps steps;
+  std::int64_t gates;
   void *gate_base, *cell_base, *state[2], *bias;
-  std::int64_t gate_t, gate_b, cell_t, cell_b;  // distances in elements
-  bool keeps;                                   // gates and cells, for the backward pass
+  std::int64_t gate_row, cell_row;  // between neighbouring batch elements
+  bool keeps;                       // gates and cells, for the backward pass
   lstm_cell_fn* cell;
 
-  Forward(DType type, const RnnForward& a) : dtype(type), args(a), s(a.shape), el(type), row(s) {
+  Forward(DType type, const RnnForward& a, Workspace& ws)
+      : dtype(type), args(a), s(a.shape), el(type), steps(s, ws) {
     gates = rnn_saved_gates(s.kind) * s.hidden;
-    chunk = (kChunkRows + s.batch - 1) / s.batch;
-    if (chunk > s.steps) chunk = s.steps;
     keeps = a.reserve != nullptr;
     switch (s.kind) {
       case RnnKind::lstm:
@@ -39,38 +38,45 @@ struct Forward {
         cell = rnn_relu_cell.pick(dtype);
         break;
     }
+    take_memory(ws);
   }
 
   void take_memory(Workspace& ws) {
     const std::int64_t states = s.batch * s.hidden;
     for (void*& p : state) p = el.get(ws, states);
-    el.zero(state[1], states);
+    el.copy_or_zero(state[1], args.h0, states);
+    // Backwards, elements of a packed batch start in steps of either buffer.
+    if (s.batch_sizes) el.copy_or_zero(state[0], args.h0, states);
     bias = el.get(ws, rnn_gates(s.kind) * s.hidden);
     const bool has_cells = s.kind == RnnKind::lstm;
     if (keeps) {
       gate_base = args.reserve;
-      gate_t = row.t_rows * gates;
-      gate_b = row.b_rows * gates;
-      cell_base = has_cells ? el.at(args.reserve, s.steps * s.batch * gates) : nullptr;
-      cell_t = row.t_rows * s.hidden;
-      cell_b = row.b_rows * s.hidden;
+      gate_row = steps.b_rows * gates;
+      cell_base = has_cells ? el.at(args.reserve, steps.rows() * gates) : nullptr;
+      cell_row = steps.b_rows * s.hidden;
     } else {
-      gate_base = el.get(ws, chunk * s.batch * gates);
-      gate_t = s.batch * gates;
-      gate_b = gates;
+      const std::int64_t all = steps.rows(), most = kChunkRows - 1 + s.batch;
+      gate_base = el.get(ws, (all < most ? all : most) * gates);
+      gate_row = gates;
       cell_base = has_cells ? el.get(ws, states) : nullptr;
-      cell_t = 0;
-      cell_b = s.hidden;
+      cell_row = s.hidden;
     }
   }
 
-  std::int64_t time(std::int64_t step) const { return s.reverse ? s.steps - 1 - step : step; }
+  // One past the last step of the chunk that starts with step `begin`.
+  std::int64_t chunk_end(std::int64_t begin) const {
+    std::int64_t end = begin, rows = 0;
+    while (end < s.steps && rows < kChunkRows) rows += steps.size(steps.time(end++));
+    return end;
+  }
   // `first` is the earliest time in the chunk.
   void* gates_at(std::int64_t t, std::int64_t first, std::int64_t b, std::int64_t column) const {
-    return el.at(gate_base, (keeps ? t : t - first) * gate_t + b * gate_b + column);
+    const std::int64_t row =
+        keeps ? steps.row(t, b) : steps.rows_before(t) - steps.rows_before(first) + b;
+    return el.at(gate_base, row * gates + column);
   }
   void* cells_at(std::int64_t t, std::int64_t b, std::int64_t j) const {
-    return el.at(cell_base, t * cell_t + b * cell_b + j);
+    return el.at(cell_base, (keeps ? steps.row(t, b) : b) * s.hidden + j);
   }
 };
 
@@ -115,64 +121,61 @@ struct TileWeights {
 void input_product(const Forward& f, const Tile& tile, const TileWeights& weights,
                    std::int64_t first, std::int64_t end) {
   const RnnShape& s = f.s;
-  for (int i = 0; i < weights.count; ++i) {
-    const WeightOperand& w = weights.operand[i];
-    // `m` rows from (t, b) on, `inner` apart, repeated `batch` times `outer` apart.
-    const auto run = [&](std::int64_t t, std::int64_t b, std::int64_t m, bool over_time,
-                         std::int64_t batch) {
-      const std::int64_t t_x = f.row.t_rows * f.args.x_row, b_x = f.row.b_rows * f.args.x_row;
-      gemm(f.dtype, {.m = m,
+  const Steps& steps = f.steps;
+  // `m` rows from (t, b) on, repeated `count` times. Rows lie x_step and gate_step rows of
+  // x and of gates apart, their repetitions x_repeat and gate_repeat.
+  struct Run {
+    std::int64_t t, b, m, count, x_step, x_repeat, gate_step, gate_repeat;
+  };
+  const auto multiply = [&](const Run& run) {
+    for (int i = 0; i < weights.count; ++i) {
+      const WeightOperand& w = weights.operand[i];
+      gemm(f.dtype, {.m = run.m,
                      .n = w.lines,
                      .k = s.input,
-                     .a = {.data = f.el.at(f.args.x, f.row(t, b) * f.args.x_row),
-                           .rs = over_time ? t_x : b_x,
+                     .a = {.data = f.el.at(f.args.x, steps.row(run.t, run.b) * f.args.x_row),
+                           .rs = run.x_step * f.args.x_row,
                            .cs = 1,
-                           .batch = over_time ? b_x : t_x},
+                           .batch = run.x_repeat * f.args.x_row},
                      .b = w.operand,
-                     .c = {.data = f.gates_at(t, first, b, w.column),
-                           .rs = over_time ? f.gate_t : f.gate_b,
+                     .c = {.data = f.gates_at(run.t, first, run.b, w.column),
+                           .rs = run.gate_step * f.gates,
                            .cs = 1,
-                           .batch = over_time ? f.gate_b : f.gate_t},
+                           .batch = run.gate_repeat * f.gates},
                      .epilogue = {.bias = {.data = f.el.at(f.bias, w.column), .rs = 0, .cs = 1},
                                   .residual = {}},
-                     .batch = batch});
-    };
-    if (s.lengths && !s.batch_first) {
-      for (std::int64_t t = first; t < end; ++t) {
-        run(t, tile.b_begin, active_end(s, tile, t) - tile.b_begin, false, 1);
-      }
-    } else if (s.lengths) {
-      for (std::int64_t b = tile.b_begin; b < tile.b_end; ++b) {
-        const std::int64_t stop = s.lengths[b] < end ? s.lengths[b] : end;
-        run(first, b, stop - first, true, 1);
-      }
-    } else if (s.batch_first) {
-      run(first, tile.b_begin, end - first, true, tile.rows());
-    } else if (tile.rows() == s.batch && f.gate_t == s.batch * f.gate_b) {
-      run(first, 0, (end - first) * s.batch, false, 1);  // rows follow each other across steps
-    } else {
-      run(first, tile.b_begin, tile.rows(), false, end - first);
+                     .batch = run.count});
+    }
+  };
+  if (s.batch_first) {  // a batch element's steps follow each other in x
+    const bool kept = f.keeps;
+    multiply({first, tile.b_begin, end - first, tile.rows(), 1, s.steps, kept ? 1 : s.batch,
+              kept ? s.steps : 1});
+  } else if (tile.rows() == s.batch) {  // and here all rows do
+    multiply({first, 0, steps.rows_before(end) - steps.rows_before(first), 1, 1, 0, 1, 0});
+  } else {
+    for (std::int64_t t = first, after; t < end; t = after) {
+      const std::int64_t size = steps.size(t);
+      for (after = t + 1; after < end && steps.size(after) == size;) ++after;
+      multiply({t, tile.b_begin, rows_at(steps, tile, t), after - t, 1, size, 1, size});
     }
   }
 }
 
-// gates += h W_hh^T for the elements that take part. Rows without a previous state are skipped
-// where the product only adds.
+// gates += h W_hh^T for the tile's first `rows` batch elements, of which `running` have a state.
+// Where the product only adds, the others need none.
 void recurrent_product(const Forward& f, const Tile& tile, const TileWeights& weights,
-                       const void* h, std::int64_t t, std::int64_t first, bool zero_state) {
-  const std::int64_t rows = active_end(f.s, tile, t) - tile.b_begin;
+                       const void* h, void* gates, std::int64_t rows, std::int64_t running) {
   for (int i = 0; i < weights.count; ++i) {
     const WeightOperand& w = weights.operand[i];
-    if (zero_state && w.adds) continue;
-    Gemm product{
-        .m = rows,
-        .n = w.lines,
-        .k = f.s.hidden,
-        .a = {.data = f.el.at(h, tile.b_begin * f.s.hidden), .rs = f.s.hidden, .cs = 1},
-        .b = w.operand,
-        .c = {.data = f.gates_at(t, first, tile.b_begin, w.column), .rs = f.gate_b, .cs = 1},
-        .beta = w.adds ? 1.0 : 0.0,
-        .epilogue = {}};
+    Gemm product{.m = w.adds ? running : rows,
+                 .n = w.lines,
+                 .k = f.s.hidden,
+                 .a = {.data = f.el.at(h, tile.b_begin * f.s.hidden), .rs = f.s.hidden, .cs = 1},
+                 .b = w.operand,
+                 .c = {.data = f.el.at(gates, w.column), .rs = f.gate_row, .cs = 1},
+                 .beta = w.adds ? 1.0 : 0.0,
+                 .epilogue = {}};
     if (!w.adds && f.args.b_hh) {  // W_hn h + b_hn: weight rows 2 * hidden on, buffer column 3
       product.epilogue.bias = {
           .data = f.el.at(f.args.b_hh, w.column - f.s.hidden), .rs = 0, .cs = 1};
@@ -181,86 +184,103 @@ void recurrent_product(const Forward& f, const Tile& tile, const TileWeights& we
   }
 }
 
+// The arithmetic of batch elements [begin, end) of the tile at time t, from cells c_prev.
+void run_cells(const Forward& f, const Tile& tile, std::int64_t t, std::int64_t first,
+               std::int64_t begin, std::int64_t end, const void* h_prev, void* h,
+               const void* c_prev, std::int64_t c_prev_row) {
+  if (begin == end) return;
+  const std::int64_t b = tile.b_begin + begin, at_state = b * f.s.hidden + tile.j_begin;
+  f.cell({.rows = end - begin,
+          .width = tile.width(),
+          .gates = f.gates_at(t, first, b, tile.j_begin),
+          .gates_row = f.gate_row,
+          .gate = f.s.hidden,
+          .h_prev = f.el.at(h_prev, at_state),
+          .h_prev_row = f.s.hidden,
+          .c_prev = c_prev,
+          .c_prev_row = c_prev_row,
+          .c = f.cells_at(t, b, tile.j_begin),
+          .c_row = f.cell_row,
+          .h = f.el.at(h, at_state),
+          .h_row = f.s.hidden,
+          .y = f.el.at(f.args.y, f.steps.row(t, b) * f.args.y_row + tile.j_begin),
+          .y_row = f.steps.b_rows * f.args.y_row});
+}
+
+// Each batch element's states after its own last step.
+void put_last_states(const Forward& f, const Tile& tile) {
+  const Elements& el = f.el;
+  const std::int64_t n = tile.width();
+  each_length(f.steps, tile.b_begin, tile.b_end, [&](std::int64_t b, std::int64_t length) {
+    const std::int64_t i = b * f.s.hidden + tile.j_begin, t = f.s.reverse ? 0 : length - 1;
+    if (f.args.hT) {
+      const void* const h = length
+                                ? el.at(f.args.y, f.steps.row(t, b) * f.args.y_row + tile.j_begin)
+                                : el.at(f.args.h0, i);
+      el.copy_or_zero(el.at(f.args.hT, i), h, n);
+    }
+    if (f.args.cT) {
+      const void* const c = length ? f.cells_at(t, b, tile.j_begin) : el.at(f.args.c0, i);
+      el.copy_or_zero(el.at(f.args.cT, i), c, n);
+    }
+  });
+}
+
 void run_tile(const Forward& f, const Tile& tile, const TileWeights& input,
               const TileWeights& recurrent, const Barriers* barriers, int team) {
-  const RnnShape& s = f.s;
-  const Elements& el = f.el;
-  const std::int64_t H = s.hidden, at_state = tile.b_begin * H + tile.j_begin;
-  const void* h_prev = f.args.h0 ? f.args.h0 : f.state[1];
-  const void* c_prev = el.at(f.args.c0, at_state);
-  std::int64_t c_prev_row = H;
-
-  for (std::int64_t begin = 0; begin < s.steps; begin += f.chunk) {
-    const std::int64_t end = begin + f.chunk < s.steps ? begin + f.chunk : s.steps;
-    const std::int64_t first = s.reverse ? f.time(end - 1) : begin;
+  const Steps& steps = f.steps;
+  for (std::int64_t begin = 0, end; begin < f.s.steps; begin = end) {
+    end = f.chunk_end(begin);
+    const std::int64_t first = steps.time(f.s.reverse ? end - 1 : begin);
     input_product(f, tile, input, first, first + (end - begin));
     for (std::int64_t step = begin; step < end; ++step) {
-      const std::int64_t t = f.time(step);
-      recurrent_product(f, tile, recurrent, h_prev, t, first, step == 0 && !f.args.h0);
+      const std::int64_t t = steps.time(step), from = steps.before(t);
+      const std::int64_t rows = rows_at(steps, tile, t), before = rows_at(steps, tile, from);
+      const std::int64_t old = before < rows ? before : rows;  // the others start here
+      const void* const h_prev = f.state[(step + 1) % 2];
       void* const h = f.state[step % 2];
-      void* const c = f.cells_at(t, tile.b_begin, tile.j_begin);
-      f.cell({.rows = tile.rows(),
-              .width = tile.width(),
-              .gates = f.gates_at(t, first, tile.b_begin, tile.j_begin),
-              .gates_row = f.gate_b,
-              .gate = H,
-              .h_prev = el.at(h_prev, at_state),
-              .h_prev_row = H,
-              .c_prev = c_prev,
-              .c_prev_row = c_prev_row,
-              .c = c,
-              .c_row = f.cell_b,
-              .h = el.at(h, at_state),
-              .h_row = H,
-              .y = el.at(f.args.y, f.row(t, tile.b_begin) * f.args.y_row + tile.j_begin),
-              .y_row = f.row.b_rows * f.args.y_row,
-              .lengths = s.lengths ? s.lengths + tile.b_begin : nullptr,
-              .t = t});
-      c_prev = c;
-      c_prev_row = f.cell_b;
-      h_prev = h;
+      recurrent_product(f, tile, recurrent, h_prev, f.gates_at(t, first, tile.b_begin, 0), rows,
+                        f.args.h0 ? rows : old);
+      run_cells(f, tile, t, first, 0, old, h_prev, h,
+                old ? f.cells_at(from, tile.b_begin, tile.j_begin) : nullptr, f.cell_row);
+      run_cells(f, tile, t, first, old, rows, h_prev, h,
+                f.el.at(f.args.c0, (tile.b_begin + old) * f.s.hidden + tile.j_begin), f.s.hidden);
       // The next step reads all of h. Its own h goes to the other buffer, which everybody has
       // finished reading by now.
       if (barriers && !barriers->wait(team)) return;
     }
   }
-  for (std::int64_t b = 0; b < tile.rows(); ++b) {
-    const std::int64_t i = at_state + b * H;
-    if (f.args.hT) el.copy(el.at(f.args.hT, i), el.at(h_prev, i), tile.width());
-    if (!f.args.cT) continue;
-    void* const cT = el.at(f.args.cT, i);
-    if (c_prev) {
-      el.copy(cT, el.at(c_prev, b * c_prev_row), tile.width());
-    } else {
-      el.zero(cT, tile.width());
-    }
-  }
+  put_last_states(f, tile);
 }
 
 }  // namespace
 
 std::size_t rnn_reserve_bytes(DType dtype, const RnnShape& s) {
   const std::int64_t values = rnn_saved_gates(s.kind) + (s.kind == RnnKind::lstm ? 1 : 0);
-  return std::size_t(s.steps * s.batch * s.hidden * values) * itemsize(dtype);
+  std::int64_t rows = s.steps * s.batch;
+  if (s.batch_sizes) {
+    rows = 0;
+    for (std::int64_t t = 0; t < s.steps; ++t) rows += s.batch_sizes[t];
+  }
+  return std::size_t(rows * s.hidden * values) * itemsize(dtype);
 }
 
 void rnn_forward(DType dtype, const RnnForward& args) {
   const RnnShape& s = args.shape;
   if (s.batch == 0 || s.hidden == 0) return;
   Workspace ws;
-  Forward f(dtype, args);
-  f.take_memory(ws);
+  const Forward f(dtype, args, ws);
   if (dtype == DType::f64) {
     join_biases<double>(args, f.bias);
   } else {
     join_biases<float>(args, f.bias);
   }
-  const Division division(dtype, s);
+  const Division division(dtype, f.steps);
   // Packing pays when it is used again; a single row is a matrix-vector product, which reads the
   // weights as they are.
   const auto set_weights = [&](TileWeights& input, TileWeights& recurrent, Workspace& memory,
                                const Tile& tile) {
-    const bool many_chunks = f.chunk < s.steps;
+    const bool many_chunks = f.chunk_end(0) < s.steps;
     input.set(f, memory, input_blocks(s.kind), tile, args.w_ih, s.input,
               many_chunks && s.input > 0);
     recurrent.set(f, memory, recurrent_blocks(s.kind), tile, args.w_hh, s.hidden,
@@ -270,7 +290,7 @@ void rnn_forward(DType dtype, const RnnForward& args) {
     TileWeights input, recurrent;
     set_weights(input, recurrent, ws, {0, s.batch, 0, s.hidden});
     parallel_team(division.threads, [&](int thread, int team) {
-      run_tile(f, division.tile(s, thread, team), input, recurrent, nullptr, 1);
+      run_tile(f, division.tile(thread, team), input, recurrent, nullptr, 1);
     });
     return;
   }
@@ -278,7 +298,7 @@ void rnn_forward(DType dtype, const RnnForward& args) {
   parallel_team(division.threads, [&](int thread, int team) {
     barriers.run(team, [&] {
       Workspace mine;
-      const Tile tile = division.tile(s, thread, team);
+      const Tile tile = division.tile(thread, team);
       TileWeights input, recurrent;
       set_weights(input, recurrent, mine, tile);
       run_tile(f, tile, input, recurrent, &barriers, team);

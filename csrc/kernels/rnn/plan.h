@@ -31,16 +31,46 @@ inline GateBlocks recurrent_blocks(RnnKind kind) {
   return {1, {{0, 0, rnn_gates(kind), true}, {}}};
 }
 
-// The rows of x, y and of what is saved: element (t, b) is row t * t_rows + b * b_rows.
-struct RowOrder {
-  std::int64_t t_rows, b_rows;
-  explicit RowOrder(const RnnShape& s)
-      : t_rows(s.batch_first ? 1 : s.batch), b_rows(s.batch_first ? s.steps : 1) {}
-  std::int64_t operator()(std::int64_t t, std::int64_t b) const { return t * t_rows + b * b_rows; }
+// The steps in the order in which they run, and the rows that they have in x, y and what is saved.
+struct Steps {
+  const RnnShape& s;
+  std::int64_t b_rows;            // between neighbouring batch elements
+  std::int64_t* begin = nullptr;  // packed: the first row of each step, and the end
+
+  Steps(const RnnShape& shape, Workspace& ws)
+      : s(shape), b_rows(shape.batch_first ? shape.steps : 1) {
+    if (!s.batch_sizes) return;
+    begin = ws.get<std::int64_t>(s.steps + 1);
+    begin[0] = 0;
+    for (std::int64_t t = 0; t < s.steps; ++t) begin[t + 1] = begin[t] + s.batch_sizes[t];
+  }
+  std::int64_t time(std::int64_t step) const { return s.reverse ? s.steps - 1 - step : step; }
+  // The time before t in the order of the steps, or -1.
+  std::int64_t before(std::int64_t t) const {
+    if (!s.reverse) return t - 1;
+    return t + 1 < s.steps ? t + 1 : -1;
+  }
+  // How many batch elements take part; none at time -1.
+  std::int64_t size(std::int64_t t) const {
+    if (t < 0) return 0;
+    return s.batch_sizes ? s.batch_sizes[t] : s.batch;
+  }
+  // Rows of all times before t.
+  std::int64_t rows_before(std::int64_t t) const { return begin ? begin[t] : t * s.batch; }
+  std::int64_t rows() const { return rows_before(s.steps); }
+  std::int64_t row(std::int64_t t, std::int64_t b) const {
+    return s.batch_first ? b * s.steps + t : rows_before(t) + b;
+  }
 };
 
-inline bool takes_part(const RnnShape& s, std::int64_t t, std::int64_t b) {
-  return !s.lengths || t < s.lengths[b];
+// Calls f(b, length) for batch elements [b_begin, b_end).
+template <class F>
+void each_length(const Steps& steps, std::int64_t b_begin, std::int64_t b_end, F&& f) {
+  std::int64_t length = steps.s.steps;
+  for (std::int64_t b = b_begin; b < b_end; ++b) {
+    while (length > 0 && steps.size(length - 1) <= b) --length;
+    f(b, length);
+  }
 }
 
 // The part of a layer that one thread computes, in every step.
@@ -51,11 +81,10 @@ struct Tile {
   std::int64_t width() const { return j_end - j_begin; }
 };
 
-// One past the last batch element of the tile that takes part in step t.
-inline std::int64_t active_end(const RnnShape& s, const Tile& tile, std::int64_t t) {
-  std::int64_t b = tile.b_end;
-  while (b > tile.b_begin && !takes_part(s, t, b - 1)) --b;
-  return b;
+// How many batch elements of the tile take part at time t.
+inline std::int64_t rows_at(const Steps& steps, const Tile& tile, std::int64_t t) {
+  const std::int64_t end = steps.size(t) < tile.b_end ? steps.size(t) : tile.b_end;
+  return end > tile.b_begin ? end - tile.b_begin : 0;
 }
 
 // Element arithmetic on untyped pointers.
@@ -73,6 +102,14 @@ struct Elements {
   void copy(void* dst, const void* src, std::int64_t count) const {
     std::memcpy(dst, src, std::size_t(count * bytes));
   }
+  // A null source stands for zeros.
+  void copy_or_zero(void* dst, const void* src, std::int64_t count) const {
+    if (src) {
+      copy(dst, src, count);
+    } else {
+      zero(dst, count);
+    }
+  }
 };
 
 // How many threads, and what they divide. Batch elements do not depend on each other, so threads
@@ -80,34 +117,49 @@ struct Elements {
 // badly. With a small batch they own hidden units instead: each reads its part of the weights, and
 // all meet once a step, when the new state is complete.
 struct Division {
+  const Steps& steps;
   int threads;
   bool by_hidden;
-  std::int64_t granule;  // of batch elements or hidden units
+  std::int64_t granule;  // of hidden units
 
-  Division(DType dtype, const RnnShape& s) {
+  Division(DType dtype, const Steps& all) : steps(all) {
+    const RnnShape& s = steps.s;
     constexpr std::int64_t kStepWork = 1 << 16;  // multiply-adds: some 3 us, several barriers
     const GemmShape shape = gemm_shape_of(dtype);
     const std::int64_t most = in_parallel_region() ? 1 : get_num_threads();
-    const std::int64_t step = s.batch * s.hidden * rnn_gates(s.kind) * (s.hidden + s.input);
+    const std::int64_t all_steps =
+        steps.rows() * s.hidden * rnn_gates(s.kind) * (s.hidden + s.input);
     by_hidden = s.batch < 3 * shape.mr * most;
-    granule = by_hidden ? shape.nr : 1;
-    const std::int64_t work = by_hidden ? step : step * s.steps;
+    granule = shape.nr;
+    const std::int64_t work = by_hidden ? all_steps / (s.steps > 0 ? s.steps : 1) : all_steps;
     const std::int64_t units = by_hidden ? (s.hidden + granule - 1) / granule : s.batch;
     std::int64_t n = most < units ? most : units;
     if (n > 1 + work / kStepWork) n = 1 + work / kStepWork;
     threads = int(n < 1 ? 1 : n);
     if (threads == 1) by_hidden = false;
   }
-  Tile tile(const RnnShape& s, int thread, int team) const {
-    if (!by_hidden)
-      return {part(s.batch, thread, team), part(s.batch, thread + 1, team), 0, s.hidden};
-    return {0, s.batch, part(s.hidden, thread, team), part(s.hidden, thread + 1, team)};
+  Tile tile(int thread, int team) const {
+    const RnnShape& s = steps.s;
+    if (by_hidden) return {0, s.batch, hidden_part(thread, team), hidden_part(thread + 1, team)};
+    return {batch_part(thread, team), batch_part(thread + 1, team), 0, s.hidden};
   }
 
  private:
-  std::int64_t part(std::int64_t n, int i, int parts) const {
+  std::int64_t hidden_part(int i, int parts) const {
+    const std::int64_t n = steps.s.hidden;
     const std::int64_t at = (n + granule - 1) / granule * i / parts * granule;
     return at < n ? at : n;
+  }
+  // Elements that have i of `parts` of the rows.
+  std::int64_t batch_part(int i, int parts) const {
+    const std::int64_t n = steps.s.batch;
+    if (!steps.begin || i == parts) return n * i / parts;
+    std::int64_t at = 0, rows = 0;
+    each_length(steps, 0, n, [&](std::int64_t, std::int64_t length) {
+      if (rows * parts < steps.rows() * i) ++at;
+      rows += length;
+    });
+    return at;
   }
 };
 

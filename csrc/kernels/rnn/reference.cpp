@@ -18,35 +18,11 @@ double read(const void* p, std::int64_t i) {
   return p ? double(static_cast<const T*>(p)[i]) : 0.0;
 }
 
-// Calls step(b, j) for the elements that take part, idle(b, j) for the others.
-template <class Args, class Step, class Idle>
-void each(const Args& a, const Step& step, const Idle& idle) {
+template <class Args, class Step>
+void each(const Args& a, const Step& step) {
   for (std::int64_t b = 0; b < a.rows; ++b) {
-    for (std::int64_t j = 0; j < a.width; ++j) {
-      if (!a.lengths || a.t < a.lengths[b]) {
-        step(b, j);
-      } else {
-        idle(b, j);
-      }
-    }
+    for (std::int64_t j = 0; j < a.width; ++j) step(b, j);
   }
-}
-
-template <class T, class Step>
-void forward(const RnnCell& a, int gates, const Step& step) {
-  each(a, step, [&](std::int64_t b, std::int64_t j) {
-    for (int k = 0; k < gates; ++k) *at<T>(a.gates, b * a.gates_row + k * a.gate + j) = 0;
-    *at<T>(a.h, b * a.h_row + j) = T(read<T>(a.h_prev, b * a.h_prev_row + j));
-    if (a.c) *at<T>(a.c, b * a.c_row + j) = T(read<T>(a.c_prev, b * a.c_prev_row + j));
-    *at<T>(a.y, b * a.y_row + j) = 0;
-  });
-}
-
-template <class T, class Step>
-void backward(const RnnCellBackward& a, int gates, const Step& step) {
-  each(a, step, [&](std::int64_t b, std::int64_t j) {
-    for (int k = 0; k < gates; ++k) *at<T>(a.dgates, b * a.dgates_row + k * a.gate + j) = 0;
-  });
 }
 
 template <class T>
@@ -56,7 +32,7 @@ void put_output(const RnnCell& a, std::int64_t b, std::int64_t j, double h) {
 
 template <class T>
 void lstm(const RnnCell& a) {
-  forward<T>(a, 4, [&](std::int64_t b, std::int64_t j) {
+  each(a, [&](std::int64_t b, std::int64_t j) {
     T* gate = at<T>(a.gates, b * a.gates_row + j);
     const double i = logistic(gate[0]), f = logistic(gate[a.gate]);
     const double g = std::tanh(double(gate[2 * a.gate])), o = logistic(gate[3 * a.gate]);
@@ -72,7 +48,7 @@ void lstm(const RnnCell& a) {
 
 template <class T>
 void lstm_backward(const RnnCellBackward& a) {
-  backward<T>(a, 4, [&](std::int64_t b, std::int64_t j) {
+  each(a, [&](std::int64_t b, std::int64_t j) {
     const std::int64_t gate = b * a.gates_row + j;
     const double i = read<T>(a.gates, gate), f = read<T>(a.gates, gate + a.gate);
     const double g = read<T>(a.gates, gate + 2 * a.gate);
@@ -93,7 +69,7 @@ void lstm_backward(const RnnCellBackward& a) {
 
 template <class T>
 void gru(const RnnCell& a) {
-  forward<T>(a, 4, [&](std::int64_t b, std::int64_t j) {
+  each(a, [&](std::int64_t b, std::int64_t j) {
     T* gate = at<T>(a.gates, b * a.gates_row + j);
     const double r = logistic(gate[0]), z = logistic(gate[a.gate]);
     const double n = std::tanh(gate[2 * a.gate] + r * gate[3 * a.gate]);
@@ -106,7 +82,7 @@ void gru(const RnnCell& a) {
 
 template <class T>
 void gru_backward(const RnnCellBackward& a) {
-  backward<T>(a, 4, [&](std::int64_t b, std::int64_t j) {
+  each(a, [&](std::int64_t b, std::int64_t j) {
     const std::int64_t gate = b * a.gates_row + j;
     const double r = read<T>(a.gates, gate), z = read<T>(a.gates, gate + a.gate);
     const double n = read<T>(a.gates, gate + 2 * a.gate);
@@ -125,7 +101,7 @@ void gru_backward(const RnnCellBackward& a) {
 
 template <class T, class F>
 void plain(const RnnCell& a, const F& function) {
-  forward<T>(a, 1, [&](std::int64_t b, std::int64_t j) {
+  each(a, [&](std::int64_t b, std::int64_t j) {
     T& gate = *at<T>(a.gates, b * a.gates_row + j);
     gate = T(function(double(gate)));
     put_output<T>(a, b, j, gate);
@@ -134,7 +110,7 @@ void plain(const RnnCell& a, const F& function) {
 
 template <class T, class F>
 void plain_backward(const RnnCellBackward& a, const F& slope) {
-  backward<T>(a, 1, [&](std::int64_t b, std::int64_t j) {
+  each(a, [&](std::int64_t b, std::int64_t j) {
     T& dh = *at<T>(a.dh, b * a.dh_row + j);
     const double out = dh + read<T>(a.dy, b * a.dy_row + j);
     *at<T>(a.dgates, b * a.dgates_row + j) = T(out * slope(read<T>(a.gates, b * a.gates_row + j)));

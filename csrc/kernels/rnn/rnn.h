@@ -10,12 +10,14 @@
 // * A "row" is one (time, batch element): row(t, b) = t * batch + b, or b * steps + t when
 //   batch_first. x, y and their gradients are matrices of `steps * batch` rows with unit stride in
 //   a row and a given distance between rows (so that two directions write the halves of one y).
+// * batch_sizes (optional, `steps` numbers that never rise, each 0 ... batch; not with
+// batch_first):
+//   a packed batch. The first batch_sizes[t] elements take part in step t, and rows exist for those
+//   alone: row(t, b) = batch_sizes[0] + ... + batch_sizes[t - 1] + b. hT, cT are an element's
+//   states after its own last step; backwards it starts there.
 // * Weights are contiguous: w_ih [gates * hidden, input], w_hh [gates * hidden, hidden], biases
 //   [gates * hidden] or null. States h0, c0, hT, cT are contiguous [batch, hidden]; null initial
 //   states are zeros.
-// * lengths (optional, one per batch element, 0 ... steps): element b takes part in steps
-//   t < lengths[b] only; its y rows beyond are zero, and hT, cT are its states after its own last
-//   step. Same results as packed sequences; batches sorted by falling length cost the least.
 // * No two outputs overlap, and none overlaps an input. Sizes may be 0.
 // * Same bits for any number of threads; a batch element's results do not depend on the others
 //   (weight gradients, which sum over them, do).
@@ -38,9 +40,7 @@ enum class RnnKind : std::uint8_t { lstm, gru, rnn_tanh, rnn_relu };
 // ---- Leaf kernels -------------------------------------------------------------------------------
 
 // One step of `rows` batch elements and `width` neighbouring hidden units. Every pointer is at the
-// first of them; *_row is the distance between batch elements, gate the one between gates. Where
-// lengths is given, row b takes part if t < lengths[b]; otherwise its state is handed on, its y is
-// zero and its gates are zero.
+// first of them; *_row is the distance between batch elements, gate the one between gates.
 struct RnnCell {
   std::int64_t rows, width;
   // In: pre-activations. Out: what the backward step needs.
@@ -58,8 +58,6 @@ struct RnnCell {
   std::int64_t h_row;
   void* y;
   std::int64_t y_row;
-  const std::int64_t* lengths;
-  std::int64_t t;
 };
 GS_KERNEL(lstm_cell, void(const RnnCell& args));
 GS_KERNEL(gru_cell, void(const RnnCell& args));
@@ -67,9 +65,8 @@ GS_KERNEL(rnn_tanh_cell, void(const RnnCell& args));
 GS_KERNEL(rnn_relu_cell, void(const RnnCell& args));
 
 // The same step backward. dh holds the gradient that came from the step after; dy is added to it.
-// Rows that take part write the gradients of their pre-activations to dgates (the layout of gates)
-// and leave in dh what reaches h_prev past the weights: nothing but for GRU, dh * z. dc likewise
-// (LSTM). Other rows write zeros to dgates and leave dh and dc alone.
+// Out: the gradients of the pre-activations in dgates (the layout of gates), and in dh what reaches
+// h_prev past the weights: nothing but for GRU, dh * z. dc likewise (LSTM).
 struct RnnCellBackward {
   std::int64_t rows, width;
   const void* gates;
@@ -88,8 +85,6 @@ struct RnnCellBackward {
   std::int64_t dc_row;
   void* dgates;
   std::int64_t dgates_row;
-  const std::int64_t* lengths;
-  std::int64_t t;
 };
 GS_KERNEL(lstm_cell_backward, void(const RnnCellBackward& args));
 GS_KERNEL(gru_cell_backward, void(const RnnCellBackward& args));
@@ -112,7 +107,7 @@ struct RnnShape {
   std::int64_t steps = 0, batch = 0, input = 0, hidden = 0;
   bool batch_first = false;
   bool reverse = false;  // runs from the last step to the first
-  const std::int64_t* lengths = nullptr;
+  const std::int64_t* batch_sizes = nullptr;
 };
 
 constexpr int rnn_gates(RnnKind kind) {  // blocks of rows of the weights

@@ -22,43 +22,12 @@ inline const T* at(const void* p, std::int64_t i) {
   return p ? static_cast<const T*>(p) + i : nullptr;
 }
 
-template <class Args>
-inline bool takes_part(const Args& a, std::int64_t b) {
-  return !a.lengths || a.t < a.lengths[b];
-}
-
-// State of a row that does not take part: handed on.
-template <class T>
-inline void hand_on(const RnnCell& a, std::int64_t b, int gates) {
-  const T* h_prev = at<T>(a.h_prev, b * a.h_prev_row);
-  const T* c_prev = at<T>(a.c_prev, b * a.c_prev_row);
-  for (std::int64_t j = 0; j < a.width; ++j) {
-    for (int k = 0; k < gates; ++k) at<T>(a.gates, b * a.gates_row + k * a.gate)[j] = 0;
-    at<T>(a.h, b * a.h_row)[j] = h_prev ? h_prev[j] : T(0);
-    if (a.c) at<T>(a.c, b * a.c_row)[j] = c_prev ? c_prev[j] : T(0);
-    at<T>(a.y, b * a.y_row)[j] = 0;
-  }
-}
-
-// The row of dgates of a batch element that does not take part.
-template <class T>
-inline void no_gradient(const RnnCellBackward& a, std::int64_t b, int gates) {
-  for (int k = 0; k < gates; ++k) {
-    T* d = at<T>(a.dgates, b * a.dgates_row + k * a.gate);
-    for (std::int64_t j = 0; j < a.width; ++j) d[j] = 0;
-  }
-}
-
 // ---- LSTM ----
 
 template <class T>
 void lstm(const RnnCell& a) {
   using V = Vec<T>;
   for (std::int64_t b = 0; b < a.rows; ++b) {
-    if (!takes_part(a, b)) {
-      hand_on<T>(a, b, 4);
-      continue;
-    }
     T* const pi = at<T>(a.gates, b * a.gates_row);
     T *const pf = pi + a.gate, *const pg = pf + a.gate, *const po = pg + a.gate;
     const T* const c_prev = at<T>(a.c_prev, b * a.c_prev_row);
@@ -84,10 +53,6 @@ template <class T>
 void lstm_backward(const RnnCellBackward& a) {
   using V = Vec<T>;
   for (std::int64_t b = 0; b < a.rows; ++b) {
-    if (!takes_part(a, b)) {
-      no_gradient<T>(a, b, 4);
-      continue;
-    }
     const T* const pi = at<T>(a.gates, b * a.gates_row);
     const T *const pf = pi + a.gate, *const pg = pf + a.gate, *const po = pg + a.gate;
     const T* const c_prev = at<T>(a.c_prev, b * a.c_prev_row);
@@ -118,10 +83,6 @@ template <class T>
 void gru(const RnnCell& a) {
   using V = Vec<T>;
   for (std::int64_t b = 0; b < a.rows; ++b) {
-    if (!takes_part(a, b)) {
-      hand_on<T>(a, b, 4);
-      continue;
-    }
     T* const pr = at<T>(a.gates, b * a.gates_row);
     T *const pz = pr + a.gate, *const pn = pz + a.gate, *const pm = pn + a.gate;
     const T* const h_prev = at<T>(a.h_prev, b * a.h_prev_row);
@@ -143,10 +104,6 @@ template <class T>
 void gru_backward(const RnnCellBackward& a) {
   using V = Vec<T>;
   for (std::int64_t b = 0; b < a.rows; ++b) {
-    if (!takes_part(a, b)) {
-      no_gradient<T>(a, b, 4);
-      continue;
-    }
     const T* const pr = at<T>(a.gates, b * a.gates_row);
     const T *const pz = pr + a.gate, *const pn = pz + a.gate, *const pm = pn + a.gate;
     const T* const h_prev = at<T>(a.h_prev, b * a.h_prev_row);
@@ -195,10 +152,6 @@ template <class T, class F>
 void plain(const RnnCell& a, F function) {
   using V = Vec<T>;
   for (std::int64_t b = 0; b < a.rows; ++b) {
-    if (!takes_part(a, b)) {
-      hand_on<T>(a, b, 1);
-      continue;
-    }
     T* const gate = at<T>(a.gates, b * a.gates_row);
     T *const h = at<T>(a.h, b * a.h_row), *const y = at<T>(a.y, b * a.y_row);
     sweep<V>(a.width, [=](Index j, auto part) {
@@ -214,10 +167,6 @@ template <class T, class F>
 void plain_backward(const RnnCellBackward& a, F function) {
   using V = Vec<T>;
   for (std::int64_t b = 0; b < a.rows; ++b) {
-    if (!takes_part(a, b)) {
-      no_gradient<T>(a, b, 1);
-      continue;
-    }
     const T* const gate = at<T>(a.gates, b * a.gates_row);
     const T* const dy = at<T>(a.dy, b * a.dy_row);
     T *const dh = at<T>(a.dh, b * a.dh_row), *const d = at<T>(a.dgates, b * a.dgates_row);

@@ -162,6 +162,12 @@ GS_INLINE F64 load_n(const double* p, int n, double fill = 0) {
   const F64 v = _mm256_maskload_pd(p, _mm256_castpd_si256(m.v));
   return fill == 0 ? v : select(m, v, fill);
 }
+GS_INLINE F32 load_where(const float* p, Mask<float> m) {
+  return _mm256_maskload_ps(p, _mm256_castps_si256(m.v));
+}
+GS_INLINE F64 load_where(const double* p, Mask<double> m) {
+  return _mm256_maskload_pd(p, _mm256_castpd_si256(m.v));
+}
 GS_INLINE void store(float* p, F32 v) { _mm256_storeu_ps(p, v.v); }
 GS_INLINE void store(double* p, F64 v) { _mm256_storeu_pd(p, v.v); }
 // In halves, quarters and eighths: a masked store is microcode on AMD, a dozen cycles or more.

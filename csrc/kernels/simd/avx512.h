@@ -169,6 +169,8 @@ GS_INLINE F32 load_n(const float* p, int n, float fill = 0) {
 GS_INLINE F64 load_n(const double* p, int n, double fill = 0) {
   return _mm512_mask_loadu_pd(_mm512_set1_pd(fill), Mask<double>::first(n).v, p);
 }
+GS_INLINE F32 load_where(const float* p, Mask<float> m) { return _mm512_maskz_loadu_ps(m.v, p); }
+GS_INLINE F64 load_where(const double* p, Mask<double> m) { return _mm512_maskz_loadu_pd(m.v, p); }
 GS_INLINE void store(float* p, F32 v) { _mm512_storeu_ps(p, v.v); }
 GS_INLINE void store(double* p, F64 v) { _mm512_storeu_pd(p, v.v); }
 GS_INLINE void store_n(float* p, F32 v, int n) {

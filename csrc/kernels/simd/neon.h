@@ -169,6 +169,20 @@ GS_INLINE F64 load_n(const double* p, int n, double fill = 0) {
   const float64x2_t v = vdupq_n_f64(fill);
   return n >= 1 ? vld1q_lane_f64(p, v, 0) : v;
 }
+GS_INLINE F32 load_where(const float* p, Mask<float> m) {
+  float32x4_t v = vdupq_n_f32(0);
+  if (vgetq_lane_u32(m.v, 0)) v = vld1q_lane_f32(p, v, 0);
+  if (vgetq_lane_u32(m.v, 1)) v = vld1q_lane_f32(p + 1, v, 1);
+  if (vgetq_lane_u32(m.v, 2)) v = vld1q_lane_f32(p + 2, v, 2);
+  if (vgetq_lane_u32(m.v, 3)) v = vld1q_lane_f32(p + 3, v, 3);
+  return v;
+}
+GS_INLINE F64 load_where(const double* p, Mask<double> m) {
+  float64x2_t v = vdupq_n_f64(0);
+  if (vgetq_lane_u64(m.v, 0)) v = vld1q_lane_f64(p, v, 0);
+  if (vgetq_lane_u64(m.v, 1)) v = vld1q_lane_f64(p + 1, v, 1);
+  return v;
+}
 GS_INLINE void store(float* p, F32 v) { vst1q_f32(p, v.v); }
 GS_INLINE void store(double* p, F64 v) { vst1q_f64(p, v.v); }
 GS_INLINE void store_n(float* p, F32 v, int n) {

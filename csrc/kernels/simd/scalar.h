@@ -54,6 +54,7 @@ struct Vec {
 template <class T>
 struct Mask {
   typename Lanes<T>::Uint v;
+  Mask() = default;
   template <class Lane>
   GS_INLINE explicit Mask(Lane m) : v((typename Lanes<T>::Uint)m) {}
   GS_INLINE static Mask first(int n) {
@@ -121,6 +122,14 @@ GS_INLINE F32 load(const float* p) { return load_any(p); }
 GS_INLINE F64 load(const double* p) { return load_any(p); }
 GS_INLINE F32 load_n(const float* p, int n, float fill = 0) { return load_any_n(p, n, fill); }
 GS_INLINE F64 load_n(const double* p, int n, double fill = 0) { return load_any_n(p, n, fill); }
+template <class T>
+GS_INLINE Vec<T> load_where(const T* p, Mask<T> m) {
+  Vec<T> v = T(0);
+  for (int i = 0; i < Vec<T>::N; ++i) {
+    if (m.v[i]) v.v[i] = p[i];
+  }
+  return v;
+}
 template <class T>
 GS_INLINE void store(T* p, Vec<T> v) {
   __builtin_memcpy(p, &v.v, sizeof v.v);

@@ -7,6 +7,7 @@
 //
 //   load store               unaligned; load_n(p, n, fill) and store_n(p, v, n) touch only
 //                            the first n elements, 0 <= n <= N
+//   load_where(p, m)         touches only the elements whose lane is set, the others are 0
 //   stream_line(y, x)        copies 64 bytes past the caches, y aligned to 64; stream_fence() after
 //                            the last, before anybody else may look
 //   + - * /  unary -

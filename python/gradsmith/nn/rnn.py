@@ -13,7 +13,7 @@ from . import init
 from ._args import choice, positive_int, probability
 from .module import Module
 from .parameter import Parameter
-from .utils.rnn import PackedSequence, as_padded, from_padded
+from .utils.rnn import PackedSequence
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -78,28 +78,28 @@ class _Recurrent(Module):
     def _run(self, input: Tensor | PackedSequence, hx: Any) -> tuple[Any, State]:
         """Return the output, packed if the input was, and the last states."""
         if isinstance(input, PackedSequence):
-            padded, lengths = as_padded(input)
-            self._check_features(padded)
-            states = self._initial_states(padded, hx, True)
+            self._check_features(input.data)
+            batch = int(input.batch_sizes[0].item())
+            states = self._initial_states(input.data, batch, hx, True)
             if input.sorted_indices is not None and hx is not None:
                 states = tuple(s.index_select(1, input.sorted_indices) for s in states)
-            output, last = self._layers(padded, states, lengths)
+            output, last = self._layers(input.data, states, input.batch_sizes)
             if input.unsorted_indices is not None:
                 last = tuple(s.index_select(1, input.unsorted_indices) for s in last)
-            return from_padded(output, input), last
+            return input._replace(data=output), last
         kind = type(self).__name__
         rank = len(input.shape)
         if rank not in (2, 3):
             raise ValueError(f"{kind}: input must have 2 or 3 axes, got shape {input.shape}")
         self._check_features(input)
         if rank == 2:
-            output, last = self._layers(
-                input.unsqueeze(1), self._initial_states(input.unsqueeze(1), hx, False), None
-            )
+            states = self._initial_states(input, 1, hx, False)
+            output, last = self._layers(input.unsqueeze(1), states, None)
             return output.squeeze(1), tuple(state.squeeze(1) for state in last)
         if self.batch_first:
             input = input.transpose(0, 1)
-        output, last = self._layers(input, self._initial_states(input, hx, True), None)
+        states = self._initial_states(input, input.shape[1], hx, True)
+        output, last = self._layers(input, states, None)
         return output.transpose(0, 1) if self.batch_first else output, last
 
     def _check_features(self, input: Tensor) -> None:
@@ -109,12 +109,8 @@ class _Recurrent(Module):
                 f"input_size is {self.input_size}"
             )
 
-    def _initial_states(self, input: Tensor, hx: Any, batched: bool) -> State:
-        shape = (
-            self.num_layers * (2 if self.bidirectional else 1),
-            input.shape[1],
-            self.hidden_size,
-        )
+    def _initial_states(self, input: Tensor, batch: int, hx: Any, batched: bool) -> State:
+        shape = (self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size)
         if hx is None:
             zeros = gs.zeros(shape, dtype=input.dtype, device=input.device)
             return (zeros,) * len(self._states)
@@ -136,7 +132,9 @@ class _Recurrent(Module):
             states.append(whole)
         return tuple(states)
 
-    def _layers(self, input: Tensor, states: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+    def _layers(
+        self, input: Tensor, states: State, batch_sizes: Tensor | None
+    ) -> tuple[Tensor, State]:
         own: Any = self._parameters
         last: list[State] = []
         for layer in range(self.num_layers):
@@ -152,7 +150,7 @@ class _Recurrent(Module):
                     own.get("bias_ih" + suffix),
                     own.get("bias_hh" + suffix),
                     suffix.endswith("_reverse"),
-                    lengths,
+                    batch_sizes,
                 )
                 y, *now = self._direction(arguments)
                 outputs.append(y)

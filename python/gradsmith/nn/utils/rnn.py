@@ -79,23 +79,6 @@ def _steps_first(input: Tensor, batch_first: bool) -> Tensor:
     return input.transpose(0, 1) if batch_first else input
 
 
-def as_padded(packed: PackedSequence) -> tuple[Tensor, Tensor]:
-    """Return the sorted sequences padded with zeros, (T, N, ...), and their lengths."""
-    sizes = packed.batch_sizes.numpy()
-    steps, batch = len(sizes), int(sizes[0])
-    lengths = (sizes[:, None] > np.arange(batch)[None, :]).sum(0)
-    shape = tuple(packed.data.shape[1:])
-    zeros = gs.zeros((steps * batch, *shape), dtype=packed.data.dtype, device=packed.data.device)
-    flat = zeros.index_add(0, _rows(sizes), packed.data)
-    return flat.reshape(steps, batch, *shape), gs.from_numpy(lengths)
-
-
-def from_padded(padded: Tensor, like: PackedSequence) -> PackedSequence:
-    """Pack sorted sequences (T, N, ...) of the lengths of another packed batch."""
-    flat = padded.reshape(-1, *padded.shape[2:])
-    return like._replace(data=flat.index_select(0, _rows(like.batch_sizes.numpy())))
-
-
 def pack_padded_sequence(
     input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
@@ -152,8 +135,13 @@ def pad_packed_sequence(
     Raises:
         ValueError: where total_length is too short.
     """
-    padded, lengths = as_padded(sequence)
-    steps, batch = padded.shape[:2]
+    sizes = sequence.batch_sizes.numpy()
+    steps, batch = len(sizes), int(sizes[0])
+    lengths = gs.from_numpy((sizes[:, None] > np.arange(batch)[None, :]).sum(0))
+    data = sequence.data
+    shape = tuple(data.shape[1:])
+    zeros = gs.zeros((steps * batch, *shape), dtype=data.dtype, device=data.device)
+    padded = zeros.index_add(0, _rows(sizes), data).reshape(steps, batch, *shape)
     if total_length is not None and total_length < steps:
         raise ValueError(
             f"pad_packed_sequence: total_length must be at least the longest sequence's {steps}, "
