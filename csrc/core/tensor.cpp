@@ -1,5 +1,6 @@
 #include "gradsmith/tensor.h"
 
+#include <memory>
 #include <mutex>
 
 #include "base/check.h"
@@ -54,6 +55,28 @@ void Storage::destroy() {
   deallocate(this, block);
 }
 
+namespace {
+std::mutex& kept_mutex() {
+  static auto* mutex = new std::mutex;
+  return *mutex;
+}
+}  // namespace
+
+std::shared_ptr<Kept> Storage::kept() {
+  const std::lock_guard lock(kept_mutex());
+  if (release_fn || device.type != DeviceType::cpu || exports.load()) return nullptr;
+  if (!kept_) kept_ = std::make_shared<Kept>();
+  keeps_.store(true);
+  return kept_;
+}
+
+void Storage::drop_kept() {
+  std::shared_ptr<Kept> old;  // freed outside of the lock
+  const std::lock_guard lock(kept_mutex());
+  old.swap(kept_);
+  keeps_.store(false);
+}
+
 // ---- tensor ----
 
 void* TensorImpl::operator new(std::size_t bytes) { return allocate(bytes); }
@@ -83,7 +106,10 @@ NdView Tensor::view() const {
 }
 
 std::uint32_t Tensor::version() const { return impl_->storage->version + impl_->version_base; }
-void Tensor::bump_version() const { ++impl_->storage->version; }
+void Tensor::bump_version() const {
+  ++impl_->storage->version;
+  impl_->storage->forget();
+}
 
 namespace {
 Tensor make(Ref<Storage> storage, void* data, const Dims& shape, const Dims& strides, DType dtype) {

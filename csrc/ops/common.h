@@ -8,6 +8,7 @@
 #include "core/autograd/record.h"
 #include "core/shape.h"
 #include "gradsmith/ops.h"
+#include "runtime/kept.h"
 
 namespace gradsmith::ops {
 
@@ -118,6 +119,13 @@ inline Dims expand_pair(const char* op, const char* argument, const Dims& given,
 TensorList through_composite(
     const Grads& g, const std::vector<Tensor>& inputs,
     const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& forward);
+
+// Around kernels that read a parameter while nothing is recorded: what they pack of it is kept, and
+// used again until it changes.
+inline KeptScope keep_packed(const Tensor& weight) {
+  const bool constant = !grad_enabled() && weight.requires_grad();
+  return {constant ? weight.impl()->storage->kept() : nullptr, weight.data()};
+}
 
 // bf16 and f16 are storage types: compute in float32 and round the result back.
 inline bool is_half(DType t) { return t == DType::bf16 || t == DType::f16; }

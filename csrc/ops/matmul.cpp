@@ -66,6 +66,30 @@ Tensor multiply(const Tensor& a, const Tensor& b, DType compute) {
   });
 }
 
+// For few rows: with all of the weight to read for each call, it pays to have it in the order in
+// which the kernel reads it.
+constexpr std::int64_t kKeptRows = 64, kKeptElements = 1 << 12;
+
+// The weight of a linear layer as a factor, packed if it is kept so.
+void use_kept(kernels::Gemm& p, const Tensor& weight, DType compute, KeptScope& scope,
+              kernels::PackedOperand& packed) {
+  if (p.m == 0 || p.m > kKeptRows || p.n * p.k < kKeptElements) return;
+  const kernels::Target target = kernels::active_target();
+  if (target == kernels::Target::reference) return;
+  constexpr std::int64_t kLinear = 256;  // no kind of a convolution's
+  const KeptKey key{
+      kLinear, std::int64_t(compute), std::int64_t(weight.dtype()), std::int64_t(target), p.n,
+      p.k,     weight.strides()[0],   weight.strides()[1]};
+  const auto pack = [&](void* to) {
+    kernels::pack_operand(compute, kernels::GemmSide::b, p.b, p.n, p.k, to, weight.dtype());
+  };
+  const void* const data =
+      scope.get(key, kernels::packed_bytes(compute, kernels::GemmSide::b, p.n, p.k), pack);
+  if (!data) return;
+  packed = {data, target, kernels::gemm_shape_of(compute).nr, p.n, p.k, 0};
+  p.b = {.packed = &packed};
+}
+
 Tensor as_batch(const Tensor& t, const Dims& batch) {
   Dims shape = batch;
   shape.push_back(t.size(-2));
@@ -175,6 +199,9 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
     p.epilogue.bias = {.data = added.data(), .rs = 0, .cs = added.strides()[0]};
   }
   p.epilogue.activation = act.kernel;
+  KeptScope scope = keep_packed(weight);
+  kernels::PackedOperand packed;
+  if (!taped) use_kept(p, weight, compute, scope, packed);
   const Tensor y = run("linear", shape, input, p, compute);
   if (!taped) return y;
   return record(

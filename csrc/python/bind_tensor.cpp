@@ -25,7 +25,11 @@ void method(const char* name, F&& f, const Extra&... extra) {
 std::int64_t numel(const Tensor& x) { return x.numel(); }
 std::int64_t dim(const Tensor& x) { return x.dim(); }
 bool is_contiguous(const Tensor& x) { return x.is_contiguous(); }
-std::int64_t data_ptr(const Tensor& x) { return reinterpret_cast<std::int64_t>(x.data()); }
+std::int64_t data_ptr(const Tensor& x) {
+  ++x.impl()->storage->exports;  // for good: whoever has the address may write
+  x.impl()->storage->forget();
+  return reinterpret_cast<std::int64_t>(x.data());
+}
 
 PyObject* steal_checked(PyObject* o) {
   if (!o) throw py::error_already_set();

@@ -33,7 +33,8 @@ DType dtype_from(DLDataType type) {
 template <class Managed>
 struct Export {
   Managed managed{};
-  Tensor tensor;
+  explicit Export(const Tensor& x) : tensor(x), shape(x.shape()), strides(x.strides()) {}
+  Exported tensor;
   Dims shape, strides;
 };
 
@@ -51,10 +52,7 @@ void delete_capsule(PyObject* capsule, const char* name) {
 
 template <class Managed>
 Managed* make_export(const Tensor& x) {
-  auto* e = new Export<Managed>;
-  e->tensor = x;
-  e->shape = x.shape();
-  e->strides = x.strides();
+  auto* e = new Export<Managed>(x);
   e->managed.manager_ctx = e;
   e->managed.deleter = &delete_export<Managed>;
   DLTensor& d = e->managed.dl_tensor;

@@ -166,10 +166,16 @@ Tensor from_buffer(PyObject* o, const char* argument) {
 // ---- NumPy out ----
 
 void delete_tensor(PyObject* capsule) {
-  delete static_cast<Tensor*>(PyCapsule_GetPointer(capsule, "gradsmith.Tensor"));
+  delete static_cast<Exported*>(PyCapsule_GetPointer(capsule, "gradsmith.Tensor"));
 }
 
 }  // namespace
+
+Exported::Exported(const Tensor& tensor) : tensor_(tensor) {
+  ++tensor_.impl()->storage->exports;
+  tensor_.impl()->storage->forget();
+}
+Exported::~Exported() { --tensor_.impl()->storage->exports; }
 
 // The array shares the tensor's memory and keeps it alive.
 PyObject* to_numpy(const Tensor& x) {
@@ -186,7 +192,7 @@ PyObject* to_numpy(const Tensor& x) {
     strides.push_back(stride * std::int64_t(itemsize(x.dtype())));
   }
   const auto owner = py::reinterpret_steal<py::capsule>(
-      PyCapsule_New(new Tensor(x), "gradsmith.Tensor", &delete_tensor));
+      PyCapsule_New(new Exported(x), "gradsmith.Tensor", &delete_tensor));
   py::array array(dtype, shape, strides, x.data(), owner);
   if (x.impl()->storage->read_only) {
     py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;

@@ -21,6 +21,17 @@ inline bool is_tensor(PyObject* o) {
 }
 inline const Tensor& tensor_of(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->tensor; }
 
+// A tensor whose memory an array outside shares and may write into.
+class Exported {
+ public:
+  explicit Exported(const Tensor& tensor);
+  ~Exported();
+  Exported(const Exported&) = delete;
+
+ private:
+  const Tensor tensor_;
+};
+
 PyObject* wrap(Tensor t);                         // new reference; None for an undefined tensor
 PyObject* wrap_as(PyTypeObject* type, Tensor t);  // a fresh wrapper of a subclass
 

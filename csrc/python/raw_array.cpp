@@ -137,6 +137,7 @@ Tensor raw_output(const OutputSpec& spec, const RawArray& out,
 }
 
 RawResult raw_result(Tensor tensor, const RawArray& out, const RawArray& first_input) {
+  if (out) tensor.bump_version();
   return {std::move(tensor), out.object, first_input.numpy};
 }
 

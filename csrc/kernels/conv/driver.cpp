@@ -161,10 +161,11 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
   Workspace workspace;
   if (packed.width) {
     const std::int64_t elements = s.groups * packed.lines * sums;
-    void* const weights = workspace.get<char>(elements * std::int64_t(itemsize(dtype)));
-    conv_pack_weights(dtype, s, false, packed.width, packed.lines, weights, w);
     whole.packed = packed;
-    whole.packed.weights = weights;
+    whole.packed.weights = prepared(
+        workspace, w, weights_key(KeptWeights::forward, dtype, s, packed.width),
+        std::size_t(elements) * itemsize(dtype),
+        [&](void* to) { conv_pack_weights(dtype, s, false, packed.width, packed.lines, to, w); });
   }
   run_parts(dtype, cut, whole, height, s.group_o(), sums, conv_forward.pick(dtype));
 }
@@ -197,14 +198,15 @@ void conv2d_input_grad(DType dtype, const ConvShape& s, void* dx, const void* dy
   whole.weight = w;
   whole.epilogue = epilogue;
   if (packed.width) {
-    void* const weights = workspace.get<char>(s.groups * packed.lines * sums * size);
-    conv_pack_weights(dtype, s, true, packed.width, packed.lines, weights, w);
     whole.packed = packed;
-    whole.packed.weights = weights;
+    whole.packed.weights = prepared(
+        workspace, w, weights_key(KeptWeights::adjoint, dtype, s, packed.width),
+        std::size_t(s.groups * packed.lines * sums * size),
+        [&](void* to) { conv_pack_weights(dtype, s, true, packed.width, packed.lines, to, w); });
   } else {
-    void* const transposed = workspace.get<char>(s.c * sums * size);
-    conv_transpose_weights(dtype, s, transposed, w);
-    whole.transposed = transposed;
+    whole.transposed = prepared(workspace, w, weights_key(KeptWeights::transposed, dtype, s, 0),
+                                std::size_t(s.c * sums * size),
+                                [&](void* to) { conv_transpose_weights(dtype, s, to, w); });
   }
   run_parts(dtype, cut, whole, s.h, s.group_c(), sums, conv_input_grad.pick(dtype));
 }

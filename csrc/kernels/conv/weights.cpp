@@ -84,6 +84,24 @@ void pack_adjoint(const ConvShape& s, std::int64_t g, std::int64_t begin, std::i
 
 }  // namespace
 
+KeptKey weights_key(KeptWeights kind, DType dtype, const ConvShape& s, int width) {
+  return {std::int64_t(kind),
+          std::int64_t(dtype),
+          std::int64_t(active_target()),
+          width,
+          s.groups,
+          s.c,
+          s.o,
+          s.kh,
+          s.kw,
+          s.stride_h,
+          s.stride_w,
+          s.pad_h,
+          s.pad_w,
+          s.dilation_h,
+          s.dilation_w};
+}
+
 void conv_transpose_weights(DType dtype, const ConvShape& s, void* transposed, const void* w) {
   if (dtype == DType::f32) {
     transpose_weights(s, static_cast<float*>(transposed), static_cast<const float*>(w));

@@ -1,8 +1,14 @@
-// Weights in the orders that the kernels want, made once a call.
+// Weights in the orders that the kernels want, made once a call or kept (runtime/kept.h).
 #pragma once
 #include "kernels/conv/conv.h"
+#include "runtime/kept.h"
 
 namespace gradsmith::kernels {
+
+enum class KeptWeights : std::int64_t { forward = 1, adjoint, transposed, winograd };
+
+// All that the layout depends on, for prepared().
+KeptKey weights_key(KeptWeights kind, DType dtype, const ConvShape& s, int width);
 
 // For the direct input gradient: transposed[g][c][phase of the stride][o, i, j of that phase], see
 // over_grad_phases.

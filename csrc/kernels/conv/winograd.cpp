@@ -7,6 +7,7 @@
 
 #include "base/env.h"
 #include "base/math.h"
+#include "kernels/conv/weights.h"
 #include "kernels/gemm/blocking.h"
 #include "runtime/parallel.h"
 #include "runtime/workspace.h"
@@ -87,25 +88,30 @@ void winograd_conv(const WinogradConv& p, void* y, const void* x, const void* w,
   const int width = int(ceil_div(p.lines, ceil_div(p.lines, shape.mr)));
   const std::int64_t padded = round_up(p.lines, width), u_batch = padded * p.depth + kApart;
   Workspace shared;
-  float* const u = shared.get<float>(kWinogradPoints * u_batch);
   const auto weights = winograd_weights.pick(DType::f32);
   const std::int64_t grain = round_up(1 + (1 << 12) / p.depth, width);
-  parallel_for(padded, grain, [&](std::int64_t begin, std::int64_t end) {
-    const std::int64_t one = 9, many = 9 * (p.adjoint ? p.lines : p.depth);
-    weights({.depth = p.depth,
-             .line_step = p.adjoint ? one : many,
-             .depth_step = p.adjoint ? many : one,
-             .flipped = p.adjoint,
-             .begin = begin,
-             .end = end,
-             .w = w,
-             .u = u,
-             .u_batch = u_batch,
-             .lines = p.lines,
-             .padded = padded,
-             .kc = kc,
-             .width = width});
-  });
+  const auto transform = [&](void* u) {
+    parallel_for(padded, grain, [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t one = 9, many = 9 * (p.adjoint ? p.lines : p.depth);
+      weights({.depth = p.depth,
+               .line_step = p.adjoint ? one : many,
+               .depth_step = p.adjoint ? many : one,
+               .flipped = p.adjoint,
+               .begin = begin,
+               .end = end,
+               .w = w,
+               .u = static_cast<float*>(u),
+               .u_batch = u_batch,
+               .lines = p.lines,
+               .padded = padded,
+               .kc = kc,
+               .width = width});
+    });
+  };
+  const KeptKey key{std::int64_t(KeptWeights::winograd), std::int64_t(active_target()), p.adjoint,
+                    p.lines, p.depth};
+  const void* const u =
+      prepared(shared, w, key, std::size_t(kWinogradPoints * u_batch) * sizeof(float), transform);
   const PackedOperand packed_u{u, active_target(), width, p.lines, p.depth, u_batch};
 
   const auto input = winograd_input.pick(DType::f32);

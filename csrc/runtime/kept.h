@@ -1,0 +1,112 @@
+// Memory kept in other layouts beside the original, such as weights packed for a kernel: made when
+// it is asked for a second time. Whoever owns the original drops its Kept when it changes.
+//
+//     KeptScope scope(kept, weights);   // around calls of drivers, on this thread
+//     ...
+//     const void* p = prepared(ws, weights, key, bytes, [&](void* to) { pack(to, weights); });
+//
+// Outside of a scope for just this memory, prepared() makes it in the workspace.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "runtime/memory.h"
+#include "runtime/workspace.h"
+
+namespace gradsmith {
+
+// All that the layout of a copy depends on, what the kernel is included; unused ones are 0, and the
+// last one is taken.
+using KeptKey = std::array<std::int64_t, 20>;
+
+class Kept {
+ public:
+  struct Copy {
+    explicit Copy(std::size_t size) : bytes(size), data(allocate(size)) {}
+    ~Copy() { deallocate(data, bytes); }
+    Copy(const Copy&) = delete;
+    const std::size_t bytes;
+    void* const data;
+  };
+  using Handle = std::shared_ptr<const Copy>;
+
+  // The copy of this key; null the first time, for a single use is not worth it.
+  template <class Make>
+  Handle get(const KeptKey& key, std::size_t bytes, Make&& make) {
+    const std::lock_guard lock(mutex_);
+    for (Entry& entry : entries_) {
+      if (entry.key != key) continue;
+      if (!entry.copy) {
+        auto copy = std::make_shared<Copy>(bytes);
+        make(copy->data);
+        entry.copy = std::move(copy);
+      }
+      return entry.copy;
+    }
+    if (entries_.size() == kMost) entries_.clear();
+    entries_.push_back({key, nullptr});
+    return nullptr;
+  }
+
+ private:
+  // Of one memory: more than two or three layouts mean that its use keeps changing.
+  static constexpr std::size_t kMost = 4;
+  struct Entry {
+    KeptKey key;
+    Handle copy;
+  };
+  std::mutex mutex_;
+  std::vector<Entry> entries_;
+};
+
+class KeptScope {
+ public:
+  // A null `kept` is no scope.
+  KeptScope(std::shared_ptr<Kept> kept, const void* of)
+      : kept_(std::move(kept)), of_(of), outer_(current()) {
+    if (kept_) current() = this;
+  }
+  ~KeptScope() { current() = outer_; }
+  KeptScope(const KeptScope&) = delete;
+
+  static KeptScope* for_memory(const void* of) {
+    KeptScope* const scope = current();
+    return scope && scope->of_ == of ? scope : nullptr;
+  }
+  // Null outside of a scope, and the first time.
+  template <class Make>
+  const void* get(KeptKey key, std::size_t bytes, Make&& make) {
+    if (!kept_) return nullptr;
+    key.back() = reinterpret_cast<std::intptr_t>(of_);  // tensors may share the owner's memory
+    Kept::Handle copy = kept_->get(key, bytes, make);
+    if (!copy) return nullptr;
+    used_ = std::move(copy);
+    return used_->data;
+  }
+
+ private:
+  static KeptScope*& current() {
+    thread_local KeptScope* scope = nullptr;
+    return scope;
+  }
+  const std::shared_ptr<Kept> kept_;
+  const void* const of_;
+  KeptScope* const outer_;
+  Kept::Handle used_;  // alive until the kernels are done
+};
+
+template <class Make>
+const void* prepared(Workspace& workspace, const void* of, const KeptKey& key, std::size_t bytes,
+                     Make&& make) {
+  if (KeptScope* const scope = KeptScope::for_memory(of)) {
+    if (const void* const kept = scope->get(key, bytes, make)) return kept;
+  }
+  void* const here = workspace.get<char>(std::int64_t(bytes));
+  make(here);
+  return here;
+}
+
+}  // namespace gradsmith
