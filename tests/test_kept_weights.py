@@ -33,6 +33,21 @@ def linear(rows: int) -> tuple[nn.Module, gs.Tensor]:
     return nn.Linear(700, 130), gs.randn(rows, 700)
 
 
+class Recurrent(nn.Module):
+    """Outputs of a recurrent layer alone; its first weight under the name that the tests use."""
+
+    def __init__(self, kind: type[nn.LSTM | nn.GRU | nn.RNN]) -> None:
+        super().__init__()
+        self.layer = kind(40, 70, 2)
+
+    @property
+    def weight(self) -> gs.Tensor:
+        return self.layer.weight_hh_l0
+
+    def forward(self, x: gs.Tensor) -> gs.Tensor:
+        return self.layer(x)[0]
+
+
 LAYERS: dict[str, Callable[[], tuple[nn.Module, gs.Tensor]]] = {
     "linear 1": lambda: linear(1),
     "linear 17": lambda: linear(17),
@@ -42,6 +57,9 @@ LAYERS: dict[str, Callable[[], tuple[nn.Module, gs.Tensor]]] = {
     "stride 2": lambda: conv(2),
     "1x1": lambda: conv(kernel=1),
     "transposed": transposed,
+    "lstm": lambda: (Recurrent(nn.LSTM), gs.randn(9, 1, 40)),
+    "gru": lambda: (Recurrent(nn.GRU), gs.randn(3, 5, 40)),
+    "rnn": lambda: (Recurrent(nn.RNN), gs.randn(9, 2, 40)),
 }
 
 

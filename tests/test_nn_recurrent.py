@@ -16,6 +16,14 @@ OPTIONS = [
     {"bias": False, "batch_first": True},
 ]
 LENGTHS = [3, 7, 1, 7, 5]
+PROJECTED = [{**o, "proj_size": 2} for o in OPTIONS]
+LAYERS = [(*kind, o) for kind in KINDS for o in OPTIONS] + [("LSTM", {}, o) for o in PROJECTED]
+
+
+def given_states(kind, options, batch, hidden):
+    rows = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
+    sizes = [options.get("proj_size", hidden), hidden][: 2 if kind == "LSTM" else 1]
+    return [floats(rows, batch, size) for size in sizes]
 
 
 def floats(*shape):
@@ -47,18 +55,15 @@ def same_gradients(torch, ours, theirs, ours_in, theirs_in, ours_out, theirs_out
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("given", [False, True])
-@pytest.mark.parametrize(("kind", "more"), KINDS)
+@pytest.mark.parametrize(("kind", "more", "options"), LAYERS, ids=str)
 def test_layers(kind, more, options, given):
     torch = pytest.importorskip("torch")
     ours, theirs = both(torch, kind, (3, 5), {**options, **more})
     count = 2 if kind == "LSTM" else 1
     arrays = [floats(4, 6, 3)]
     if given:
-        rows = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
-        batch = 4 if options.get("batch_first") else 6
-        arrays += [floats(rows, batch, 5) for _ in range(count)]
+        arrays += given_states(kind, options, 4 if options.get("batch_first") else 6, 5)
     a = [gs.tensor(x, requires_grad=True) for x in arrays]
     b = [torch.tensor(x, requires_grad=True) for x in arrays]
     hx = [tuple(t[1:]) if count == 2 else t[1] for t in (a, b)] if given else [None, None]
@@ -68,8 +73,7 @@ def test_layers(kind, more, options, given):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(("kind", "more"), KINDS)
-@pytest.mark.parametrize("options", OPTIONS[:4], ids=str)
+@pytest.mark.parametrize(("kind", "more", "options"), LAYERS, ids=str)
 @pytest.mark.parametrize("given", [False, True])
 def test_packed_sequences(kind, more, options, given):
     torch = pytest.importorskip("torch")
@@ -78,8 +82,7 @@ def test_packed_sequences(kind, more, options, given):
     first = options.get("batch_first", False)
     x = floats(5, 7, 3) if first else floats(7, 5, 3)
     count = 2 if kind == "LSTM" else 1
-    rows = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
-    arrays = [x, *(floats(rows, 5, 5) for _ in range(count * given))]
+    arrays = [x, *(given_states(kind, options, 5, 5) if given else [])]
     a = [gs.tensor(v, requires_grad=True) for v in arrays]
     b = [torch.tensor(v, requires_grad=True) for v in arrays]
     hx = [tuple(t[1:]) if count == 2 else t[1] for t in (a, b)] if given else [None, None]
@@ -120,6 +123,27 @@ def test_cells(kind, options, shape, bias):
     )
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("options", [{}, {"proj_size": 2}, {"proj_size": 2, "bidirectional": True}])
+@pytest.mark.parametrize("packed", [False, True])
+def test_second_derivatives_of_lstm(options, packed):
+    torch = pytest.importorskip("torch")
+    ours, theirs = both(torch, "LSTM", (3, 4), options)
+    x = floats(4, 3, 3)
+    gradients = []
+    for lib, layer in ((gs, ours), (torch, theirs)):
+        given = lib.from_numpy(x.copy()).requires_grad_()
+        run = lib.nn.utils.rnn.pack_padded_sequence(given, [4, 2, 1]) if packed else given
+        y = layer(run)[0]
+        y = y.data if packed else y
+        inputs = [given, *layer.parameters()]
+        first = lib.autograd.grad((y * y * y).sum(), inputs, create_graph=True)
+        norm = sum(((g * g).sum() for g in first), start=0.0)
+        gradients.append([g.numpy() for g in lib.autograd.grad(norm, inputs)])
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_unbatched_input_is_a_batch_of_one():
     for kind, more in KINDS:
         layer = getattr(nn, kind)(3, 5, num_layers=2, bidirectional=True, **more)
@@ -154,6 +178,13 @@ def test_a_packed_sequence_has_the_bits_of_the_sequence_alone(kind, threads):
         gs.set_num_threads(before)
 
 
+def test_a_projection_is_shown_and_counted():
+    layer = nn.LSTM(3, 5, num_layers=2, proj_size=2)
+    assert repr(layer) == "LSTM(3, 5, proj_size=2, num_layers=2)"
+    products = 2 * 5 * (4 * (3 + 2) + 2) + 2 * 5 * (4 * (2 + 2) + 2)
+    assert layer.summary((7, 1, 3)).flops == 7 * (products + 2 * 5 * 14)
+
+
 def test_dropout_is_between_layers_in_training():
     layer = nn.GRU(4, 8, 2, dropout=0.5)
     x = gs.randn(3, 2, 4)
@@ -181,6 +212,12 @@ REFUSED = [
     (lambda: nn.GRU(3, 0), ValueError, "GRU: hidden_size must be at least 1, got 0"),
     (lambda: nn.RNN(3, 4, nonlinearity="gelu"), ValueError, "RNN: nonlinearity"),
     (lambda: nn.GRU(3, 4, dropout=2.0), ValueError, "GRU: dropout"),
+    (lambda: nn.LSTM(3, 4, proj_size=4), ValueError, "LSTM: proj_size must be in .*4"),
+    (
+        lambda: nn.LSTM(3, 4, proj_size=2)(X, (gs.zeros(1, 2, 4), gs.zeros(1, 2, 4))),
+        ValueError,
+        r"LSTM: h_0 must have shape \(1, 2, 2\)",
+    ),
     (lambda: nn.GRU(5, 4)(X), ValueError, "GRU: input has 3 features, input_size is 5"),
     (lambda: nn.RNN(3, 4)(gs.zeros(3)), ValueError, "RNN: input must have 2 or 3 axes"),
     (lambda: nn.GRU(3, 4)(X, gs.zeros(1, 3, 4)), ValueError, r"h_0 must have shape \(1, 2, 4\)"),

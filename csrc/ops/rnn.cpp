@@ -27,15 +27,16 @@ Tensor wanted(bool want, const Tensor& like) {
 }
 void* pointer(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 
-// h, and for LSTM c, after one step from x.
-std::vector<Tensor> one_step(const Layer& layer, const Tensor& x, const Tensor& h, const Tensor& c,
+// h, and for LSTM c, after one step; `in` is the input's part of the gates.
+std::vector<Tensor> one_step(const Layer& layer, const Tensor& in, const Tensor& h, const Tensor& c,
                              const std::vector<Tensor>& weights) {
-  const Tensor in = linear(x, weights[0], weights[2]), back = linear(h, weights[1], weights[3]);
+  const Tensor back = linear(h, weights[1], weights[3]);
   switch (layer.kind) {
     case RnnKind::lstm: {
       const std::vector<Tensor> g = chunk(add(in, back), 4, 1);
       const Tensor cell = add(mul(sigmoid(g[1]), c), mul(sigmoid(g[0]), tanh(g[2])));
-      return {mul(sigmoid(g[3]), tanh(cell)), cell};
+      const Tensor out = mul(sigmoid(g[3]), tanh(cell));
+      return {weights.size() > 4 ? linear(out, weights[4]) : out, cell};
     }
     case RnnKind::gru: {
       const std::vector<Tensor> a = chunk(in, 3, 1), b = chunk(back, 3, 1);
@@ -50,11 +51,12 @@ std::vector<Tensor> one_step(const Layer& layer, const Tensor& x, const Tensor& 
   }
 }
 
-// What the kernel computes, by ops: y, h and, for LSTM, c. Inputs are in the order of run_layer.
+// What the kernel computes, by ops: y, h and, for LSTM, c; and LSTM with a projection, which no
+// kernel does. Inputs are in the order of Arguments; w_hr may be missing.
 std::vector<Tensor> step_by_step(const Layer& layer, const std::vector<Tensor>& in,
                                  const Tensor& batch_sizes) {
-  const Tensor& x = in[0];
   const std::vector<Tensor> weights(in.begin() + 3, in.end());
+  const Tensor x = linear(in[0], weights[0], weights[2]);
   std::vector<Tensor> state{in[1]};
   if (layer.kind == RnnKind::lstm) state.push_back(in[2]);
   const std::int64_t batch = in[1].size(0);
@@ -107,22 +109,27 @@ void check_batch_sizes(const char* op, const Tensor& sizes, std::int64_t batch, 
            rows, sum);
 }
 
+struct Arguments {
+  const Tensor &input, &h0, &c0, &w_ih, &w_hh, &b_ih, &b_hh, &w_hr, &batch_sizes;
+};
+
 // Returns y, h and, for LSTM, c.
-std::vector<Tensor> run_layer(const Layer& layer, const Tensor& input, const Tensor& h0,
-                              const Tensor& c0, const Tensor& w_ih, const Tensor& w_hh,
-                              const Tensor& b_ih, const Tensor& b_hh, const Tensor& batch_sizes) {
+std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
+  const auto& [input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes] = arguments;
   const char* const op = layer.op;
   const bool has_c = layer.kind == RnnKind::lstm;
-  const bool packed = batch_sizes.defined();
+  const bool packed = batch_sizes.defined(), projects = w_hr.defined();
   check_rank(op, "input", input, packed ? 2 : 3);
   check_float(op, "input", input);
   check_cpu(op, input);
   check_rank(op, "w_ih", w_ih, 2);
   check_rank(op, "w_hh", w_hh, 2);
+  if (projects) check_rank(op, "w_hr", w_hr, 2);
   check_rank(op, "h0", h0, 2);
   const std::int64_t steps = packed ? batch_sizes.numel() : input.size(0);
   const std::int64_t batch = packed ? h0.size(0) : input.size(1);
-  const std::int64_t features = input.shape().back(), hidden = w_hh.size(1);
+  const std::int64_t features = input.shape().back(), h_size = w_hh.size(1);
+  const std::int64_t hidden = projects ? w_hr.size(1) : h_size;
   const std::int64_t rows = layer.gates() * hidden;
   const auto check_shape = [&](const char* name, const Tensor& t, const Dims& shape) {
     check_defined(op, name, t);
@@ -131,8 +138,9 @@ std::vector<Tensor> run_layer(const Layer& layer, const Tensor& input, const Ten
     check_same_dtype(op, name, t, "input", input);
   };
   check_shape("w_ih", w_ih, {rows, features});
-  check_shape("w_hh", w_hh, {rows, hidden});
-  check_shape("h0", h0, {batch, hidden});
+  check_shape("w_hh", w_hh, {rows, h_size});
+  if (projects) check_shape("w_hr", w_hr, {h_size, hidden});
+  check_shape("h0", h0, {batch, h_size});
   if (has_c) check_shape("c0", c0, {batch, hidden});
   check_vector(op, "b_ih", b_ih, rows, input);
   check_vector(op, "b_hh", b_hh, rows, input);
@@ -140,6 +148,7 @@ std::vector<Tensor> run_layer(const Layer& layer, const Tensor& input, const Ten
   const DType dtype = input.dtype();
   const Tensor sizes = dense_or_none(batch_sizes);  // kept by the rule: the shape points into it
   if (packed) check_batch_sizes(op, sizes, batch, input.size(0));
+  if (projects) return step_by_step(layer, {input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr}, sizes);
   const kernels::RnnShape shape{
       .kind = layer.kind,
       .steps = steps,
@@ -158,6 +167,7 @@ std::vector<Tensor> run_layer(const Layer& layer, const Tensor& input, const Ten
   if (has_c) result.push_back(empty({batch, hidden}, dtype));
   Tensor reserve;
   if (taped) reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8);
+  const KeptScope input_scope = keep_packed(w_ih), state_scope = keep_packed(w_hh);
   kernels::rnn_forward(dtype, {.shape = shape,
                                .x = x.data(),
                                .x_row = shape.input,
@@ -231,17 +241,17 @@ std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor&
                                               const Tensor& c0, const Tensor& w_ih,
                                               const Tensor& w_hh, const Tensor& b_ih,
                                               const Tensor& b_hh, bool reverse,
-                                              const Tensor& batch_sizes) {
-  const std::vector<Tensor> y = run_layer({"lstm", RnnKind::lstm, reverse}, input, h0, c0, w_ih,
-                                          w_hh, b_ih, b_hh, batch_sizes);
+                                              const Tensor& batch_sizes, const Tensor& w_hr) {
+  const std::vector<Tensor> y = run_layer(
+      {"lstm", RnnKind::lstm, reverse}, {input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes});
   return {y[0], y[1], y[2]};
 }
 
 std::tuple<Tensor, Tensor> gru_layer(const Tensor& input, const Tensor& h0, const Tensor& w_ih,
                                      const Tensor& w_hh, const Tensor& b_ih, const Tensor& b_hh,
                                      bool reverse, const Tensor& batch_sizes) {
-  const std::vector<Tensor> y =
-      run_layer({"gru", RnnKind::gru, reverse}, input, h0, {}, w_ih, w_hh, b_ih, b_hh, batch_sizes);
+  const std::vector<Tensor> y = run_layer({"gru", RnnKind::gru, reverse},
+                                          {input, h0, {}, w_ih, w_hh, b_ih, b_hh, {}, batch_sizes});
   return {y[0], y[1]};
 }
 
@@ -253,7 +263,7 @@ std::tuple<Tensor, Tensor> rnn_layer(const Tensor& input, const Tensor& h0, cons
            "rnn: argument 'nonlinearity' must be 'tanh' or 'relu', got '{}'", nonlinearity);
   const RnnKind kind = nonlinearity == "tanh" ? RnnKind::rnn_tanh : RnnKind::rnn_relu;
   const std::vector<Tensor> y =
-      run_layer({"rnn", kind, reverse}, input, h0, {}, w_ih, w_hh, b_ih, b_hh, batch_sizes);
+      run_layer({"rnn", kind, reverse}, {input, h0, {}, w_ih, w_hh, b_ih, b_hh, {}, batch_sizes});
   return {y[0], y[1]};
 }
 

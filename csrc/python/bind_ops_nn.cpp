@@ -104,7 +104,7 @@ void bind_norms(Binder& b) {
 void bind_recurrent(Binder& b) {
   b.function<&lstm_layer>(
       "lstm_layer",
-      "input, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None",
+      "input, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None, w_hr=None",
       "One direction of one LSTM layer over (T, N, I), or a packed batch; returns (y, h, c).");
   b.function<&gru_layer>(
       "gru_layer", "input, h0, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None",

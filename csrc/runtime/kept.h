@@ -51,9 +51,10 @@ class Kept {
     return nullptr;
   }
 
- private:
   // Of one memory: more than two or three layouts mean that its use keeps changing.
   static constexpr std::size_t kMost = 4;
+
+ private:
   struct Entry {
     KeptKey key;
     Handle copy;
@@ -73,18 +74,19 @@ class KeptScope {
   KeptScope(const KeptScope&) = delete;
 
   static KeptScope* for_memory(const void* of) {
-    KeptScope* const scope = current();
-    return scope && scope->of_ == of ? scope : nullptr;
+    KeptScope* scope = current();
+    while (scope && scope->of_ != of) scope = scope->outer_;
+    return scope;
   }
   // Null outside of a scope, and the first time.
   template <class Make>
   const void* get(KeptKey key, std::size_t bytes, Make&& make) {
-    if (!kept_) return nullptr;
+    if (!kept_ || count_ == Kept::kMost) return nullptr;
     key.back() = reinterpret_cast<std::intptr_t>(of_);  // tensors may share the owner's memory
     Kept::Handle copy = kept_->get(key, bytes, make);
     if (!copy) return nullptr;
-    used_ = std::move(copy);
-    return used_->data;
+    used_[count_] = std::move(copy);
+    return used_[count_++]->data;
   }
 
  private:
@@ -95,7 +97,8 @@ class KeptScope {
   const std::shared_ptr<Kept> kept_;
   const void* const of_;
   KeptScope* const outer_;
-  Kept::Handle used_;  // alive until the kernels are done
+  std::array<Kept::Handle, Kept::kMost> used_;  // alive until the kernels are done
+  std::size_t count_ = 0;
 };
 
 template <class Make>

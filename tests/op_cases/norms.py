@@ -119,12 +119,13 @@ def _bias(b):
     return 0 if b is None else b
 
 
-def lstm(x, h, c, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None):
+def lstm(x, h, c, w_ih, w_hh, b_ih=None, b_hh=None, reverse=False, batch_sizes=None, w_hr=None):
     def step(x, h, c):
         gates = x @ w_ih.T + h @ w_hh.T + _bias(b_ih) + _bias(b_hh)
         i, f, g, o = np.split(gates, 4, axis=-1)
         c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        return sigmoid(o) * np.tanh(c), c
+        out = sigmoid(o) * np.tanh(c)
+        return out if w_hr is None else out @ w_hr.T, c
 
     return _recur(x, [h, c], step, reverse, batch_sizes)
 
@@ -180,6 +181,21 @@ def _recurrent_samples(gates, states=1, **options):
     return draw
 
 
+def _lstm_samples(rng):
+    yield from _recurrent_samples(4, 2)(rng)
+
+    def projected(n, i, h, p, x, **kwargs):
+        states = uniform(rng, n, p), uniform(rng, n, h)
+        small = {"low": -0.5, "high": 0.5}
+        weights = [uniform(rng, 4 * h, n, **small) for n in (i, p)]
+        weights += [uniform(rng, 4 * h) for _ in range(2)]
+        return S(uniform(rng, *x), *states, *weights, w_hr=uniform(rng, p, h, **small), **kwargs)
+
+    yield projected(1, 1, 2, 1, (2, 1, 1))
+    yield projected(2, 1, 2, 1, (3, 1), reverse=True, batch_sizes=np.array([2, 1]))
+    yield projected(5, 9, 33, 17, (4, 5, 9), grad=False)
+
+
 def _rnn_samples(rng):
     for nonlinearity in ("tanh", "relu"):
         yield from _recurrent_samples(1, nonlinearity=nonlinearity)(rng)
@@ -191,7 +207,7 @@ CASES = [
     OpCase("rms_norm", _rms_norm, _rms_samples, torch=None, **TOLERANCE),
     OpCase("group_norm", _group_norm, _group_samples, torch="nn", **TOLERANCE),
     OpCase("batch_norm", _batch_norm, _batch_samples, fn=_run_batch_norm, torch=None, **TOLERANCE),
-    OpCase("lstm_layer", lstm, _recurrent_samples(4, 2), torch=None, **TOLERANCE),
+    OpCase("lstm_layer", lstm, _lstm_samples, torch=None, **TOLERANCE),
     OpCase("gru_layer", gru, _recurrent_samples(3), torch=None, **TOLERANCE),
     OpCase("rnn_layer", rnn, _rnn_samples, torch=None, **TOLERANCE),
 ]

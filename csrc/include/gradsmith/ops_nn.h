@@ -97,11 +97,14 @@ GS_API Tensor embedding(const Tensor& input, const Tensor& weight,
 // A packed batch has batch_sizes, int64 (T) that never rise: the first batch_sizes[t] sequences
 // have a step t. Input and outputs are then these steps alone, one after the other, (sum of the
 // sizes, I or H); the last states are each sequence's own.
+// w_hr (P, H) projects the h of LSTM to P features (Sak et al. 2014): h0 and outputs then have P
+// and w_hh is (G H, P). It is computed by ops, step by step.
 GS_API std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor& h0,
                                                      const Tensor& c0, const Tensor& w_ih,
                                                      const Tensor& w_hh, const Tensor& b_ih = {},
                                                      const Tensor& b_hh = {}, bool reverse = false,
-                                                     const Tensor& batch_sizes = {});
+                                                     const Tensor& batch_sizes = {},
+                                                     const Tensor& w_hr = {});
 GS_API std::tuple<Tensor, Tensor> gru_layer(const Tensor& input, const Tensor& h0,
                                             const Tensor& w_ih, const Tensor& w_hh,
                                             const Tensor& b_ih = {}, const Tensor& b_hh = {},

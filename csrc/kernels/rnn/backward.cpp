@@ -82,8 +82,7 @@ struct TileWeights {
       w.lines = tile.width();
       w.depth = block.gates * H;
       w.column = block.gate_column * H;
-      w.set(f.dtype, ws, f.el.at(f.args.w_hh, block.weight_gate * H * H + tile.j_begin), 1, H,
-            pack);
+      w.set(f.dtype, ws, f.args.w_hh, block.weight_gate * H * H + tile.j_begin, 1, H, pack);
     }
   }
 };

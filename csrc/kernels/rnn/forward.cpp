@@ -111,7 +111,7 @@ struct TileWeights {
         w.column = (block.gate_column + k) * hidden + tile.j_begin;
         w.adds = block.adds;
         const std::int64_t line = (block.weight_gate + k) * hidden + tile.j_begin;
-        w.set(f.dtype, ws, f.el.at(weight, line * depth), depth, 1, pack);
+        w.set(f.dtype, ws, weight, line * depth, depth, 1, pack);
       }
     }
   }

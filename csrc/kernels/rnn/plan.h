@@ -7,6 +7,7 @@
 
 #include "kernels/gemm/gemm.h"
 #include "kernels/rnn/rnn.h"
+#include "runtime/kept.h"
 #include "runtime/parallel.h"
 #include "runtime/workspace.h"
 
@@ -190,13 +191,24 @@ struct WeightOperand {
   std::int64_t lines, depth, column;
   bool adds;
 
-  // lines x depth elements; in memory a line step and a depth step apart.
-  void set(DType dtype, Workspace& ws, const void* data, std::int64_t line_step,
-           std::int64_t depth_step, bool pack) {
+  // lines x depth elements of the matrix `whole`, from element `offset` on; in memory a line step
+  // and a depth step apart.
+  void set(DType dtype, Workspace& ws, const void* whole, std::int64_t offset,
+           std::int64_t line_step, std::int64_t depth_step, bool pack) {
+    const Target target = active_target();
+    const void* const data =
+        static_cast<const char*>(whole) + offset * std::int64_t(itemsize(dtype));
     operand = Operand{.data = data, .rs = depth_step, .cs = line_step};
-    if (!pack || lines == 0 || depth == 0) return;
-    void* const dst = ws.get<char>(std::int64_t(packed_bytes(dtype, GemmSide::b, lines, depth)));
-    packed = pack_operand(dtype, GemmSide::b, operand, lines, depth, dst);
+    if (lines == 0 || depth == 0) return;
+    if (KeptScope::for_memory(whole)) pack = true;  // once for all calls
+    if (!pack) return;
+    constexpr std::int64_t kRecurrent = 512;  // no kind of a convolution's
+    const KeptKey key{kRecurrent, std::int64_t(dtype), std::int64_t(target), offset, lines, depth,
+                      line_step,  depth_step};
+    const void* const panels =
+        prepared(ws, whole, key, packed_bytes(dtype, GemmSide::b, lines, depth),
+                 [&](void* to) { pack_operand(dtype, GemmSide::b, operand, lines, depth, to); });
+    packed = {panels, target, gemm_shape_of(dtype).nr, lines, depth, 0};
     operand.packed = &packed;
   }
 };

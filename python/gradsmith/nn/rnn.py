@@ -37,6 +37,7 @@ class _Recurrent(Module):
         bidirectional: bool,
         device: Any,
         dtype: Any,
+        proj_size: int = 0,
     ) -> None:
         super().__init__()
         kind = type(self).__name__
@@ -47,17 +48,24 @@ class _Recurrent(Module):
         self.batch_first = batch_first
         self.dropout = probability(kind, "dropout", dropout)
         self.bidirectional = bidirectional
+        if not 0 <= proj_size < self.hidden_size:
+            raise ValueError(
+                f"{kind}: proj_size must be in [0, hidden_size {hidden_size}), got {proj_size}"
+            )
+        self.proj_size = proj_size
         directions = 2 if bidirectional else 1
         rows = self._gates * self.hidden_size
         for layer in range(self.num_layers):
-            features = self.input_size if layer == 0 else self.hidden_size * directions
+            features = self.input_size if layer == 0 else self._outputs() * directions
             for suffix in self._suffixes(layer):
                 shapes: list[tuple[str, tuple[int, ...]]] = [
                     ("weight_ih", (rows, features)),
-                    ("weight_hh", (rows, self.hidden_size)),
+                    ("weight_hh", (rows, self._outputs())),
                 ]
                 if bias:
                     shapes += [("bias_ih", (rows,)), ("bias_hh", (rows,))]
+                if proj_size:
+                    shapes.append(("weight_hr", (proj_size, self.hidden_size)))
                 for name, shape in shapes:
                     param = Parameter(gs.empty(shape, dtype=dtype, device=device))
                     self.register_parameter(name + suffix, param)
@@ -65,6 +73,10 @@ class _Recurrent(Module):
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"] if self.bidirectional else [f"_l{layer}"]
+
+    def _outputs(self) -> int:
+        """Count the features of h."""
+        return self.proj_size or self.hidden_size
 
     def reset_parameters(self) -> None:
         """Draw fresh initial values."""
@@ -110,22 +122,25 @@ class _Recurrent(Module):
             )
 
     def _initial_states(self, input: Tensor, batch: int, hx: Any, batched: bool) -> State:
-        shape = (self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size)
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        sizes = (self._outputs(), self.hidden_size)[: len(self._states)]
         if hx is None:
-            zeros = gs.zeros(shape, dtype=input.dtype, device=input.device)
-            return (zeros,) * len(self._states)
+            return tuple(
+                gs.zeros(rows, batch, size, dtype=input.dtype, device=input.device)
+                for size in sizes
+            )
         kind = type(self).__name__
         if len(self._states) == 1:
             hx = (hx,)
         elif not isinstance(hx, (tuple, list)) or len(hx) != len(self._states):
             raise TypeError(f"{kind}: hx must be a pair (h_0, c_0), got {type(hx).__name__}")
         states: list[Tensor] = []
-        for name, state in zip(self._states, hx, strict=True):
+        for name, state, size in zip(self._states, hx, sizes, strict=True):
             if not isinstance(state, Tensor):
                 raise TypeError(f"{kind}: {name} must be a Tensor, got {type(state).__name__}")
             whole = state if batched else state.unsqueeze(1)
-            if tuple(whole.shape) != shape:
-                expected = shape if batched else (shape[0], shape[2])
+            if tuple(whole.shape) != (rows, batch, size):
+                expected = (rows, batch, size) if batched else (rows, size)
                 raise ValueError(
                     f"{kind}: {name} must have shape {expected}, got {tuple(state.shape)}"
                 )
@@ -151,6 +166,7 @@ class _Recurrent(Module):
                     own.get("bias_hh" + suffix),
                     suffix.endswith("_reverse"),
                     batch_sizes,
+                    *((own["weight_hr" + suffix],) if self.proj_size else ()),
                 )
                 y, *now = self._direction(arguments)
                 outputs.append(y)
@@ -165,6 +181,8 @@ class _Recurrent(Module):
     def extra_repr(self) -> str:
         """Show what differs from the defaults."""
         parts = [f"{self.input_size}, {self.hidden_size}"]
+        if self.proj_size:
+            parts.append(f"proj_size={self.proj_size}")
         if self.num_layers != 1:
             parts.append(f"num_layers={self.num_layers}")
         if not self.bias:
@@ -182,7 +200,9 @@ class LSTM(_Recurrent):
     """Long short-term memory over a sequence (Hochreiter and Schmidhuber, 1997).
 
     Per step, with gates stacked in the order i, f, g, o:
-    c' = sigmoid(f) c + sigmoid(i) tanh(g),  h' = sigmoid(o) tanh(c').
+    c' = sigmoid(f) c + sigmoid(i) tanh(g),  h' = sigmoid(o) tanh(c'); with proj_size
+    h' = W_hr (sigmoid(o) tanh(c')) (Sak, Senior and Beaufays, 2014), which is computed by ops step
+    by step and so costs more than the layer without.
 
     Args:
         input_size: features per step.
@@ -192,14 +212,17 @@ class LSTM(_Recurrent):
         batch_first: sequences are (N, T, ...) instead of (T, N, ...).
         dropout: probability applied to the output of every layer but the last, in training.
         bidirectional: a second set of layers reads backwards; outputs are joined.
+        proj_size: features of h, if they are not hidden_size's; less than hidden_size.
         device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
     Shapes: input (T, N, input_size) or (T, input_size), or a PackedSequence; h0 and c0
     (num_layers * D, N, hidden_size) with D = 2 if bidirectional else 1; output (T, N, D *
-    hidden_size), packed where the input is. Parameters are weight_ih_l{k} (4 hidden_size,
-    features), weight_hh_l{k}, bias_ih_l{k}, bias_hh_l{k}, with "_reverse" appended for the
-    backward direction; all start uniform in +-1/sqrt(hidden_size).
+    hidden_size), packed where the input is. With proj_size h0 and the output have it in place of
+    hidden_size. Parameters are weight_ih_l{k} (4 hidden_size, features), weight_hh_l{k} (4
+    hidden_size, features of h), bias_ih_l{k}, bias_hh_l{k} and, with proj_size, weight_hr_l{k}
+    (proj_size, hidden_size), with "_reverse" appended for the backward direction; all start
+    uniform in +-1/sqrt(hidden_size).
     """
 
     _gates = 4
@@ -214,11 +237,12 @@ class LSTM(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         """Create and initialise the parameters."""
-        options = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
+        options = (num_layers, bias, batch_first, dropout, bidirectional, device, dtype, proj_size)
         super().__init__(input_size, hidden_size, *options)
 
     def forward(

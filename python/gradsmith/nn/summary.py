@@ -94,10 +94,13 @@ def _recurrent_flops(module: Any, source: Shape, target: Shape) -> int:
     layers = getattr(module, "num_layers", 1)
     directions = 2 if getattr(module, "bidirectional", False) else 1
     gates, more = _GATES[type(module).__name__.removesuffix("Cell")]
+    projected = getattr(module, "proj_size", 0)
+    outputs = projected or hidden
     total = 0
     for layer in range(layers):
-        features = module.input_size if layer == 0 else hidden * directions
-        total += directions * steps * hidden * (2 * gates * (features + hidden) + more)
+        features = module.input_size if layer == 0 else outputs * directions
+        unit = 2 * gates * (features + outputs) + more + 2 * projected
+        total += directions * steps * hidden * unit
     return total
 
 
