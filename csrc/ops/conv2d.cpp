@@ -86,7 +86,7 @@ Tensor forward(const ConvArgs& a, const Tensor& x, const Tensor& w, const Tensor
   Tensor y = empty({s.n, s.o, s.out_h(), s.out_w()}, x.dtype());
   kernels::ConvEpilogue epilogue{.activation = act.kernel};
   if (bias.defined()) epilogue.bias = constant.data();
-  const KeptScope scope = keep_packed(w);
+  KeptScope scope = keep_packed(w);
   kernels::conv2d_forward(x.dtype(), s, y.data(), images.data(), weights.data(), epilogue);
   if (!taped) return y;
   return record("conv2d", y, {x, w, bias},
@@ -136,7 +136,7 @@ Tensor transposed(const ConvArgs& a, const Tensor& x, const Tensor& w, const Ten
   Tensor y = empty(y_shape, x.dtype());
   kernels::ConvEpilogue epilogue;
   if (bias.defined()) epilogue.bias = constant.data();
-  const KeptScope scope = keep_packed(w);
+  KeptScope scope = keep_packed(w);
   kernels::conv2d_input_grad(x.dtype(), s, y.data(), images.data(), weights.data(), epilogue);
   if (!tracked(x, w, bias)) return y;
   return record("conv_transpose2d", y, {x, w, bias}, [a, x = save(x), w = save(w)](const Grads& g) {

@@ -167,7 +167,7 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
   if (has_c) result.push_back(empty({batch, hidden}, dtype));
   Tensor reserve;
   if (taped) reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8);
-  const KeptScope input_scope = keep_packed(w_ih), state_scope = keep_packed(w_hh);
+  KeptScope input_scope = keep_packed(w_ih), state_scope = keep_packed(w_hh);
   kernels::rnn_forward(dtype, {.shape = shape,
                                .x = x.data(),
                                .x_row = shape.input,
