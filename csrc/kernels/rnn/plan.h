@@ -128,8 +128,9 @@ struct Division {
     const GemmShape shape = gemm_shape_of(dtype);
     const std::int64_t most = in_parallel_region() ? 1 : get_num_threads();
     const std::int64_t all_steps =
-        steps.rows() * s.hidden * rnn_gates(s.kind) * (s.hidden + s.input);
-    by_hidden = s.batch < 3 * shape.mr * most;
+        steps.rows() * s.hidden * rnn_gates(s.kind) * (s.outputs() + s.input);
+    // A projection needs all hidden units of a step: its batch is always what is divided.
+    by_hidden = !s.projection && s.batch < 3 * shape.mr * most;
     granule = shape.nr;
     const std::int64_t work = by_hidden ? all_steps / (s.steps > 0 ? s.steps : 1) : all_steps;
     const std::int64_t units = by_hidden ? (s.hidden + granule - 1) / granule : s.batch;
