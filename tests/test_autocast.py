@@ -238,3 +238,53 @@ def test_trainer_precision_errors() -> None:
         gs.Trainer(
             model, gs.nn.MSELoss(), gs.optim.SGD(model.parameters(), lr=0.1), precision="fp8"
         )
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("steps", [1, 3, 20])
+def test_recurrent_layers_round_as_their_cells_do(kind: str, steps: int) -> None:
+    """A layer against its steps written with `linear`, whose products are tested above."""
+    gs.manual_seed(5)
+    layer = getattr(gs.nn, kind)(24, 40)
+    x = gs.randn(steps, 7, 24, requires_grad=True)
+    state = [gs.zeros(7, 40), gs.zeros(7, 40)]
+    cell = getattr(gs.nn, kind + "Cell")(24, 40)
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
+    with gs.autocast():
+        y = layer(x)[0]
+        outputs = []
+        for step in x:
+            if kind == "LSTM":
+                state = list(cell(step, tuple(state)))
+            else:
+                state[0] = cell(step, state[0])
+            outputs.append(state[0])
+        want = gs.stack(outputs)
+    plain = layer(x)[0]
+    # Both round the same numbers, but a state that differs in its last bits may round differently.
+    assert np.abs((y - want).detach().numpy()).max() < 0.02
+    assert not np.array_equal(y.detach().numpy(), plain.detach().numpy())
+    weights = list(layer.parameters())
+    got = gs.autograd.grad(y.pow(2).sum(), [x, *weights])
+    other = gs.autograd.grad(want.pow(2).sum(), [x, *cell.parameters()])
+    for a, b in zip(got, other, strict=True):
+        assert np.abs((a - b).numpy()).max() <= 0.05 * (1 + np.abs(b.numpy()).max())
+
+
+def test_recurrent_first_step_is_exact() -> None:
+    """With one step and no state the gates are one product: bound as for any other."""
+    gs.manual_seed(6)
+    layer, x = gs.nn.RNN(50, 30, bias=False), gs.randn(1, 4, 50)
+    with gs.autocast(), gs.no_grad():
+        y = layer(x)[0].numpy()[0]
+    ra, rb = rounded(x.numpy()[0]), rounded(layer.weight_ih_l0.detach().numpy()).T
+    assert np.all(np.abs(y - np.tanh(ra @ rb)) <= bound(ra, rb) + 4 * U_F32)
+
+
+def test_recurrent_second_order_gradients() -> None:
+    layer, x = gs.nn.GRU(3, 4), gs.randn(2, 2, 3, requires_grad=True)
+    with gs.autocast():
+        y = layer(x)[0].pow(2).sum()
+    (g,) = gs.autograd.grad(y, x, create_graph=True)
+    g.pow(2).sum().backward()
+    assert all(p.grad is not None and np.isfinite(p.grad.numpy()).all() for p in layer.parameters())

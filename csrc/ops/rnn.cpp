@@ -3,6 +3,7 @@
 // gate after the product) and the plain RNN (Elman 1990). Gradients of gradients go step by step
 // through simple ops.
 #include "kernels/rnn/rnn.h"
+#include "gradsmith/autocast.h"
 
 #include "ops/common.h"
 
@@ -36,7 +37,7 @@ std::vector<Tensor> one_step(const Layer& layer, const Tensor& in, const Tensor&
       const std::vector<Tensor> g = chunk(add(in, back), 4, 1);
       const Tensor cell = add(mul(sigmoid(g[1]), c), mul(sigmoid(g[0]), tanh(g[2])));
       const Tensor out = mul(sigmoid(g[3]), tanh(cell));
-      return {weights.size() > 4 ? linear(out, weights[4]) : out, cell};
+      return {weights[4].defined() ? linear(out, weights[4]) : out, cell};
     }
     case RnnKind::gru: {
       const std::vector<Tensor> a = chunk(in, 3, 1), b = chunk(back, 3, 1);
@@ -51,8 +52,7 @@ std::vector<Tensor> one_step(const Layer& layer, const Tensor& in, const Tensor&
   }
 }
 
-// What the kernel computes, by ops: y, h and, for LSTM, c; and LSTM with a projection, which no
-// kernel does. Inputs are in the order of Arguments; w_hr may be missing.
+// What the kernel computes, by ops: y, h and, for LSTM, c. Inputs are in the order of Arguments.
 std::vector<Tensor> step_by_step(const Layer& layer, const std::vector<Tensor>& in,
                                  const Tensor& batch_sizes) {
   const std::vector<Tensor> weights(in.begin() + 3, in.end());
@@ -109,7 +109,7 @@ void check_batch_sizes(const char* op, const Tensor& sizes, std::int64_t batch, 
            rows, sum);
 }
 
-struct Arguments {
+struct Arguments {  // w_hr projects the h of LSTM
   const Tensor &input, &h0, &c0, &w_ih, &w_hh, &b_ih, &b_hh, &w_hr, &batch_sizes;
 };
 
@@ -148,26 +148,28 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
   const DType dtype = input.dtype();
   const Tensor sizes = dense_or_none(batch_sizes);  // kept by the rule: the shape points into it
   if (packed) check_batch_sizes(op, sizes, batch, input.size(0));
-  if (projects) return step_by_step(layer, {input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr}, sizes);
   const kernels::RnnShape shape{
       .kind = layer.kind,
       .steps = steps,
       .batch = batch,
       .input = features,
       .hidden = hidden,
+      .projection = projects ? h_size : 0,
       .reverse = layer.reverse,
       .batch_sizes = static_cast<const std::int64_t*>(data_or_null(sizes))};
   const Tensor x = contiguous(input.detach()), wi = contiguous(w_ih.detach()),
                wh = contiguous(w_hh.detach()), bi = dense_or_none(b_ih), bh = dense_or_none(b_hh),
-               h = contiguous(h0.detach()), c = dense_or_none(c0);
-  const bool taped = tracked(input, h0, w_ih, w_hh, b_ih, b_hh) || (has_c && tracked(c0));
+               wr = dense_or_none(w_hr), h = contiguous(h0.detach()), c = dense_or_none(c0);
+  const bool taped = tracked(input, h0, w_ih, w_hh, b_ih, b_hh) || (has_c && tracked(c0, w_hr));
   Dims y_shape = input.shape();
-  y_shape[y_shape.size() - 1] = hidden;
-  std::vector<Tensor> result{empty(y_shape, dtype), empty({batch, hidden}, dtype)};
+  y_shape[y_shape.size() - 1] = h_size;
+  std::vector<Tensor> result{empty(y_shape, dtype), empty({batch, h_size}, dtype)};
   if (has_c) result.push_back(empty({batch, hidden}, dtype));
   Tensor reserve;
   if (taped) reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8);
-  KeptScope input_scope = keep_packed(w_ih), state_scope = keep_packed(w_hh);
+  const bool rounded = dtype == DType::f32 && autocast_enabled();
+  KeptScope input_scope = keep_packed(w_ih), state_scope = keep_packed(w_hh),
+            projection_scope = projects ? keep_packed(w_hr) : KeptScope(nullptr, nullptr);
   kernels::rnn_forward(dtype, {.shape = shape,
                                .x = x.data(),
                                .x_row = shape.input,
@@ -175,23 +177,27 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
                                .w_hh = wh.data(),
                                .b_ih = data_or_null(bi),
                                .b_hh = data_or_null(bh),
+                               .w_hr = data_or_null(wr),
                                .h0 = h.data(),
                                .c0 = data_or_null(c),
                                .y = result[0].data(),
-                               .y_row = hidden,
+                               .y_row = h_size,
                                .hT = result[1].data(),
                                .cT = has_c ? result[2].data() : nullptr,
-                               .reserve = pointer(reserve)});
+                               .reserve = pointer(reserve),
+                               .rounded = rounded});
   if (!taped) return result;
   auto rule = [=, input = save(input), h0 = save(h0), c0 = save(c0), w_ih = save(w_ih),
-               w_hh = save(w_hh), b_ih = save(b_ih), b_hh = save(b_hh), reserve = save(reserve),
-               y = save_output(result[0], 0)](const Grads& g) {
-    const std::vector<Tensor> in{input.unpack(g), h0.unpack(g),   c0.unpack(g),  w_ih.unpack(g),
-                                 w_hh.unpack(g),  b_ih.unpack(g), b_hh.unpack(g)};
-    if (grad_enabled())
+               w_hh = save(w_hh), b_ih = save(b_ih), b_hh = save(b_hh), w_hr = save(w_hr),
+               reserve = save(reserve), y = save_output(result[0], 0)](const Grads& g) {
+    const std::vector<Tensor> in{input.unpack(g), h0.unpack(g),   c0.unpack(g),   w_ih.unpack(g),
+                                 w_hh.unpack(g),  b_ih.unpack(g), b_hh.unpack(g), w_hr.unpack(g)};
+    if (grad_enabled()) {
+      const AutocastGuard as_forward(rounded);
       return through_composite(g, in, [&](const std::vector<Tensor>& shadows) {
         return step_by_step(layer, shadows, sizes);
       });
+    }
     std::vector<Tensor> dense, out;
     for (std::size_t i = 0; i < in.size(); ++i) {
       dense.push_back(dense_or_none(in[i]));
@@ -205,13 +211,14 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
                                   .x_row = shape.input,
                                   .w_ih = dense[3].data(),
                                   .w_hh = dense[4].data(),
+                                  .w_hr = data_or_null(dense[7]),
                                   .h0 = dense[1].data(),
                                   .c0 = data_or_null(dense[2]),
                                   .y = outputs.data(),
-                                  .y_row = shape.hidden,
+                                  .y_row = shape.outputs(),
                                   .reserve = reserve.unpack(g).data(),
                                   .dy = data_or_null(dy),
-                                  .dy_row = shape.hidden,
+                                  .dy_row = shape.outputs(),
                                   .dhT = data_or_null(dh),
                                   .dcT = data_or_null(dc),
                                   .dx = pointer(out[0]),
@@ -220,13 +227,15 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
                                   .dw_hh = pointer(out[4]),
                                   .db_ih = pointer(out[5]),
                                   .db_hh = pointer(out[6]),
+                                  .dw_hr = pointer(out[7]),
                                   .dh0 = pointer(out[1]),
-                                  .dc0 = pointer(out[2])});
+                                  .dc0 = pointer(out[2]),
+                                  .rounded = rounded});
     TensorList list;
     for (Tensor& t : out) list.push_back(std::move(t));
     return list;
   };
-  const Inputs inputs{input, h0, c0, w_ih, w_hh, b_ih, b_hh};
+  const Inputs inputs{input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr};
   if (has_c) {
     record_all(op, {result[0], result[1], result[2]}, inputs, std::move(rule));
   } else {

@@ -98,7 +98,7 @@ GS_API Tensor embedding(const Tensor& input, const Tensor& weight,
 // have a step t. Input and outputs are then these steps alone, one after the other, (sum of the
 // sizes, I or H); the last states are each sequence's own.
 // w_hr (P, H) projects the h of LSTM to P features (Sak et al. 2014): h0 and outputs then have P
-// and w_hh is (G H, P). It is computed by ops, step by step.
+// and w_hh is (G H, P).
 GS_API std::tuple<Tensor, Tensor, Tensor> lstm_layer(const Tensor& input, const Tensor& h0,
                                                      const Tensor& c0, const Tensor& w_ih,
                                                      const Tensor& w_hh, const Tensor& b_ih = {},

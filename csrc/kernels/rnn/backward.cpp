@@ -11,9 +11,11 @@ struct Backward {
   const RnnShape& s;
   Elements el;
   Steps steps;
-  std::int64_t rows, gates;  // gates: columns of dgates
-  const void* cell_base;     // LSTM
+  std::int64_t rows, gates;          // gates: columns of dgates
+  std::int64_t outputs;              // of h
+  const void *cell_base, *raw_base;  // LSTM
   void *dgates, *h_prev, *dh, *dc;
+  void *dprojected, *draw;  // with a projection: the gradients of h [rows], and of what it projects
   lstm_cell_backward_fn* cell;
 
   Backward(DType type, const RnnBackward& a, Workspace& ws)
@@ -22,10 +24,14 @@ struct Backward {
     gates = rnn_saved_gates(s.kind) * s.hidden;
     const bool has_cells = s.kind == RnnKind::lstm;
     cell_base = has_cells ? el.at(a.reserve, rows * gates) : nullptr;
+    outputs = s.outputs();
     dgates = el.get(ws, rows * gates);
-    h_prev = el.get(ws, rows * s.hidden);
-    dh = state(ws, a.dhT);
-    dc = has_cells ? state(ws, a.dcT) : nullptr;
+    h_prev = el.get(ws, rows * outputs);
+    dh = state(ws, a.dhT, outputs);
+    dc = has_cells ? state(ws, a.dcT, s.hidden) : nullptr;
+    raw_base = s.projection ? el.at(a.reserve, rows * (gates + s.hidden)) : nullptr;
+    dprojected = s.projection ? el.get(ws, rows * outputs) : nullptr;
+    draw = s.projection ? el.get(ws, s.batch * s.hidden) : nullptr;
     switch (s.kind) {
       case RnnKind::lstm:
         cell = lstm_cell_backward.pick(dtype);
@@ -42,9 +48,9 @@ struct Backward {
     }
   }
 
-  void* state(Workspace& ws, const void* last) const {
-    void* const p = el.get(ws, s.batch * s.hidden);
-    el.copy_or_zero(p, last, s.batch * s.hidden);
+  void* state(Workspace& ws, const void* last, std::int64_t features) const {
+    void* const p = el.get(ws, s.batch * features);
+    el.copy_or_zero(p, last, s.batch * features);
     return p;
   }
 };
@@ -53,7 +59,7 @@ struct Backward {
 // with it, and where y is a half of a wider matrix or batch_first, y shifted would not do.
 void collect_states(const Backward& f) {
   const RnnShape& s = f.s;
-  const std::int64_t H = s.hidden;
+  const std::int64_t H = f.outputs;
   parallel_for(s.steps, 1 + 65536 / (s.batch * H), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const std::int64_t from = f.steps.before(t);
@@ -70,7 +76,7 @@ void collect_states(const Backward& f) {
 // W_hh as it is multiplied from the right: depth runs over the gates of a block, lines over the
 // hidden units of the tile.
 struct TileWeights {
-  WeightOperand operand[2];
+  WeightOperand operand[2], projection;
   int count = 0;
 
   void set(const Backward& f, Workspace& ws, const Tile& tile, bool pack) {
@@ -79,11 +85,16 @@ struct TileWeights {
     for (int i = 0; i < blocks.count; ++i) {
       const GateBlock& block = blocks.block[i];
       WeightOperand& w = operand[count++];
-      w.lines = tile.width();
+      w.lines = f.s.projection ? f.outputs : tile.width();
       w.depth = block.gates * H;
       w.column = block.gate_column * H;
-      w.set(f.dtype, ws, f.args.w_hh, block.weight_gate * H * H + tile.j_begin, 1, H, pack);
+      const std::int64_t line = block.weight_gate * H * f.outputs + tile.j_begin;
+      w.set(f.dtype, f.args.rounded, ws, f.args.w_hh, line, 1, f.outputs, pack);
     }
+    if (!f.s.projection) return;
+    projection.lines = H;
+    projection.depth = f.outputs;
+    projection.set(f.dtype, f.args.rounded, ws, f.args.w_hr, 0, 1, H, pack);
   }
 };
 
@@ -105,14 +116,48 @@ void run_cells(const Backward& f, const Tile& tile, std::int64_t t, std::int64_t
           .c_prev_row = c_prev_row,
           .c = el.at(f.cell_base, r * H + tile.j_begin),
           .c_row = b_rows * H,
-          .dy = el.at(f.args.dy, r * f.args.dy_row + tile.j_begin),
+          .dy = f.draw ? nullptr : el.at(f.args.dy, r * f.args.dy_row + tile.j_begin),
           .dy_row = b_rows * f.args.dy_row,
-          .dh = el.at(f.dh, at_state),
+          .dh = el.at(f.draw ? f.draw : f.dh, at_state),
           .dh_row = H,
           .dc = el.at(f.dc, at_state),
           .dc_row = H,
           .dgates = el.at(f.dgates, r * f.gates + tile.j_begin),
           .dgates_row = b_rows * f.gates});
+}
+
+// A null dy stands for zeros.
+template <class T>
+void add_rows(void* sum, const void* dh, const void* dy, std::int64_t n) {
+  for (std::int64_t j = 0; j < n; ++j) {
+    const T more = dy ? static_cast<const T*>(dy)[j] : T(0);
+    static_cast<T*>(sum)[j] = static_cast<const T*>(dh)[j] + more;
+  }
+}
+
+// The gradient of h at time t, kept for the gradient of w_hr, and what it is before the projection.
+void through_projection(const Backward& f, const Tile& tile, const WeightOperand& w, std::int64_t t,
+                        std::int64_t rows) {
+  const Elements& el = f.el;
+  const std::int64_t P = f.outputs, b_rows = f.steps.b_rows, r = f.steps.row(t, tile.b_begin);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const void* const dh = el.at(f.dh, (tile.b_begin + i) * P);
+    const void* const dy = el.at(f.args.dy, (r + i * b_rows) * f.args.dy_row);
+    void* const sum = el.at(f.dprojected, (r + i * b_rows) * P);
+    if (f.dtype == DType::f64) {
+      add_rows<double>(sum, dh, dy, P);
+    } else {
+      add_rows<float>(sum, dh, dy, P);
+    }
+  }
+  rnn_gemm(f.dtype, f.args.rounded,
+           {.m = rows,
+            .n = f.s.hidden,
+            .k = P,
+            .a = {.data = el.at(f.dprojected, r * P), .rs = b_rows * P, .cs = 1},
+            .b = w.operand,
+            .c = {.data = el.at(f.draw, tile.b_begin * f.s.hidden), .rs = f.s.hidden, .cs = 1},
+            .epilogue = {}});
 }
 
 void run_tile(const Backward& f, const Tile& tile, const TileWeights& weights,
@@ -126,27 +171,33 @@ void run_tile(const Backward& f, const Tile& tile, const TileWeights& weights,
     const std::int64_t old = before < rows ? before : rows;  // the others started at t
     const void* const c_prev =
         old ? el.at(f.cell_base, steps.row(from, tile.b_begin) * H + tile.j_begin) : nullptr;
+    if (f.draw) through_projection(f, tile, weights.projection, t, rows);
     run_cells(f, tile, t, 0, old, c_prev, steps.b_rows * H);
     run_cells(f, tile, t, old, rows, el.at(f.args.c0, at_state + old * H), H);
     // The product reads the gates of all hidden units; nobody writes this step's again.
     if (barriers && !barriers->wait(team)) return;
     for (int i = 0; i < weights.count; ++i) {
       const WeightOperand& w = weights.operand[i];
-      gemm(f.dtype, {.m = f.args.dh0 ? rows : old,
-                     .n = w.lines,
-                     .k = w.depth,
-                     .a = {.data = el.at(f.dgates, steps.row(t, tile.b_begin) * f.gates + w.column),
-                           .rs = steps.b_rows * f.gates,
-                           .cs = 1},
-                     .b = w.operand,
-                     .c = {.data = el.at(f.dh, at_state), .rs = H, .cs = 1},
-                     .beta = 1,
-                     .epilogue = {}});
+      rnn_gemm(f.dtype, f.args.rounded,
+               {.m = f.args.dh0 ? rows : old,
+                .n = w.lines,
+                .k = w.depth,
+                .a = {.data = el.at(f.dgates, steps.row(t, tile.b_begin) * f.gates + w.column),
+                      .rs = steps.b_rows * f.gates,
+                      .cs = 1},
+                .b = w.operand,
+                .c = {.data = el.at(f.dh, tile.b_begin * f.outputs + tile.j_begin),
+                      .rs = f.outputs,
+                      .cs = 1},
+                .beta = f.draw ? 0.0 : 1.0,
+                .epilogue = {}});
     }
   }
   for (std::int64_t b = 0; b < tile.rows(); ++b) {
     const std::int64_t i = at_state + b * H;
-    if (f.args.dh0) el.copy(el.at(f.args.dh0, i), el.at(f.dh, i), tile.width());
+    const std::int64_t k = (tile.b_begin + b) * f.outputs + tile.j_begin;
+    if (f.args.dh0)
+      el.copy(el.at(f.args.dh0, k), el.at(f.dh, k), f.draw ? f.outputs : tile.width());
     if (f.args.dc0 && f.dc) el.copy(el.at(f.args.dc0, i), el.at(f.dc, i), tile.width());
   }
 }
@@ -181,14 +232,14 @@ void weight_gradient(const Backward& f, const GateBlocks& blocks, void* dw, cons
   for (int i = 0; i < blocks.count; ++i) {
     const GateBlock& block = blocks.block[i];
     const std::int64_t H = f.s.hidden;
-    gemm(f.dtype,
-         {.m = block.gates * H,
-          .n = columns,
-          .k = f.rows,
-          .a = {.data = f.el.at(f.dgates, block.gate_column * H), .rs = 1, .cs = f.gates},
-          .b = {.data = right, .rs = right_row, .cs = 1},
-          .c = {.data = f.el.at(dw, block.weight_gate * H * columns), .rs = columns, .cs = 1},
-          .epilogue = {}});
+    rnn_gemm(f.dtype, f.args.rounded,
+             {.m = block.gates * H,
+              .n = columns,
+              .k = f.rows,
+              .a = {.data = f.el.at(f.dgates, block.gate_column * H), .rs = 1, .cs = f.gates},
+              .b = {.data = right, .rs = right_row, .cs = 1},
+              .c = {.data = f.el.at(dw, block.weight_gate * H * columns), .rs = columns, .cs = 1},
+              .epilogue = {}});
   }
 }
 
@@ -220,7 +271,17 @@ void rnn_backward(DType dtype, const RnnBackward& args) {
     run_steps(f, ws);
   }
   if (args.dw_ih) weight_gradient(f, input, args.dw_ih, args.x, args.x_row, s.input);
-  if (args.dw_hh) weight_gradient(f, recurrent, args.dw_hh, f.h_prev, s.hidden, s.hidden);
+  if (args.dw_hh) weight_gradient(f, recurrent, args.dw_hh, f.h_prev, f.outputs, f.outputs);
+  if (args.dw_hr) {
+    rnn_gemm(dtype, args.rounded,
+             {.m = f.outputs,
+              .n = s.hidden,
+              .k = f.rows,
+              .a = {.data = f.dprojected, .rs = 1, .cs = f.outputs},
+              .b = {.data = f.raw_base, .rs = s.hidden, .cs = 1},
+              .c = {.data = args.dw_hr, .rs = s.hidden, .cs = 1},
+              .epilogue = {}});
+  }
   if (args.db_ih) bias_gradient(f, input, args.db_ih);
   if (args.db_hh) {
     if (s.kind != RnnKind::gru && args.db_ih) {
@@ -230,13 +291,14 @@ void rnn_backward(DType dtype, const RnnBackward& args) {
     }
   }
   if (args.dx) {
-    gemm(dtype, {.m = f.rows,
-                 .n = s.input,
-                 .k = rnn_gates(s.kind) * s.hidden,
-                 .a = {.data = f.dgates, .rs = f.gates, .cs = 1},
-                 .b = {.data = args.w_ih, .rs = s.input, .cs = 1},
-                 .c = {.data = args.dx, .rs = args.dx_row, .cs = 1},
-                 .epilogue = {}});
+    rnn_gemm(dtype, args.rounded,
+             {.m = f.rows,
+              .n = s.input,
+              .k = rnn_gates(s.kind) * s.hidden,
+              .a = {.data = f.dgates, .rs = f.gates, .cs = 1},
+              .b = {.data = args.w_ih, .rs = s.input, .cs = 1},
+              .c = {.data = args.dx, .rs = args.dx_row, .cs = 1},
+              .epilogue = {}});
   }
 }
 

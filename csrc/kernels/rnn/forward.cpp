@@ -14,15 +14,16 @@ struct Forward {
   const RnnShape& s;
   Elements el;
   Steps steps;
-  std::int64_t gates;
-  void *gate_base, *cell_base, *state[2], *bias;
-  std::int64_t gate_row, cell_row;  // between neighbouring batch elements
-  bool keeps;                       // gates and cells, for the backward pass
+  std::int64_t gates, outputs;                               // outputs: of h
+  void *gate_base, *cell_base, *raw_base, *state[2], *bias;  // raw: h before its projection
+  std::int64_t gate_row, cell_row;                           // between neighbouring batch elements
+  bool keeps;  // gates and cells, for the backward pass
   lstm_cell_fn* cell;
 
   Forward(DType type, const RnnForward& a, Workspace& ws)
       : dtype(type), args(a), s(a.shape), el(type), steps(s, ws) {
     gates = rnn_saved_gates(s.kind) * s.hidden;
+    outputs = s.outputs();
     keeps = a.reserve != nullptr;
     switch (s.kind) {
       case RnnKind::lstm:
@@ -42,7 +43,7 @@ struct Forward {
   }
 
   void take_memory(Workspace& ws) {
-    const std::int64_t states = s.batch * s.hidden;
+    const std::int64_t states = s.batch * outputs, cells = s.batch * s.hidden;
     for (void*& p : state) p = el.get(ws, states);
     el.copy_or_zero(state[1], args.h0, states);
     // Backwards, elements of a packed batch start in steps of either buffer.
@@ -54,11 +55,13 @@ struct Forward {
       gate_row = steps.b_rows * gates;
       cell_base = has_cells ? el.at(args.reserve, steps.rows() * gates) : nullptr;
       cell_row = steps.b_rows * s.hidden;
+      raw_base = s.projection ? el.at(args.reserve, steps.rows() * (gates + s.hidden)) : nullptr;
     } else {
       const std::int64_t all = steps.rows(), most = kChunkRows - 1 + s.batch;
       gate_base = el.get(ws, (all < most ? all : most) * gates);
       gate_row = gates;
-      cell_base = has_cells ? el.get(ws, states) : nullptr;
+      cell_base = has_cells ? el.get(ws, cells) : nullptr;
+      raw_base = s.projection ? el.get(ws, cells) : nullptr;
       cell_row = s.hidden;
     }
   }
@@ -77,6 +80,12 @@ struct Forward {
   }
   void* cells_at(std::int64_t t, std::int64_t b, std::int64_t j) const {
     return el.at(cell_base, (keeps ? steps.row(t, b) : b) * s.hidden + j);
+  }
+  void* raw_at(std::int64_t t, std::int64_t b) const {
+    return el.at(raw_base, (keeps ? steps.row(t, b) : b) * s.hidden);
+  }
+  void* y_at(std::int64_t t, std::int64_t b, std::int64_t j) const {
+    return el.at(args.y, steps.row(t, b) * args.y_row + j);
   }
 };
 
@@ -111,10 +120,15 @@ struct TileWeights {
         w.column = (block.gate_column + k) * hidden + tile.j_begin;
         w.adds = block.adds;
         const std::int64_t line = (block.weight_gate + k) * hidden + tile.j_begin;
-        w.set(f.dtype, ws, weight, line * depth, depth, 1, pack);
+        w.set(f.dtype, f.args.rounded, ws, weight, line * depth, depth, 1, pack);
       }
     }
   }
+};
+
+struct Weights {
+  TileWeights input, recurrent;
+  WeightOperand projection;
 };
 
 // Pre-activations of times [first, end) from the inputs.
@@ -130,21 +144,22 @@ void input_product(const Forward& f, const Tile& tile, const TileWeights& weight
   const auto multiply = [&](const Run& run) {
     for (int i = 0; i < weights.count; ++i) {
       const WeightOperand& w = weights.operand[i];
-      gemm(f.dtype, {.m = run.m,
-                     .n = w.lines,
-                     .k = s.input,
-                     .a = {.data = f.el.at(f.args.x, steps.row(run.t, run.b) * f.args.x_row),
-                           .rs = run.x_step * f.args.x_row,
-                           .cs = 1,
-                           .batch = run.x_repeat * f.args.x_row},
-                     .b = w.operand,
-                     .c = {.data = f.gates_at(run.t, first, run.b, w.column),
-                           .rs = run.gate_step * f.gates,
-                           .cs = 1,
-                           .batch = run.gate_repeat * f.gates},
-                     .epilogue = {.bias = {.data = f.el.at(f.bias, w.column), .rs = 0, .cs = 1},
-                                  .residual = {}},
-                     .batch = run.count});
+      rnn_gemm(f.dtype, f.args.rounded,
+               {.m = run.m,
+                .n = w.lines,
+                .k = s.input,
+                .a = {.data = f.el.at(f.args.x, steps.row(run.t, run.b) * f.args.x_row),
+                      .rs = run.x_step * f.args.x_row,
+                      .cs = 1,
+                      .batch = run.x_repeat * f.args.x_row},
+                .b = w.operand,
+                .c = {.data = f.gates_at(run.t, first, run.b, w.column),
+                      .rs = run.gate_step * f.gates,
+                      .cs = 1,
+                      .batch = run.gate_repeat * f.gates},
+                .epilogue = {.bias = {.data = f.el.at(f.bias, w.column), .rs = 0, .cs = 1},
+                             .residual = {}},
+                .batch = run.count});
     }
   };
   if (s.batch_first) {  // a batch element's steps follow each other in x
@@ -170,8 +185,8 @@ void recurrent_product(const Forward& f, const Tile& tile, const TileWeights& we
     const WeightOperand& w = weights.operand[i];
     Gemm product{.m = w.adds ? running : rows,
                  .n = w.lines,
-                 .k = f.s.hidden,
-                 .a = {.data = f.el.at(h, tile.b_begin * f.s.hidden), .rs = f.s.hidden, .cs = 1},
+                 .k = f.outputs,
+                 .a = {.data = f.el.at(h, tile.b_begin * f.outputs), .rs = f.outputs, .cs = 1},
                  .b = w.operand,
                  .c = {.data = f.el.at(gates, w.column), .rs = f.gate_row, .cs = 1},
                  .beta = w.adds ? 1.0 : 0.0,
@@ -180,7 +195,7 @@ void recurrent_product(const Forward& f, const Tile& tile, const TileWeights& we
       product.epilogue.bias = {
           .data = f.el.at(f.args.b_hh, w.column - f.s.hidden), .rs = 0, .cs = 1};
     }
-    gemm(f.dtype, product);
+    rnn_gemm(f.dtype, f.args.rounded, product);
   }
 }
 
@@ -189,62 +204,80 @@ void run_cells(const Forward& f, const Tile& tile, std::int64_t t, std::int64_t 
                std::int64_t begin, std::int64_t end, const void* h_prev, void* h,
                const void* c_prev, std::int64_t c_prev_row) {
   if (begin == end) return;
-  const std::int64_t b = tile.b_begin + begin, at_state = b * f.s.hidden + tile.j_begin;
+  const std::int64_t b = tile.b_begin + begin, at_state = b * f.outputs + tile.j_begin;
+  const bool projects = f.s.projection != 0;
   f.cell({.rows = end - begin,
           .width = tile.width(),
           .gates = f.gates_at(t, first, b, tile.j_begin),
           .gates_row = f.gate_row,
           .gate = f.s.hidden,
           .h_prev = f.el.at(h_prev, at_state),
-          .h_prev_row = f.s.hidden,
+          .h_prev_row = f.outputs,
           .c_prev = c_prev,
           .c_prev_row = c_prev_row,
           .c = f.cells_at(t, b, tile.j_begin),
           .c_row = f.cell_row,
-          .h = f.el.at(h, at_state),
-          .h_row = f.s.hidden,
-          .y = f.el.at(f.args.y, f.steps.row(t, b) * f.args.y_row + tile.j_begin),
-          .y_row = f.steps.b_rows * f.args.y_row});
+          .h = projects ? f.raw_at(t, b) : f.el.at(h, at_state),
+          .h_row = projects ? f.cell_row : f.s.hidden,
+          .y = projects ? f.raw_at(t, b) : f.y_at(t, b, tile.j_begin),
+          .y_row = projects ? f.cell_row : f.steps.b_rows * f.args.y_row});
+}
+
+// h and y of the tile's first `rows` batch elements at time t. The tile has all hidden units.
+void project(const Forward& f, const Tile& tile, const WeightOperand& w, std::int64_t t,
+             std::int64_t rows, void* h) {
+  void* const to = f.el.at(h, tile.b_begin * f.outputs);
+  rnn_gemm(f.dtype, f.args.rounded,
+           {.m = rows,
+            .n = f.outputs,
+            .k = f.s.hidden,
+            .a = {.data = f.raw_at(t, tile.b_begin), .rs = f.cell_row, .cs = 1},
+            .b = w.operand,
+            .c = {.data = to, .rs = f.outputs, .cs = 1},
+            .epilogue = {}});
+  for (std::int64_t i = 0; i < rows; ++i)
+    f.el.copy(f.y_at(t, tile.b_begin + i, 0), f.el.at(to, i * f.outputs), f.outputs);
 }
 
 // Each batch element's states after its own last step.
 void put_last_states(const Forward& f, const Tile& tile) {
   const Elements& el = f.el;
-  const std::int64_t n = tile.width();
+  const std::int64_t j = tile.j_begin, n = tile.width();
   each_length(f.steps, tile.b_begin, tile.b_end, [&](std::int64_t b, std::int64_t length) {
-    const std::int64_t i = b * f.s.hidden + tile.j_begin, t = f.s.reverse ? 0 : length - 1;
+    const std::int64_t t = f.s.reverse ? 0 : length - 1;
     if (f.args.hT) {
-      const void* const h = length
-                                ? el.at(f.args.y, f.steps.row(t, b) * f.args.y_row + tile.j_begin)
-                                : el.at(f.args.h0, i);
-      el.copy_or_zero(el.at(f.args.hT, i), h, n);
+      const std::int64_t i = b * f.outputs + j;
+      const void* const h = length ? f.y_at(t, b, j) : el.at(f.args.h0, i);
+      el.copy_or_zero(el.at(f.args.hT, i), h, f.s.projection ? f.outputs : n);
     }
     if (f.args.cT) {
-      const void* const c = length ? f.cells_at(t, b, tile.j_begin) : el.at(f.args.c0, i);
+      const std::int64_t i = b * f.s.hidden + j;
+      const void* const c = length ? f.cells_at(t, b, j) : el.at(f.args.c0, i);
       el.copy_or_zero(el.at(f.args.cT, i), c, n);
     }
   });
 }
 
-void run_tile(const Forward& f, const Tile& tile, const TileWeights& input,
-              const TileWeights& recurrent, const Barriers* barriers, int team) {
+void run_tile(const Forward& f, const Tile& tile, const Weights& weights, const Barriers* barriers,
+              int team) {
   const Steps& steps = f.steps;
   for (std::int64_t begin = 0, end; begin < f.s.steps; begin = end) {
     end = f.chunk_end(begin);
     const std::int64_t first = steps.time(f.s.reverse ? end - 1 : begin);
-    input_product(f, tile, input, first, first + (end - begin));
+    input_product(f, tile, weights.input, first, first + (end - begin));
     for (std::int64_t step = begin; step < end; ++step) {
       const std::int64_t t = steps.time(step), from = steps.before(t);
       const std::int64_t rows = rows_at(steps, tile, t), before = rows_at(steps, tile, from);
       const std::int64_t old = before < rows ? before : rows;  // the others start here
       const void* const h_prev = f.state[(step + 1) % 2];
       void* const h = f.state[step % 2];
-      recurrent_product(f, tile, recurrent, h_prev, f.gates_at(t, first, tile.b_begin, 0), rows,
-                        f.args.h0 ? rows : old);
+      recurrent_product(f, tile, weights.recurrent, h_prev, f.gates_at(t, first, tile.b_begin, 0),
+                        rows, f.args.h0 ? rows : old);
       run_cells(f, tile, t, first, 0, old, h_prev, h,
                 old ? f.cells_at(from, tile.b_begin, tile.j_begin) : nullptr, f.cell_row);
       run_cells(f, tile, t, first, old, rows, h_prev, h,
                 f.el.at(f.args.c0, (tile.b_begin + old) * f.s.hidden + tile.j_begin), f.s.hidden);
+      if (f.s.projection) project(f, tile, weights.projection, t, rows, h);
       // The next step reads all of h. Its own h goes to the other buffer, which everybody has
       // finished reading by now.
       if (barriers && !barriers->wait(team)) return;
@@ -256,7 +289,8 @@ void run_tile(const Forward& f, const Tile& tile, const TileWeights& input,
 }  // namespace
 
 std::size_t rnn_reserve_bytes(DType dtype, const RnnShape& s) {
-  const std::int64_t values = rnn_saved_gates(s.kind) + (s.kind == RnnKind::lstm ? 1 : 0);
+  const std::int64_t values =
+      rnn_saved_gates(s.kind) + (s.kind == RnnKind::lstm ? 1 : 0) + (s.projection ? 1 : 0);
   std::int64_t rows = s.steps * s.batch;
   if (s.batch_sizes) {
     rows = 0;
@@ -278,19 +312,23 @@ void rnn_forward(DType dtype, const RnnForward& args) {
   const Division division(dtype, f.steps);
   // Packing pays when it is used again; a single row is a matrix-vector product, which reads the
   // weights as they are.
-  const auto set_weights = [&](TileWeights& input, TileWeights& recurrent, Workspace& memory,
-                               const Tile& tile) {
+  const auto set_weights = [&](Weights& weights, Workspace& memory, const Tile& tile) {
     const bool many_chunks = f.chunk_end(0) < s.steps;
-    input.set(f, memory, input_blocks(s.kind), tile, args.w_ih, s.input,
-              many_chunks && s.input > 0);
-    recurrent.set(f, memory, recurrent_blocks(s.kind), tile, args.w_hh, s.hidden,
-                  s.steps > (s.batch > 1 ? 2 : 8));
+    weights.input.set(f, memory, input_blocks(s.kind), tile, args.w_ih, s.input,
+                      many_chunks && s.input > 0);
+    const bool many_steps = s.steps > (s.batch > 1 ? 2 : 8);
+    weights.recurrent.set(f, memory, recurrent_blocks(s.kind), tile, args.w_hh, f.outputs,
+                          many_steps);
+    if (!s.projection) return;
+    weights.projection.lines = f.outputs;
+    weights.projection.depth = s.hidden;
+    weights.projection.set(dtype, args.rounded, memory, args.w_hr, 0, s.hidden, 1, many_steps);
   };
   if (!division.by_hidden) {
-    TileWeights input, recurrent;
-    set_weights(input, recurrent, ws, {0, s.batch, 0, s.hidden});
+    Weights weights;
+    set_weights(weights, ws, {0, s.batch, 0, s.hidden});
     parallel_team(division.threads, [&](int thread, int team) {
-      run_tile(f, division.tile(thread, team), input, recurrent, nullptr, 1);
+      run_tile(f, division.tile(thread, team), weights, nullptr, 1);
     });
     return;
   }
@@ -299,9 +337,9 @@ void rnn_forward(DType dtype, const RnnForward& args) {
     barriers.run(team, [&] {
       Workspace mine;
       const Tile tile = division.tile(thread, team);
-      TileWeights input, recurrent;
-      set_weights(input, recurrent, mine, tile);
-      run_tile(f, tile, input, recurrent, &barriers, team);
+      Weights weights;
+      set_weights(weights, mine, tile);
+      run_tile(f, tile, weights, &barriers, team);
     });
   });
 }

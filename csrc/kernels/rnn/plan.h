@@ -129,8 +129,9 @@ struct Division {
     const GemmShape shape = gemm_shape_of(dtype);
     const std::int64_t most = in_parallel_region() ? 1 : get_num_threads();
     const std::int64_t all_steps =
-        steps.rows() * s.hidden * rnn_gates(s.kind) * (s.hidden + s.input);
-    by_hidden = s.batch < 3 * shape.mr * most;
+        steps.rows() * s.hidden * rnn_gates(s.kind) * (s.outputs() + s.input);
+    // A projection needs all hidden units of a step: its batch is always what is divided.
+    by_hidden = !s.projection && s.batch < 3 * shape.mr * most;
     granule = shape.nr;
     const std::int64_t work = by_hidden ? all_steps / (s.steps > 0 ? s.steps : 1) : all_steps;
     const std::int64_t units = by_hidden ? (s.hidden + granule - 1) / granule : s.batch;
@@ -184,6 +185,12 @@ struct Barriers {
   }
 };
 
+// rounded: in bfloat16, see RnnForward.
+inline void rnn_gemm(DType dtype, bool rounded, Gemm product) {
+  product.source = dtype;
+  gemm(rounded ? DType::bf16 : dtype, product);
+}
+
 // A weight matrix, or some of its rows and columns, as operand B of the products of every step.
 struct WeightOperand {
   Operand operand;
@@ -193,7 +200,7 @@ struct WeightOperand {
 
   // lines x depth elements of the matrix `whole`, from element `offset` on; in memory a line step
   // and a depth step apart.
-  void set(DType dtype, Workspace& ws, const void* whole, std::int64_t offset,
+  void set(DType dtype, bool rounded, Workspace& ws, const void* whole, std::int64_t offset,
            std::int64_t line_step, std::int64_t depth_step, bool pack) {
     const Target target = active_target();
     const void* const data =
@@ -203,12 +210,14 @@ struct WeightOperand {
     if (KeptScope::for_memory(whole)) pack = true;  // once for all calls
     if (!pack) return;
     constexpr std::int64_t kRecurrent = 512;  // no kind of a convolution's
-    const KeptKey key{kRecurrent, std::int64_t(dtype), std::int64_t(target), offset, lines, depth,
-                      line_step,  depth_step};
-    const void* const panels =
-        prepared(ws, whole, key, packed_bytes(dtype, GemmSide::b, lines, depth),
-                 [&](void* to) { pack_operand(dtype, GemmSide::b, operand, lines, depth, to); });
-    packed = {panels, target, gemm_shape_of(dtype).nr, lines, depth, 0};
+    const DType compute = rounded ? DType::bf16 : dtype;
+    const KeptKey key{
+        kRecurrent, std::int64_t(compute), std::int64_t(target), offset, lines, depth, line_step,
+        depth_step};
+    const void* const panels = prepared(
+        ws, whole, key, packed_bytes(compute, GemmSide::b, lines, depth),
+        [&](void* to) { pack_operand(compute, GemmSide::b, operand, lines, depth, to, dtype); });
+    packed = {panels, target, gemm_shape_of(compute).nr, lines, depth, 0};
     operand.packed = &packed;
   }
 };

@@ -18,6 +18,9 @@
 // * Weights are contiguous: w_ih [gates * hidden, input], w_hh [gates * hidden, hidden], biases
 //   [gates * hidden] or null. States h0, c0, hT, cT are contiguous [batch, hidden]; null initial
 //   states are zeros.
+// * projection (LSTM): h' = W_hr (o * tanh(c')), w_hr [projection, hidden]; h has so many features
+// in
+//   h0, hT, y and the columns of w_hh.
 // * No two outputs overlap, and none overlaps an input. Sizes may be 0.
 // * Same bits for any number of threads; a batch element's results do not depend on the others
 //   (weight gradients, which sum over them, do).
@@ -105,9 +108,12 @@ GS_KERNEL(column_sum, void(const ColumnSum& args));
 struct RnnShape {
   RnnKind kind = RnnKind::lstm;
   std::int64_t steps = 0, batch = 0, input = 0, hidden = 0;
+  std::int64_t projection = 0;  // LSTM: features of h and y; 0: hidden
   bool batch_first = false;
   bool reverse = false;  // runs from the last step to the first
   const std::int64_t* batch_sizes = nullptr;
+
+  std::int64_t outputs() const { return projection ? projection : hidden; }
 };
 
 constexpr int rnn_gates(RnnKind kind) {  // blocks of rows of the weights
@@ -121,12 +127,13 @@ struct RnnForward {
   RnnShape shape;
   const void* x;
   std::int64_t x_row;
-  const void *w_ih, *w_hh, *b_ih = nullptr, *b_hh = nullptr;
+  const void *w_ih, *w_hh, *b_ih = nullptr, *b_hh = nullptr, *w_hr = nullptr;
   const void *h0 = nullptr, *c0 = nullptr;
   void* y;
   std::int64_t y_row;
   void *hT = nullptr, *cT = nullptr;  // null: not wanted
   void* reserve = nullptr;            // rnn_reserve_bytes() for rnn_backward; null for inference
+  bool rounded = false;               // float32: factors of products are rounded to bfloat16
 };
 
 // The forward call's inputs and outputs, and gradients. A null dy, dhT or dcT stands for zeros; a
@@ -136,7 +143,7 @@ struct RnnBackward {
   RnnShape shape;
   const void* x;
   std::int64_t x_row;
-  const void *w_ih, *w_hh;
+  const void *w_ih, *w_hh, *w_hr = nullptr;
   const void *h0 = nullptr, *c0 = nullptr;
   const void* y;
   std::int64_t y_row;
@@ -146,11 +153,13 @@ struct RnnBackward {
   const void *dhT = nullptr, *dcT = nullptr;
   void* dx = nullptr;
   std::int64_t dx_row = 0;
-  void *dw_ih = nullptr, *dw_hh = nullptr, *db_ih = nullptr, *db_hh = nullptr;
+  void *dw_ih = nullptr, *dw_hh = nullptr, *db_ih = nullptr, *db_hh = nullptr, *dw_hr = nullptr;
   void *dh0 = nullptr, *dc0 = nullptr;
+  bool rounded = false;  // as in the forward call
 };
 
-// Activated gates [rows, saved gates * hidden], then, for LSTM, cell states [rows, hidden].
+// Activated gates [rows, saved gates * hidden], then, for LSTM, cell states [rows, hidden] and,
+// with a projection, what it projects [rows, hidden].
 GS_API std::size_t rnn_reserve_bytes(DType dtype, const RnnShape& shape);
 GS_API void rnn_forward(DType dtype, const RnnForward& args);
 GS_API void rnn_backward(DType dtype, const RnnBackward& args);

@@ -200,9 +200,8 @@ class LSTM(_Recurrent):
     """Long short-term memory over a sequence (Hochreiter and Schmidhuber, 1997).
 
     Per step, with gates stacked in the order i, f, g, o:
-    c' = sigmoid(f) c + sigmoid(i) tanh(g),  h' = sigmoid(o) tanh(c'); with proj_size
-    h' = W_hr (sigmoid(o) tanh(c')) (Sak, Senior and Beaufays, 2014), which is computed by ops step
-    by step and so costs more than the layer without.
+    c' = sigmoid(f) c + sigmoid(i) tanh(g),  h' = sigmoid(o) tanh(c'). With proj_size
+    h' = W_hr (sigmoid(o) tanh(c')) (Sak, Senior and Beaufays, 2014).
 
     Args:
         input_size: features per step.
