@@ -11,8 +11,8 @@
 //   image. The padding after the last row and column may differ from the one before the first.
 // * Same bits: an element of y or dx depends on its own sample, the weights, dtype and target only:
 //   blocks of conv_depth_block (layout.h) products, each one fused multiply-add chain from zero in
-//   the order (c, i, j) or (o, i, j), added in order; or what winograd.h says, or gemm.h where one
-//   window covers the image; dw and db on the shape and the data. Never on the
+//   the order (c, i, j) or (o, i, j), added in order; or what winograd.h or depthwise.h says, or
+//   gemm.h where one window covers the image; dw and db on the shape and the data. Never on the
 //   number of threads.
 //
 // README.md in this folder explains the method and its constants.

@@ -41,6 +41,7 @@ GS_INLINE void add_strip(const WeightPlane<typename V::T>& p, V (&acc)[K * K],
     for (int a = kWaiting - 1; a > 0; --a) dy[a] = dy[a - 1];
     const typename V::T* const from = p.dy + t * p.out_w + column;
     if (t < end) dy[0] = kMasked ? load_n(from, lanes) : load(from);
+    ask_ahead(from);
     // A row of dy that is not there must not be a zero: the row of x may be infinite.
     const bool all = t >= begin + kWaiting - 1 && t < end;
 #pragma GCC unroll 2
@@ -49,6 +50,8 @@ GS_INLINE void add_strip(const WeightPlane<typename V::T>& p, V (&acc)[K * K],
       if (row < 0 || row >= p.h) continue;
       V x[K];
       strip.template taps<kMasked>(p.x + row * p.w, x);
+      ask_ahead(p.x + row * p.w + strip.first);
+      if (S == 2) ask_ahead(p.x + row * p.w + strip.first + V::N);
 #pragma GCC unroll 8
       for (int a = 0; a < kWaiting; ++a) {
         if (a * S + e >= K || (!all && (t - a < begin || t - a >= end))) continue;

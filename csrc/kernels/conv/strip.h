@@ -7,6 +7,17 @@
 namespace gradsmith::kernels::GS_ISA {
 namespace {
 
+// What comes 4 KiB later, or is written 2 KiB later, goes to L2: the processor's own prefetching
+// stops at the end of a page, and a strip's steps are a row apart.
+template <class T>
+GS_INLINE void ask_ahead(const T* p) {
+  __builtin_prefetch(p + 4096 / sizeof(T), 0, 2);
+}
+template <class T>
+GS_INLINE void ask_ahead_to_write(const T* p) {
+  __builtin_prefetch(p + 2048 / sizeof(T), 1, 2);
+}
+
 // Lanes whose columns first, first + 1, ... lie in [0, width), of the first `lanes`.
 template <class V>
 GS_INLINE typename V::M columns_inside(Index first, Index width, Index lanes) {

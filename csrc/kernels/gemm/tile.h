@@ -137,9 +137,13 @@ GS_INLINE void step(V (&acc)[M][Vectors], const typename V::T* a, std::int64_t a
   }
 }
 
-// What the tile does by itself: neighbouring values of bias, and no activation but relu.
+// What the tile does by itself: neighbouring values of bias or one a row (a convolution's), and no
+// activation but relu.
 GS_INLINE bool is_plain(const Epilogue* e) {
-  return !e || (!e->residual.data && (!e->bias.data || (e->bias.cs == 1 && e->bias.block == 0)) &&
+  const auto plain_bias = [](const auto& bias) GS_LAMBDA_INLINE {
+    return !bias.data || ((bias.cs == 1 || bias.cs == 0) && bias.block == 0);
+  };
+  return !e || (!e->residual.data && plain_bias(e->bias) &&
                 (e->activation == Activation::none || e->activation == Activation::relu));
 }
 
@@ -263,7 +267,9 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
     const Epilogue& epilogue = target.epilogue ? *target.epilogue : none;
     const bool relu = epilogue.activation == Activation::relu;
     const T* bias = static_cast<const T*>(epilogue.bias.data);
-    if (bias) bias += (target.row + t.row) * epilogue.bias.rs + target.column + t.column;
+    const bool one_a_row = epilogue.bias.cs == 0;
+    if (bias) bias += (target.row + t.row) * epilogue.bias.rs;
+    if (bias && !one_a_row) bias += target.column + t.column;
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i, c += target.c.rs) {
       const T* const row = bias ? bias + i * epilogue.bias.rs : nullptr;
@@ -273,7 +279,10 @@ void tile(const GemmBlock& args, const TileArgs<V>& t) {
         T* const at = c + v * V::N;
         V value = alpha * acc[i][v];
         if (!overwrite) value = fma(beta, whole ? load(at) : load_n(at, last), value);
-        if (row) value = value + (whole ? load(row + v * V::N) : load_n(row + v * V::N, last));
+        if (row) {
+          const T* const r = row + v * V::N;
+          value = value + (one_a_row ? V::set(*row) : whole ? load(r) : load_n(r, last));
+        }
         if (relu) value = select(lt(value, V::zero()), V::zero(), value);  // keeps NaN
         if (whole) {
           store(at, value);
