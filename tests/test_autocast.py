@@ -155,6 +155,23 @@ def test_other_dtypes_and_threads_are_not_affected() -> None:
     assert not gs.is_autocast_enabled()
 
 
+def test_float16_keeps_its_bits() -> None:
+    x, w = gs.tensor([[1.001]]).half(), gs.ones(1, 1).half()
+    plain = [(x @ w).float().item(), gs.nn.functional.linear(x, w).float().item()]
+    with gs.autocast():
+        inside = [(x @ w).float().item(), gs.nn.functional.linear(x, w).float().item()]
+    assert plain == inside
+
+
+def test_a_float32_trainer_leaves_the_mode_to_its_caller() -> None:
+    trainer = trained("float32")[0]
+    inputs = blobs(10)[0]
+    with gs.autocast(), gs.no_grad():
+        want = trainer.model(inputs).numpy()
+        assert np.array_equal(trainer.predict(inputs).numpy(), want)
+    assert not np.array_equal(trainer.predict(inputs).numpy(), want)
+
+
 def test_autocast_decorates() -> None:
     @gs.autocast("cpu")
     def inside() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -80,6 +81,7 @@ def test_same_bits_before_and_after_and_new_weights_count(name: str) -> None:
             lambda: weight.detach().numpy().__imul__(3.0),
             lambda: gs.kernels.copy(gs.randn(*weight.shape), weight.detach()),
             lambda: weight.detach().__setitem__(0, 1.0),
+            lambda: gs.kernels.sgd_step(weight.detach(), gs.ones(*weight.shape), lr=0.1),
         ]
         for change in changes:
             change()
@@ -195,3 +197,51 @@ def test_threads_share_the_copies() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_many_views_of_one_memory() -> None:
+    """More parameters in one buffer than copies are kept of it."""
+    flat, x = gs.randn(12, 130, 40).requires_grad_(), gs.randn(1, 40)
+    views = [flat[i] for i in range(12)]
+    want = [gs.nn.functional.linear(x, view).detach().numpy() for view in views]
+    with gs.no_grad():
+        for _ in range(4):
+            for view, value in zip(views, want, strict=True):
+                assert np.array_equal(gs.nn.functional.linear(x, view).numpy(), value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_fork_while_another_thread_packs() -> None:
+    layer, x = nn.Linear(1024, 1024), gs.randn(1, 1024)
+    stop = threading.Event()
+
+    def work() -> None:
+        with gs.no_grad():
+            while not stop.is_set():
+                layer.weight.add_(0.0)
+                for _ in range(3):
+                    layer(x)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                with gs.no_grad():
+                    layer(x)
+                os._exit(0)
+            for _ in range(3000):
+                done, status = os.waitpid(child, os.WNOHANG)
+                if done:
+                    break
+                stop.wait(0.01)
+            else:
+                os.kill(child, 9)
+                os.waitpid(child, 0)
+                pytest.fail("the child of a fork hangs")
+            assert status == 0
+    finally:
+        stop.set()
+        thread.join()

@@ -55,13 +55,6 @@ void Storage::destroy() {
   deallocate(this, block);
 }
 
-namespace {
-std::mutex& kept_mutex() {
-  static auto* mutex = new std::mutex;
-  return *mutex;
-}
-}  // namespace
-
 std::shared_ptr<Kept> Storage::kept() {
   const std::lock_guard lock(kept_mutex());
   if (release_fn || device.type != DeviceType::cpu || exports.load()) return nullptr;

@@ -14,7 +14,9 @@ void check_factors(const char* op, const Tensor& a, const Tensor& b) {
   check_defined(op, "input", a);
   check_defined(op, "other", b);
   check_same_dtype(op, "input", a, "other", b);
-  if (a.dtype() != DType::bf16) check_float(op, "input", a);
+  GS_CHECK_TYPE(a.dtype() == DType::f32 || a.dtype() == DType::f64 || a.dtype() == DType::bf16,
+                "{}: argument 'input' must be float32, float64, bfloat16 or float16, got {}", op,
+                a.dtype());
 }
 
 // What a product is computed in: bfloat16 for matrices of that type, and for float32 within
@@ -105,8 +107,10 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   GS_CHECK(a.dim() > 0 && b.dim() > 0, "matmul: factors must have rank 1 or more, got {} and {}",
            a.shape(), b.shape());
   check_same_dtype("matmul", "input", a, "other", b);
-  if (through_float(a))
+  if (through_float(a)) {
+    const AutocastGuard off(false);
     return to_dtype(matmul(to_dtype(a, DType::f32), to_dtype(b, DType::f32)), a.dtype());
+  }
   check_factors("matmul", a, b);
   const std::int64_t k = a.size(-1), kb = b.dim() == 1 ? b.size(0) : b.size(-2);
   GS_CHECK(k == kb, "matmul: shapes {} and {} do not fit: {} columns meet {} rows", a.shape(),
@@ -174,10 +178,12 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
            input.size(-1), weight.shape(), k);
   check_same_dtype("linear", "input", input, "weight", weight);
   check_vector("linear", "bias", bias, o, input);
-  if (through_float(input))
+  if (through_float(input)) {
+    const AutocastGuard off(false);
     return to_dtype(linear(to_dtype(input, DType::f32), to_dtype(weight, DType::f32),
                            bias.defined() ? to_dtype(bias, DType::f32) : bias, activation),
                     input.dtype());
+  }
   check_factors("linear", input, weight);
   const bool taped = tracked(input, weight, bias);
   if (taped && !act.from_output) return apply_activation(act, linear(input, weight, bias));

@@ -164,6 +164,7 @@ RawResult max_pool2d(const RawArray& x, const Dims& kernel_size, const Dims& str
   kernels::max_pool2d(
       x.tensor.dtype(),
       {shape, y.data(), static_cast<std::int64_t*>(mutable_data(indices)), x.tensor.data()});
+  if (indices) indices.tensor.bump_version();
   return raw_result(y, out, x);
 }
 
@@ -335,6 +336,12 @@ void check_state(const char* op, const char* argument, const RawArray& a, const 
              a, others);
 }
 
+// After the kernel has written into tensors of ours.
+void changed(std::initializer_list<const RawArray*> written) {
+  for (const RawArray* array : written)
+    if (*array) array->tensor.bump_version();
+}
+
 void sgd_step(const RawArray& param, const RawArray& grad, const RawArray& momentum_buffer,
               double lr, double momentum, double dampening, double weight_decay, bool nesterov) {
   constexpr const char* op = "sgd_step";
@@ -359,6 +366,7 @@ void sgd_step(const RawArray& param, const RawArray& grad, const RawArray& momen
       .weight_decay = weight_decay,
       .nesterov = nesterov};
   kernels::optimizer_step(param.tensor.dtype(), &step, 1);
+  changed({&param, &momentum_buffer});
 }
 
 void adam_step(const RawArray& param, const RawArray& grad, const RawArray& exp_avg,
@@ -394,6 +402,7 @@ void adam_step(const RawArray& param, const RawArray& grad, const RawArray& exp_
       .weight_decay = weight_decay,
       .decoupled = decoupled};
   kernels::optimizer_step(param.tensor.dtype(), &args, 1);
+  changed({&param, &exp_avg, &exp_avg_sq});
 }
 
 }  // namespace

@@ -94,7 +94,9 @@ void bind_tensor(Binder& b) {
   b.method<&numel>("numel", "input", "Number of elements.");
   b.method<&dim>("dim", "input", "Number of dimensions.");
   b.method<&is_contiguous>("is_contiguous", "input", "Whether elements lie in row-major order.");
-  b.method<&data_ptr>("data_ptr", "input", "Address of the first element.");
+  b.method<&data_ptr>(
+      "data_ptr", "input",
+      "Address of the first element. Kernels keep no copies of memory whose address is known.");
   b.method<&cast<DType::f32>>("float", "input", "Cast to float32.");
   b.method<&cast<DType::f64>>("double", "input", "Cast to float64.");
   b.method<&cast<DType::f16>>("half", "input", "Cast to float16.");

@@ -175,7 +175,10 @@ Exported::Exported(const Tensor& tensor) : tensor_(tensor) {
   ++tensor_.impl()->storage->exports;
   tensor_.impl()->storage->forget();
 }
-Exported::~Exported() { --tensor_.impl()->storage->exports; }
+Exported::~Exported() {
+  tensor_.impl()->storage->forget();
+  --tensor_.impl()->storage->exports;
+}
 
 // The array shares the tensor's memory and keeps it alive.
 PyObject* to_numpy(const Tensor& x) {

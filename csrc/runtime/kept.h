@@ -33,33 +33,19 @@ class Kept {
   };
   using Handle = std::shared_ptr<const Copy>;
 
-  // The copy of this key; null the first time, for a single use is not worth it.
-  template <class Make>
-  Handle get(const KeptKey& key, std::size_t bytes, Make&& make) {
-    const std::lock_guard lock(mutex_);
-    for (Entry& entry : entries_) {
-      if (entry.key != key) continue;
-      if (!entry.copy) {
-        auto copy = std::make_shared<Copy>(bytes);
-        make(copy->data);
-        entry.copy = std::move(copy);
-      }
-      return entry.copy;
-    }
-    if (entries_.size() == kMost) entries_.clear();
-    entries_.push_back({key, nullptr});
-    return nullptr;
-  }
-
-  // Of one memory: more than two or three layouts mean that its use keeps changing.
-  static constexpr std::size_t kMost = 4;
+  // The copy of this key, or whether it was asked for before; from now on it was.
+  Handle find(const KeptKey& key, bool& seen);
+  // What another thread has published meanwhile, or this.
+  Handle publish(const KeptKey& key, Handle copy);
 
  private:
+  // Of one memory; the oldest goes first. A recurrent layer's weights take two, every dtype and
+  // target that products are computed in as many again.
+  static constexpr std::size_t kMost = 8;
   struct Entry {
     KeptKey key;
     Handle copy;
   };
-  std::mutex mutex_;
   std::vector<Entry> entries_;
 };
 
@@ -78,13 +64,20 @@ class KeptScope {
     while (scope && scope->of_ != of) scope = scope->outer_;
     return scope;
   }
-  // Null outside of a scope, and the first time.
+  // Valid as long as the scope. Null outside of a scope, and the first time: one use is not worth
+  // a copy.
   template <class Make>
   const void* get(KeptKey key, std::size_t bytes, Make&& make) {
-    if (!kept_ || count_ == Kept::kMost) return nullptr;
+    if (!kept_ || count_ == used_.size()) return nullptr;
     key.back() = reinterpret_cast<std::intptr_t>(of_);  // tensors may share the owner's memory
-    Kept::Handle copy = kept_->get(key, bytes, make);
-    if (!copy) return nullptr;
+    bool seen = false;
+    Kept::Handle copy = kept_->find(key, seen);
+    if (!copy) {
+      if (!seen) return nullptr;
+      auto made = std::make_shared<Kept::Copy>(bytes);
+      make(made->data);
+      copy = kept_->publish(key, std::move(made));
+    }
     used_[count_] = std::move(copy);
     return used_[count_++]->data;
   }
@@ -97,7 +90,7 @@ class KeptScope {
   const std::shared_ptr<Kept> kept_;
   const void* const of_;
   KeptScope* const outer_;
-  std::array<Kept::Handle, Kept::kMost> used_;  // alive until the kernels are done
+  std::array<Kept::Handle, 4> used_;  // alive until the kernels are done
   std::size_t count_ = 0;
 };
 
@@ -111,5 +104,8 @@ const void* prepared(Workspace& workspace, const void* of, const KeptKey& key, s
   make(here);
   return here;
 }
+
+// Guards every Kept and who owns it. Held for a few instructions, and a fork never finds it held.
+std::mutex& kept_mutex();
 
 }  // namespace gradsmith

@@ -13,12 +13,13 @@ __all__ = ["autocast", "is_autocast_enabled"]
 class autocast(_Switch):
     """Round the factors of float32 matrix products to bfloat16 inside; sums stay float32.
 
-    `matmul` (`@`, `mm`, `bmm`, `dot`), `linear` and the recurrent layers and cells round their
+    `matmul` (`@`, `bmm`, `dot`), `linear` and the recurrent layers and cells round their
     factors to nearest even while they pack them, and so do their gradients, also where `backward`
     runs outside. Results are float32: unlike in torch no tensor changes its dtype, so parameters
     are their own master weights and no loss needs scaling. Convolutions, other ops and other
-    dtypes are not affected. On CPUs with AVX512_BF16 a product takes up to half the time; on
-    others the same numbers are computed in float32 at float32's speed.
+    dtypes are not affected. On CPUs with AVX512_BF16 a large product takes up to half the
+    time; on others the same numbers are computed in float32, at float32's speed where they are
+    large. Small products and single rows are slower than float32's, for they are always packed.
 
     As a context manager or a decorator, for the current thread.
 

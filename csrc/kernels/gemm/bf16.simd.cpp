@@ -60,8 +60,9 @@ GS_INLINE F32 load_lanes(const float* p, int n) {
 GS_INLINE float element(std::uint16_t x) { return bf16_to_float(x); }
 GS_INLINE float element(float x) { return bf16_to_float(float_to_bf16(x)); }
 
-// Whole registers are stored where they fit before `end`: what spills over a row of the panel lies
-// in rows that are written later.
+// The odd and the even row of a pair are written before the next pair, so a panel is narrower than
+// a register or a whole number of them. Whole registers are stored where they fit before `end`:
+// what spills over a row of the panel lies in rows that are written later.
 GS_INLINE void put(float* to, F32 v, const float* end) {
   if (end - to >= F32::N) {
     store(to, v);
@@ -190,13 +191,14 @@ void gemm_pack_bf16(const GemmPack& args) {
   }
 }
 
+#if defined(GS_ISA_IS_avx512_bf16)
+// A call of its own: arithmetic that is inlined could be moved out of the flushing.
+[[gnu::noinline]] static void gemm_block_f32(const GemmBlock& args) { block<F32, Pairs>(args); }
+#endif
+
 void gemm_block_bf16(const GemmBlock& args) {
   const FlushDenormals flush;
-#if defined(GS_ISA_IS_avx512_bf16)
-  block<F32, Pairs>(args);
-#else
   gemm_block_f32(args);
-#endif
 }
 
 }  // namespace gradsmith::kernels::GS_ISA

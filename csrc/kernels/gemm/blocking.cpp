@@ -51,7 +51,7 @@ int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
 
 // Thresholds measured where arithmetic is twice as fast and caches are not.
 bool wide_registers(const GemmShape& shape, std::size_t item) {
-  return shape.vector * std::int64_t(item) >= 64;
+  return shape.vector * (shape.pair ? 4 : std::int64_t(item)) >= 64;
 }
 int threads_for_entries(const Gemm& g) {
   const std::int64_t work = g.m * g.n * (g.k + 8);

@@ -14,7 +14,8 @@
 //   multiply-add chain a block, blocks added in order.
 //
 // * bf16: A and B are bfloat16, or float32 that is rounded to it; C, bias and residual are float32.
-//   Sums are float32, in the order and with the roundings of bf16.simd.cpp.
+//   Sums are float32, in the order and with the roundings of bf16.simd.cpp. Denormal numbers count
+//   as zero throughout, in C, bias and residual too.
 //
 // README.md in this folder explains the loops, the packing and the constants.
 #pragma once

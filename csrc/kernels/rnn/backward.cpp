@@ -89,12 +89,12 @@ struct TileWeights {
       w.depth = block.gates * H;
       w.column = block.gate_column * H;
       const std::int64_t line = block.weight_gate * H * f.outputs + tile.j_begin;
-      w.set(f.dtype, f.args.rounded, ws, f.args.w_hh, line, 1, f.outputs, pack);
+      w.set(f.dtype, f.args.rounded, ws, f.args.w_hh, line, 1, f.outputs, pack, false);
     }
     if (!f.s.projection) return;
     projection.lines = H;
     projection.depth = f.outputs;
-    projection.set(f.dtype, f.args.rounded, ws, f.args.w_hr, 0, 1, H, pack);
+    projection.set(f.dtype, f.args.rounded, ws, f.args.w_hr, 0, 1, H, pack, false);
   }
 };
 

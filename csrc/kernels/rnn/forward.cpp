@@ -120,7 +120,7 @@ struct TileWeights {
         w.column = (block.gate_column + k) * hidden + tile.j_begin;
         w.adds = block.adds;
         const std::int64_t line = (block.weight_gate + k) * hidden + tile.j_begin;
-        w.set(f.dtype, f.args.rounded, ws, weight, line * depth, depth, 1, pack);
+        w.set(f.dtype, f.args.rounded, ws, weight, line * depth, depth, 1, pack, whole);
       }
     }
   }
@@ -322,7 +322,8 @@ void rnn_forward(DType dtype, const RnnForward& args) {
     if (!s.projection) return;
     weights.projection.lines = f.outputs;
     weights.projection.depth = s.hidden;
-    weights.projection.set(dtype, args.rounded, memory, args.w_hr, 0, s.hidden, 1, many_steps);
+    weights.projection.set(dtype, args.rounded, memory, args.w_hr, 0, s.hidden, 1, many_steps,
+                           true);
   };
   if (!division.by_hidden) {
     Weights weights;

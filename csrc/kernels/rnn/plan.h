@@ -199,24 +199,31 @@ struct WeightOperand {
   bool adds;
 
   // lines x depth elements of the matrix `whole`, from element `offset` on; in memory a line step
-  // and a depth step apart.
+  // and a depth step apart. keep: a packed copy that is kept is used, whatever `pack` says.
   void set(DType dtype, bool rounded, Workspace& ws, const void* whole, std::int64_t offset,
-           std::int64_t line_step, std::int64_t depth_step, bool pack) {
+           std::int64_t line_step, std::int64_t depth_step, bool pack, bool keep) {
     const Target target = active_target();
+    const DType compute = rounded ? DType::bf16 : dtype;
     const void* const data =
         static_cast<const char*>(whole) + offset * std::int64_t(itemsize(dtype));
     operand = Operand{.data = data, .rs = depth_step, .cs = line_step};
     if (lines == 0 || depth == 0) return;
-    if (KeptScope::for_memory(whole)) pack = true;  // once for all calls
-    if (!pack) return;
+    const std::size_t bytes = packed_bytes(compute, GemmSide::b, lines, depth);
+    const auto make = [&](void* to) {
+      pack_operand(compute, GemmSide::b, operand, lines, depth, to, dtype);
+    };
     constexpr std::int64_t kRecurrent = 512;  // no kind of a convolution's
-    const DType compute = rounded ? DType::bf16 : dtype;
     const KeptKey key{
         kRecurrent, std::int64_t(compute), std::int64_t(target), offset, lines, depth, line_step,
         depth_step};
-    const void* const panels = prepared(
-        ws, whole, key, packed_bytes(compute, GemmSide::b, lines, depth),
-        [&](void* to) { pack_operand(compute, GemmSide::b, operand, lines, depth, to, dtype); });
+    KeptScope* const scope = keep ? KeptScope::for_memory(whole) : nullptr;
+    const void* panels = scope ? scope->get(key, bytes, make) : nullptr;
+    if (!panels) {
+      if (!pack) return;
+      void* const here = ws.get<char>(std::int64_t(bytes));
+      make(here);
+      panels = here;
+    }
     packed = {panels, target, gemm_shape_of(compute).nr, lines, depth, 0};
     operand.packed = &packed;
   }

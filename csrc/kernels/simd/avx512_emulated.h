@@ -44,6 +44,12 @@ inline __attribute__((always_inline)) void masked_store(T* p, unsigned mask, V v
 #if !defined(_mm512_mask_loadu_pd)
 #define _mm512_mask_loadu_pd(v, m, p) gs_emulated::masked_load<double>(v, m, p)
 #endif
+#if !defined(_mm512_maskz_loadu_ps)
+#define _mm512_maskz_loadu_ps(m, p) gs_emulated::masked_load<float>(_mm512_setzero_ps(), m, p)
+#endif
+#if !defined(_mm512_maskz_loadu_pd)
+#define _mm512_maskz_loadu_pd(m, p) gs_emulated::masked_load<double>(_mm512_setzero_pd(), m, p)
+#endif
 #if !defined(_mm512_mask_storeu_ps)
 #define _mm512_mask_storeu_ps(p, m, v) gs_emulated::masked_store<float>(p, m, v)
 #endif

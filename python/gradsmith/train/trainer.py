@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
@@ -58,8 +59,9 @@ class Trainer:
         accumulate: batches whose gradients are averaged for one optimizer step.
         progress: True, False, or a style of `Progress`.
         check_finite: raise FloatingPointError as soon as the loss is infinite or NaN.
-        precision: "float32", or "bf16": matrix products in bfloat16 (`gs.autocast`), in training,
-            evaluation and prediction. Parameters, their master copies, stay float32.
+        precision: "float32": as the tensors are. "bf16": matrix products in bfloat16
+            (`gs.autocast`, which says where that is faster), in training, evaluation and
+            prediction; parameters, their master copies, stay float32.
 
     Batches are sequences: all items but the last go to the model, the last to the loss. Datasets
     and (inputs, target) pairs may be given in place of a DataLoader.
@@ -369,8 +371,8 @@ class Trainer:
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    def _autocast(self) -> gs.autocast:
-        return gs.autocast("cpu", enabled=self.precision == "bf16")
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        return gs.autocast("cpu") if self.precision == "bf16" else contextlib.nullcontext()
 
     def _call(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:
