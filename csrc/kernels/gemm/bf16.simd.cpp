@@ -197,8 +197,9 @@ void gemm_pack_bf16(const GemmPack& args) {
 #endif
 
 void gemm_block_bf16(const GemmBlock& args) {
-  const FlushDenormals flush;
+  const std::uint64_t mode = flush_denormals();
   gemm_block_f32(args);
+  restore_denormals(mode);
 }
 
 }  // namespace gradsmith::kernels::GS_ISA
