@@ -140,7 +140,6 @@ def test_other_dtypes_and_threads_are_not_affected() -> None:
     a, b = factors(6, 40, 6)
     x, w = gs.tensor(a).double(), gs.tensor(b).double()
     with gs.autocast():
-        assert np.array_equal((x @ w).numpy(), (x @ w).numpy())
         assert np.allclose((x @ w).numpy(), a.astype(float) @ b.astype(float), rtol=1e-12)
         seen: list[bool] = []
         thread = threading.Thread(target=lambda: seen.append(gs.is_autocast_enabled()))
@@ -279,7 +278,7 @@ def test_recurrent_layers_round_as_their_cells_do(kind: str, steps: int) -> None
         want = gs.stack(outputs)
     plain = layer(x)[0]
     # Both round the same numbers, but a state that differs in its last bits may round differently.
-    assert np.abs((y - want).detach().numpy()).max() < 0.02
+    assert np.abs((y - want).detach().numpy()).max() < (1e-5 if steps == 1 else 0.02)
     assert not np.array_equal(y.detach().numpy(), plain.detach().numpy())
     weights = list(layer.parameters())
     got = gs.autograd.grad(y.pow(2).sum(), [x, *weights])
@@ -305,3 +304,10 @@ def test_recurrent_second_order_gradients() -> None:
     (g,) = gs.autograd.grad(y, x, create_graph=True)
     g.pow(2).sum().backward()
     assert all(p.grad is not None and np.isfinite(p.grad.numpy()).all() for p in layer.parameters())
+
+
+def test_explain_tells_that_both_are_packed() -> None:
+    a, b = factors(20, 300, 3000)
+    (entry,) = gs.kernels.explain("gemm", a, b, compute="bfloat16")
+    assert any("pairs of depths" in reason for reason in entry.reasons)
+    assert not any("streamed" in reason for reason in entry.reasons)

@@ -72,12 +72,15 @@ Tensor multiply(const Tensor& a, const Tensor& b, DType compute) {
 // which the kernel reads it.
 constexpr std::int64_t kKeptRows = 64, kKeptElements = 1 << 12;
 
+bool worth_keeping(const kernels::Gemm& p) {
+  return p.m > 0 && p.m <= kKeptRows && p.n * p.k >= kKeptElements &&
+         kernels::active_target() != kernels::Target::reference;
+}
+
 // The weight of a linear layer as a factor, packed if it is kept so.
 void use_kept(kernels::Gemm& p, const Tensor& weight, DType compute, KeptScope& scope,
               kernels::PackedOperand& packed) {
-  if (p.m == 0 || p.m > kKeptRows || p.n * p.k < kKeptElements) return;
   const kernels::Target target = kernels::active_target();
-  if (target == kernels::Target::reference) return;
   constexpr std::int64_t kLinear = 256;  // no kind of a convolution's
   const KeptKey key{
       kLinear, std::int64_t(compute), std::int64_t(weight.dtype()), std::int64_t(target), p.n,
@@ -205,9 +208,10 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
     p.epilogue.bias = {.data = added.data(), .rs = 0, .cs = added.strides()[0]};
   }
   p.epilogue.activation = act.kernel;
-  KeptScope scope = keep_packed(weight);
+  const bool keep = !taped && worth_keeping(p);
+  KeptScope scope = keep ? keep_packed(weight) : KeptScope(nullptr, nullptr);
   kernels::PackedOperand packed;
-  if (!taped) use_kept(p, weight, compute, scope, packed);
+  if (keep) use_kept(p, weight, compute, scope, packed);
   const Tensor y = run("linear", shape, input, p, compute);
   if (!taped) return y;
   return record(

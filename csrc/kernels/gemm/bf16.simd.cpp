@@ -3,12 +3,15 @@
 // Formula: sums += a(2q + 1) * b(2q + 1), then sums += a(2q) * b(2q), for one pair of depths after
 // the other. Each line is one fused multiply-add, rounded to nearest; denormal numbers count as
 // zero. That is what the instruction VDPBF16PS does, whatever the rounding mode, and it is done
-// here on every target with fused multiply-adds, so that they all give the same bits. Idea: depths
-// are packed in pairs. With the instruction an element of a panel is a pair in 32 bits, and the
-// register tile is float32's with another multiply-add. Without it a panel holds the same numbers
-// as float32, the odd depth before the even one, for float32's own tile. Operands are bfloat16 or
-// float32, which is rounded to nearest even while it is packed. Contract: gemm.h, GemmPack with
-// `source`, GemmBlock.
+// here on every target with fused multiply-adds, so that they all give the same bits.
+//
+// Idea: depths are packed in pairs. With the instruction an element of a panel is a pair in 32
+// bits, and the register tile is float32's with another multiply-add. Without it a panel holds the
+// same numbers as float32, the odd depth before the even one, for float32's own tile.
+//
+// Operands are bfloat16 or float32, which is rounded to nearest even while it is packed.
+//
+// Contract: gemm.h, GemmPack with `source`, GemmBlock.
 #include "kernels/gemm/gemm.h"
 #include "kernels/simd/flush.h"
 #include "kernels/simd/half_bits.h"

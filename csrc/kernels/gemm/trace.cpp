@@ -48,7 +48,9 @@ void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape
   const auto because = [&](const char* text) { e.reasons.emplace_back(text); };
   if (transposed) because("computed as C^T = B^T A^T: the operands are read in order that way");
   if (!plan.vector && !plan.stream) {
-    if (g.b.packed || g.b.pack || g.b.cs != 1) {
+    if (shape.pair) {
+      because("bfloat16: both operands are packed, in pairs of depths");
+    } else if (g.b.packed || g.b.pack || g.b.cs != 1) {
       because("not streamed: B is not rows in memory");
     } else if (g.m > kStreamRows) {
       because("not streamed: with so many rows packing B is repaid");
