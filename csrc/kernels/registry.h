@@ -16,7 +16,8 @@ inline constexpr int kTargets = 6;
 GS_API const char* name(Target target);
 
 // What the library runs on: the best target that is compiled in and that this CPU supports, or the
-// one that the environment variable GRADSMITH_TARGET or set_target names.
+// one that the environment variable GRADSMITH_TARGET or set_target names. avx512_bf16 is better
+// than avx512 only where the CPU's dot products are, which is measured once, at load.
 
 namespace detail {
 extern GS_API std::atomic<std::uint8_t> active_target;  // set at load, changed by set_target
@@ -30,6 +31,7 @@ GS_API bool target_compiled(Target target);      // in this build
 GS_API bool target_supported(Target target);     // compiled in, and this CPU has it
 GS_API bool target_emulated(Target target);      // compiled through SIMDe: right, but slow
 GS_API std::vector<Target> supported_targets();  // best first, reference last
+GS_API Target best_target();  // what "auto" is
 // Process-wide; "auto" for the best. Throws Error(value) for a name that is unknown, not compiled
 // in, or not supported by this CPU.
 GS_API void set_target(const std::string& name);

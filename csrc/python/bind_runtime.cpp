@@ -77,6 +77,7 @@ void bind_runtime(py::module_& m) {
   m.def("set_winograd", &kernels::set_winograd_enabled);
   m.def("get_winograd", &kernels::winograd_enabled);
   m.def("get_target", [] { return std::string(kernels::name(kernels::active_target())); });
+  m.def("best_target", [] { return std::string(kernels::name(kernels::best_target())); });
   m.def("supported_targets", [] {
     std::vector<std::string> names;
     for (auto t : kernels::supported_targets()) names.push_back(kernels::name(t));

@@ -408,6 +408,7 @@ def batch_norm(
     momentum: _float = 0.1,
     eps: _float = 1e-5,
 ) -> Tensor: ...
+def best_target() -> _str: ...
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,

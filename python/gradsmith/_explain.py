@@ -58,18 +58,21 @@ class Explanation:
 
 def _why_not_better(target: str) -> list[str]:
     """Say of each target above this one why its kernels did not run."""
-    reasons, active = [], _core.get_target()
-    allowed = False
+    reasons, active, best = [], _core.get_target(), _core.best_target()
+    allowed = considered = False
     for name, compiled, supported in _core.list_targets():
         if name == target:
             break
         allowed = allowed or name == active
+        considered = considered or name == best
         if not compiled:
             why = "not in this build"
         elif not supported:
             why = "this CPU does not have it"
         elif allowed:
             why = "it has no kernel of its own for this dtype"
+        elif not considered:
+            why = f"{best} was measured to be faster on this CPU"
         else:
             why = f"{active} was asked for"
         reasons.append(f"not {name}: {why}")
