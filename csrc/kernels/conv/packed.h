@@ -210,7 +210,7 @@ void run_packed(const Job<typename V::T>& job, const ConvPacked& packed,
   using T = typename V::T;
   constexpr Index kPanel = 2 * V::N;
   const Index image = job.rows * job.cols, pixels = job.images * image;
-  const Index count = y.step_h * y.step_w, step = kRowTiles * packed.width;
+  const Index count = y.step_h * y.step_w;
   T* const panels = static_cast<T*>(packed.panels);
   T* const sums = static_cast<T*>(packed.sums);
   T* const values = sums + packed.phases * job.m * packed.group;
@@ -230,6 +230,7 @@ void run_packed(const Job<typename V::T>& job, const ConvPacked& packed,
   // Pixels of one image whose rows follow each other are stored where they belong, others wait in
   // `sums`.
   const bool direct = count == 1 && run == image;
+  const Index step = direct ? kRowTiles * packed.width : job.m;
   for (Index begin = 0; begin < pixels; begin += run) {
     for (Index first = begin; first < begin + run; first += packed.group) {
       const Index n = least(packed.group, begin + run - first);
@@ -250,7 +251,7 @@ void run_packed(const Job<typename V::T>& job, const ConvPacked& packed,
           pack_pixels<V>(job, first, n, now.offset + k0, k, panels);
           target.beta = k0 == 0 ? 0 : 1;
           target.epilogue = has_epilogue && k0 + k == now.k ? &epilogue : nullptr;
-          // Some rows through all pixels, then the next: C is written in long runs.
+          // Few rows through all pixels, then the next: y is written in long runs.
           for (target.row = 0; target.row < job.m; target.row += step) {
             multiply({.m = least(step, job.m - target.row),
                       .n = n,
