@@ -78,7 +78,7 @@ struct ConvSource {
 };
 inline constexpr std::int64_t kConvSlack = 64;         // readable elements after the last plane
 inline constexpr std::int64_t kConvRowBlock = 128;     // output channels whose weights share the L2
-inline constexpr std::int64_t kConvPhases = 8;         // most phases of a row in packed products
+inline constexpr std::int64_t kConvPhases = 16;        // most phases in packed products
 inline constexpr std::int64_t kConvDepth = 128;        // longest chain of a packed product
 inline constexpr std::int64_t kConvPartial = 1 << 16;  // elements of unfinished sums
 
@@ -90,8 +90,9 @@ struct ConvPacked {
   std::int64_t lines = 0;         // rows of a group, rounded up to whole panels
   std::int64_t line = 0;          // the part's first one, a multiple of the width
   std::int64_t group = 0;         // pixels at a time
+  std::int64_t phases = 1;        // of the stride, those that have products
   void* panels = nullptr;         // scratch: group pixels, kConvDepth deep, and kConvSlack
-  void* sums = nullptr;           // scratch: stride_w * m * group
+  void* sums = nullptr;           // scratch: phases * m * group, m, and kConvSlack
 };
 
 // A part of a convolution: images [image_begin, image_end), groups [group, group_end), output

@@ -269,16 +269,19 @@ void forward(const ConvPart& a) {
                       g.first_h + g.rows <= s.h && g.cols <= s.w;
   const bool fits = out_w >= V::N || (out_w == s.w && rows * out_w >= V::N);
   const bool packed = a.packed.weights;
-  const bool direct = inside && (packed || (fits && !same_cache_sets<T>(s.h * s.w, cg)));
+  const bool direct =
+      packed ? forward_in_place(s) : inside && fits && !same_cache_sets<T>(s.h * s.w, cg);
 
   Job<T> job{};
   const Index groups = a.group_end - a.group;
-  Index channel, plane, pitch;
+  Index channel, plane, pitch;  // of what is read
   if (direct) {
     channel = plane = s.h * s.w;
     pitch = s.w;
     job.x = x + g.first_h * s.w;
     job.x_image = s.c * s.h * s.w;
+    job.x_row = s.stride_h * s.w;
+    job.x_col = s.stride_w;
   } else {
     channel = g.channel();
     plane = g.plane();
@@ -287,6 +290,7 @@ void forward(const ConvPart& a) {
     job.x = source;
     job.slack = true;
     job.x_image = groups * cg * channel;
+    job.x_row = pitch;
     for (Index n = a.image_begin; n < a.image_end; ++n, x += s.c * s.h * s.w, source += job.x_image)
       prepare_channels<V>(g, groups * cg, s.h, s.w, x, source);
     for (Index i = 0; i < kConvSlack; ++i) source[i] = 0;
@@ -303,7 +307,6 @@ void forward(const ConvPart& a) {
   job.images = a.image_end - a.image_begin;
   job.rows = rows;
   job.cols = out_w;
-  job.x_row = pitch;
   job.offset = a.offset;
   job.k = cg * taps;
   job.k_block = conv_depth_block(job.k);
@@ -323,7 +326,7 @@ void forward(const ConvPart& a) {
     if (packed) {
       const T* w = static_cast<const T*>(a.packed.weights) + group * a.packed.lines * job.k;
       const PackedPhase<T> all{a.offset, job.k, w};
-      run_packed<V>(job, a.packed, &all, 1, out_w);
+      run_packed<V>(job, a.packed, {&all, 1, 1, rows, out_w});
     } else {
       run_job<V>(job);
     }
@@ -390,9 +393,10 @@ void input_grad(const ConvPart& a) {
   job.partial = static_cast<T*>(a.partial);
   const bool pairs = job.m == 1 && s.stride_w == 2 && sums <= kConvDepth && !direct;
   PackedPhase<T> phases[kConvPhases];
+  T* y = nullptr;  // of the group
   Index* offset = a.offset;
   const auto phase = [&](Index rh, Index rw, Index before, Index taps) {
-    if (!(packed || pairs) || rw == 0) offset = a.offset;
+    if (!packed && !(pairs && rw > 0)) offset = a.offset;
     const Index* const begin = offset;
     for (Index o = 0; o < og; ++o)
       for (Index i = 0; i < s.kh; ++i) {
@@ -403,17 +407,14 @@ void input_grad(const ConvPart& a) {
             *offset++ = o * channel + (row.q - h_min) * pitch + col.q - w_min;
         }
       }
-    job.rows = round_up_div(a.row_end - a.row_begin - rh, s.stride_h);
-    job.y =
-        static_cast<T*>(a.out) + (a.image_begin * s.c + m) * s.h * s.w + (a.row_begin + rh) * s.w;
     if (packed) {
       const T* w =
           static_cast<const T*>(a.packed.weights) + a.packed.lines * (group * sums + og * before);
-      phases[rw] = {begin, og * taps, w};
-      if (rw + 1 < s.stride_w || job.rows <= 0) return;
-      job.cols = round_up_div(s.w, s.stride_w);
-      return run_packed<V>(job, a.packed, phases, int(s.stride_w), s.w);
+      phases[rh * s.stride_w + rw] = {begin, og * taps, w};
+      return;
     }
+    job.rows = round_up_div(a.row_end - a.row_begin - rh, s.stride_h);
+    job.y = y + rh * s.w;
     if (pairs) {
       phases[rw] = {begin, og * taps, static_cast<const T*>(a.transposed) + m * sums + og * before};
       if (rw == 0 || job.rows <= 0) return;
@@ -428,7 +429,16 @@ void input_grad(const ConvPart& a) {
     run_job<V>(job);
   };
   for (; group < a.group_end; ++group, m += cg) {
+    y = static_cast<T*>(a.out) + (a.image_begin * s.c + m) * s.h * s.w + a.row_begin * s.w;
+    offset = a.offset;
     over_grad_phases(s, phase);
+    if (packed) {
+      const Index height = a.row_end - a.row_begin;
+      job.rows = round_up_div(height, s.stride_h);
+      job.cols = round_up_div(s.w, s.stride_w);
+      job.y = y;
+      run_packed<V>(job, a.packed, {phases, s.stride_h, s.stride_w, height, s.w});
+    }
     job.x += og * channel;
     if (job.bias) job.bias += cg;
   }

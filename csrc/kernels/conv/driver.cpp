@@ -21,7 +21,8 @@ constexpr std::int64_t kSourceElements = 1 << 16;  // prepared images of a part:
 ConvPacked plan_packed(DType dtype, const ConvShape& s, std::int64_t m, std::int64_t sums,
                        bool adjoint) {
   ConvPacked plan;
-  if (active_target() == Target::reference || sums == 0 || s.stride_w > kConvPhases) return plan;
+  if (active_target() == Target::reference || sums == 0 || s.stride_h * s.stride_w > kConvPhases)
+    return plan;
   // Cycles a product: what packed operands save, and what it takes to pack a weight and an input,
   // of which a register is put together from several rows where they are short.
   const bool one = s.kh * s.kw == 1 && s.stride_h == 1 && s.stride_w == 1;
@@ -35,8 +36,13 @@ ConvPacked plan_packed(DType dtype, const ConvShape& s, std::int64_t m, std::int
   plan.width = int(ceil_div(m, ceil_div(m, shape.mr)));  // panels of equal height
   plan.lines = round_up(m, plan.width);
   plan.group = kPanelElements / conv_depth_block(sums);
-  if (adjoint && s.stride_w * s.stride_h > 1)
-    plan.group = std::min(plan.group, kSumElements / (m * s.stride_w));
+  if (adjoint && s.stride_w * s.stride_h > 1) {
+    plan.phases = 0;
+    over_grad_phases(s, [&](std::int64_t, std::int64_t, std::int64_t, std::int64_t taps) {
+      plan.phases += taps > 0;
+    });
+    plan.group = std::min(plan.group, kSumElements / (m * plan.phases));
+  }
   plan.group = std::max<std::int64_t>(plan.group / shape.nr, 1) * shape.nr;
   return plan;
 }
@@ -52,11 +58,13 @@ struct Cut {
   std::int64_t source;                                    // elements of prepared images in a part
 };
 
-// `plan(rows)` gives the layout of a band that many rows high.
+// `plan(rows)` gives the layout of a band that many rows high; no source channels: nothing is
+// prepared.
 template <class Plan>
 Cut choose_cut(const ConvShape& s, std::int64_t height, std::int64_t row_unit,
                std::int64_t source_channels, std::int64_t m, const ConvPacked& packed, Plan plan) {
   const auto elements = [&](std::int64_t rows) { return source_channels * plan(rows).channel(); };
+  const std::int64_t threads = get_num_threads();
   Cut cut{};
   cut.rows = height;
   while (cut.rows > 8 * row_unit && elements(cut.rows) > 4 * kSourceElements)
@@ -66,7 +74,7 @@ Cut choose_cut(const ConvShape& s, std::int64_t height, std::int64_t row_unit,
   if (cut.bands == 1) {
     const std::int64_t fit = std::max<std::int64_t>(
         1, 4 * kSourceElements / std::max<std::int64_t>(1, elements(height)));
-    const std::int64_t shares = s.n * s.groups / (4 * get_num_threads());
+    const std::int64_t shares = s.n * s.groups / (threads > 1 ? 4 * threads : 1);
     if (s.groups > 1) {
       cut.groups = std::clamp<std::int64_t>(std::min(fit / 16, shares), 1, s.groups);
     } else {
@@ -77,7 +85,7 @@ Cut choose_cut(const ConvShape& s, std::int64_t height, std::int64_t row_unit,
   cut.group_parts = ceil_div(s.groups, cut.groups);
   cut.channels = m;
   cut.m_parts = 1;
-  const std::int64_t threads = get_num_threads(), wanted = threads > 1 ? 2 * threads : 1;
+  const std::int64_t wanted = threads > 1 ? 2 * threads : 1;
   const std::int64_t parts = cut.image_parts * cut.bands * cut.group_parts;
   if (parts < wanted && m > 1) {
     // Every range prepares the images again, so ranges stay wide.
@@ -107,7 +115,7 @@ void run_parts(DType dtype, const Cut& cut, const ConvPart& whole, std::int64_t 
     if (part.packed.weights) {
       ConvPacked& p = part.packed;
       p.panels = workspace.get<char>((p.group * std::min(sums, kConvDepth) + kConvSlack) * size);
-      p.sums = workspace.get<char>(p.group * cut.channels * s.stride_w * size);
+      p.sums = workspace.get<char>(((p.group * p.phases + 1) * cut.channels + kConvSlack) * size);
     } else {
       part.partial = workspace.get<char>(kConvPartial * size);
     }
@@ -150,7 +158,8 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
   trace_conv("conv2d", dtype, s, path_of(winograd, packed));
   const TraceInside inside;
   if (winograd) return winograd_conv(fast, y, x, w, epilogue);
-  const Cut cut = choose_cut(s, height, 1, s.group_c(), s.group_o(), packed,
+  const bool in_place = packed.width && forward_in_place(s);
+  const Cut cut = choose_cut(s, height, 1, in_place ? 0 : s.group_c(), s.group_o(), packed,
                              [&](std::int64_t rows) { return forward_source(s, 0, rows); });
   ConvPart whole{};
   whole.shape = s;

@@ -11,7 +11,8 @@ struct Job {
   Index images, rows, cols;
   const T* x;  // for output (0, 0, 0), before offset[k]
   Index x_image, x_row;
-  bool slack;  // kConvSlack elements follow the last input
+  Index x_col = 1;  // 2: only packed products
+  bool slack;       // kConvSlack elements follow the last input
   const Index* offset;
   Index k, k_block;  // the sum is cut into blocks whose inputs fit into L1
   const T* w;

@@ -34,6 +34,14 @@ GS_CONV_INLINE ConvSource forward_source(const ConvShape& s, std::int64_t row_be
           .cols = s.out_w() + (s.kw - 1) * s.dilation_w / s.stride_w};
 }
 
+// Whether packed products of the forward pass take the inputs from where they are: no window leaves
+// the image, and the stride is for whole pixels.
+GS_CONV_INLINE bool forward_in_place(const ConvShape& s) {
+  const bool padded = s.pad_h || s.pad_w || s.pad_h_end || s.pad_w_end;
+  return !padded && (s.stride_w == 1 || (s.stride_w == 2 && s.kw == 1)) &&
+         (s.stride_h == 1 || s.kh == 1);
+}
+
 // Input gradient: the inputs ih = t*S + r of one phase r meet tap i only if r + P - i*D is a
 // multiple of S, and then output row t + q with q = (r + P - i*D) / S. Every tap has one phase.
 struct GradTap {

@@ -55,27 +55,39 @@ void transpose_weights(const ConvShape& s, T* transposed, const T* w) {
 }
 
 // Panels [begin, end) of one group. Line l of a phase is input channel l; its depths are (o, tap of
-// the phase).
+// the phase). What one o gives to a panel lies together in w, and `from` lists where.
 template <class T>
 void pack_adjoint(const ConvShape& s, std::int64_t g, std::int64_t begin, std::int64_t end,
                   std::int64_t width, std::int64_t lines, const std::int64_t* order,
                   const std::int64_t* phase_begin, std::int64_t phases, T* packed, const T* w) {
   const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
+  Workspace workspace;
+  std::int32_t* const from = workspace.get<std::int32_t>(taps * width);
   for (std::int64_t p = 0; p < phases; ++p) {
     const std::int64_t first = phase_begin[p], count = phase_begin[p + 1] - first;
     if (count == 0) continue;
+    for (std::int64_t tap = 0; tap < count; ++tap)
+      for (std::int64_t l = 0; l < width; ++l)
+        from[tap * width + l] = std::int32_t(order[first + tap] + l * taps);
     const std::int64_t k = og * count, block = conv_depth_block(k);
     for (std::int64_t panel = begin; panel < end; ++panel) {
       const std::int64_t line = panel * width, real = std::min(width, cg - line);
-      std::int64_t o = 0, tap = 0;
       for (std::int64_t k0 = 0; k0 < k; k0 += block) {
         const std::int64_t depth = std::min(block, k - k0);
         T* to = packed + lines * (g * og * taps + og * first + k0) + line * depth;
-        for (std::int64_t d = 0; d < depth; ++d, to += width) {
-          const T* const from = w + ((g * og + o) * cg + line) * taps + order[first + tap];
-          for (std::int64_t l = 0; l < real; ++l) to[l] = from[l * taps];
-          for (std::int64_t l = real; l < width; ++l) to[l] = 0;
-          if (++tap == count) tap = 0, ++o;
+        for (std::int64_t d = k0; d < k0 + depth;) {
+          const std::int64_t o = d / count, tap = d % count;
+          const std::int64_t now = std::min(count - tap, k0 + depth - d);
+          const T* const source = w + ((g * og + o) * cg + line) * taps;
+          const std::int32_t* const at = from + tap * width;
+          if (real == width) {
+            for (std::int64_t i = 0; i < now * width; ++i) to[i] = source[at[i]];
+          } else {
+            for (std::int64_t i = 0; i < now * width; ++i)
+              to[i] = i % width < real ? source[at[i]] : T(0);
+          }
+          to += now * width;
+          d += now;
         }
       }
     }
