@@ -318,7 +318,7 @@ RawResult gemm(const RawArray& a, const RawArray& b, const RawArray& out, double
                                         .slope = slope},
                            .batch = cr ? shape[0] : 1,
                            .source = x.dtype()});
-  return raw_result(c, out, a);
+  return raw_result(std::move(c), out, a);
 }
 
 std::int64_t peak_fma(const DType& dtype, std::int64_t rounds, std::int64_t threads) {

@@ -92,8 +92,11 @@ void release_array(void* owner) {
   or_stay([owner] { Py_DECREF(static_cast<PyObject*>(owner)); });
 }
 
-// Empty where the array is one of those that from_buffer has to look at more closely.
-Tensor from_array(const py::array& array) {
+void keep_array(void*) {}
+
+// Empty where the array is one of those that from_buffer has to look at more closely. `borrowed`:
+// the caller keeps the array, for longer than the tensor lives.
+Tensor from_array(const py::array& array, bool borrowed) {
   const auto dtype = dtype_of_array(array);
   const int dims = int(array.ndim());
   if (!dtype || dims > kMaxDims) return {};
@@ -105,8 +108,11 @@ Tensor from_array(const py::array& array) {
     shape.push_back(array.shape(d));
     strides.push_back(array.strides(d) / item);
   }
-  return from_blob(const_cast<void*>(array.data()), shape, strides, *dtype, {}, &release_array,
-                   Py_NewRef(array.ptr()), !array.writeable());
+  void* const data = const_cast<void*>(array.data());
+  const bool read_only = !array.writeable();
+  return borrowed ? from_blob(data, shape, strides, *dtype, {}, &keep_array, nullptr, read_only)
+                  : from_blob(data, shape, strides, *dtype, {}, &release_array,
+                              Py_NewRef(array.ptr()), read_only);
 }
 
 void release_buffer(void* owner) {
@@ -205,10 +211,15 @@ PyObject* to_numpy(const Tensor& x) {
 
 // ---- in ----
 
+Tensor borrow_array(PyObject* o) {
+  if (!py::detail::npy_api::get().PyArray_Check_(o)) return {};
+  return from_array(py::reinterpret_borrow<py::array>(o), true);
+}
+
 Tensor from_any_array(PyObject* o, const char* argument) {
   if (is_tensor(o)) return tensor_of(o);
   if (py::detail::npy_api::get().PyArray_Check_(o)) {
-    const Tensor t = from_array(py::reinterpret_borrow<py::array>(o));
+    Tensor t = from_array(py::reinterpret_borrow<py::array>(o), false);
     if (t.defined()) return t;
   }
   if (PyObject_CheckBuffer(o)) return from_buffer(o, argument);

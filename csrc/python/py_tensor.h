@@ -61,6 +61,9 @@ void set_item(const Tensor& x, PyObject* index, PyObject* value);
 
 // Interop (interop.cpp).
 Tensor from_any_array(PyObject* o, const char* argument);  // DLPack or buffer, shares memory
+// A NumPy array that the caller keeps for as long as the tensor lives: no reference is counted.
+// Undefined for anything else, and where from_any_array has to look more closely.
+Tensor borrow_array(PyObject* o);
 Tensor tensor_from_data(PyObject* data, PyObject* dtype, PyObject* device);  // copies
 PyObject* to_numpy(const Tensor& x);
 bool is_number(PyObject* o);  // Python or NumPy scalar, no tensor

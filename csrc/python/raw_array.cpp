@@ -12,6 +12,9 @@ RawArray FromPy<RawArray>::get(PyObject* o, Where where) {
   a.object = o;
   if (is_tensor(o)) {
     a.tensor = tensor_of(o);
+  } else if (Tensor array = borrow_array(o); array.defined()) {
+    a.numpy = true;
+    a.tensor = std::move(array);
   } else if (PyObject_CheckBuffer(o)) {
     a.numpy = true;
     a.tensor = from_any_array(o, where.argument);
