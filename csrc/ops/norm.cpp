@@ -132,11 +132,6 @@ struct BatchNorm {
   double eps;
   bool training;
 };
-std::tuple<Tensor, Tensor> statistics(const kernels::BatchNormShape& s, const Tensor& x) {
-  Tensor average = empty({s.channels}, x.dtype()), variance = empty({s.channels}, x.dtype());
-  kernels::batch_norm_stats(s, average.data(), variance.data(), x.data());
-  return {average, variance};
-}
 
 Tensor composite(const BatchNorm& norm, const Tensor& x, const Tensor& gamma, const Tensor& beta,
                  const Tensor& average, const Tensor& variance) {
@@ -224,19 +219,21 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
   for (int d = 2; d < input.dim(); ++d) inner *= input.shape()[d];
   const BatchNorm norm{{input.dtype(), input.size(0), channels, inner}, eps, training};
   const Tensor x = contiguous(input.detach());
-  Tensor average, variance;
+  const Tensor scale = dense_or_none(weight), shift = dense_or_none(bias);
+  Tensor y = empty_like(x), average, variance;
   if (training) {
-    std::tie(average, variance) = statistics(norm.shape, x);
+    average = empty({channels}, x.dtype());
+    variance = empty({channels}, x.dtype());
+    kernels::batch_norm_train(norm.shape, y.data(), average.data(), variance.data(), x.data(),
+                              data_or_null(scale), data_or_null(shift), eps);
     update_running(running_mean, average, momentum, 1);
     update_running(running_var, variance, momentum, double(values) / double(values - 1));
   } else {  // copies: training steps in between may change the running statistics
     average = clone(running_mean.detach());
     variance = clone(running_var.detach());
+    kernels::batch_norm_forward(norm.shape, y.data(), x.data(), average.data(), variance.data(),
+                                data_or_null(scale), data_or_null(shift), eps);
   }
-  const Tensor scale = dense_or_none(weight), shift = dense_or_none(bias);
-  Tensor y = empty_like(x);
-  kernels::batch_norm_forward(norm.shape, y.data(), x.data(), average.data(), variance.data(),
-                              data_or_null(scale), data_or_null(shift), eps);
   if (!tracked(input, weight, bias)) return y;
   return record(
       op, y, {input, weight, bias},

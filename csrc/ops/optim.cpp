@@ -10,13 +10,14 @@ namespace gradsmith::ops {
 namespace {
 
 // Dense memory for something a step writes: the tensor's own, or a copy that finish() puts back.
+// Used while nothing is recorded.
 class Written {
  public:
   Written(const char* op, const Tensor& x) : target_(x) {
     check_cpu(op, x);
     check_float(op, "params", x);
     GS_CHECK(!x.impl()->storage->read_only, "{}: the memory of a tensor is read-only", op);
-    dense_ = contiguous(x.detach());
+    dense_ = contiguous(x);
   }
   void* data() const { return dense_.data(); }
   void finish() const {
@@ -50,9 +51,13 @@ void check_finite(const char* op, const char* name, double v) {
 template <class Step>
 class Batch {
  public:
-  explicit Batch(const char* op) : op_(op) {}
+  Batch(const char* op, std::size_t params) : op_(op) {
+    written_.reserve(params * 4);
+    read_.reserve(params);
+    f32_.reserve(params);
+  }
   void* write(const Tensor& x) { return written_.emplace_back(op_, x).data(); }
-  const void* read(const Tensor& x) { return read_.emplace_back(contiguous(x.detach())).data(); }
+  const void* read(const Tensor& x) { return read_.emplace_back(contiguous(x)).data(); }
   void add(DType dtype, const Step& step) { (dtype == DType::f32 ? f32_ : f64_).push_back(step); }
   void run() {
     if (!f32_.empty()) kernels::optimizer_step(DType::f32, f32_.data(), std::int64_t(f32_.size()));
@@ -80,7 +85,7 @@ void sgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& gra
   check_count(op, "grads", grads.size(), params.size());
   if (momentum != 0) check_count(op, "momentum_buffers", momentum_buffers.size(), params.size());
   NoGradGuard guard;
-  Batch<kernels::SgdStep> batch(op);
+  Batch<kernels::SgdStep> batch(op, params.size());
   for (std::size_t i = 0; i < params.size(); ++i) {
     check_defined(op, "params", params[i]);
     check_alike(op, "grads", grads[i], params[i]);
@@ -119,7 +124,7 @@ void adam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& gr
   NoGradGuard guard;
   const double step_size = lr / (1 - std::pow(beta1, double(step)));
   const double correction = std::sqrt(1 - std::pow(beta2, double(step)));
-  Batch<kernels::AdamStep> batch(op);
+  Batch<kernels::AdamStep> batch(op, params.size());
   for (std::size_t i = 0; i < params.size(); ++i) {
     check_defined(op, "params", params[i]);
     check_alike(op, "grads", grads[i], params[i]);
@@ -161,7 +166,7 @@ void rmsprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>&
   if (centered) check_count(op, "grad_avgs", grad_avgs.size(), params.size());
   if (momentum != 0) check_count(op, "momentum_buffers", momentum_buffers.size(), params.size());
   NoGradGuard guard;
-  Batch<kernels::RmspropStep> batch(op);
+  Batch<kernels::RmspropStep> batch(op, params.size());
   for (std::size_t i = 0; i < params.size(); ++i) {
     check_defined(op, "params", params[i]);
     check_alike(op, "grads", grads[i], params[i]);
@@ -197,7 +202,7 @@ void adagrad_step_(const std::vector<Tensor>& params, const std::vector<Tensor>&
   check_count(op, "grads", grads.size(), params.size());
   check_count(op, "state_sums", state_sums.size(), params.size());
   NoGradGuard guard;
-  Batch<kernels::AdagradStep> batch(op);
+  Batch<kernels::AdagradStep> batch(op, params.size());
   for (std::size_t i = 0; i < params.size(); ++i) {
     check_defined(op, "params", params[i]);
     check_alike(op, "grads", grads[i], params[i]);

@@ -225,8 +225,9 @@ struct Layer {
 struct Size {
   std::int64_t steps, batch, input, hidden;
 };
-const Size kSizes[] = {{1, 1, 1, 1},  {3, 7, 17, 33}, {7, 3, 33, 17},
-                       {17, 1, 3, 7}, {1, 33, 7, 3},  {33, 3, 1, 1}};
+const Size kSizes[] = {
+    {1, 1, 1, 1},  {3, 7, 17, 33}, {7, 3, 33, 17}, {17, 1, 3, 7},
+    {1, 33, 7, 3}, {33, 3, 1, 1},  {19, 7, 9, 5}};  // so many rows join the weight gradients
 
 std::string describe(const RnnShape& s, int options) {
   return std::string(name_of(s.kind)) + " T,B,I,H " + std::to_string(s.steps) + "," +

@@ -134,9 +134,9 @@ void test_group(const char* target, bool affine, int data) {
 
 template <class T>
 void test_batch(const char* target, bool affine, bool training, int data) {
-  const std::int64_t shapes[][3] = {{2, 3, 1},   {7, 17, 1},   {700, 33, 1}, {5, 1100, 1},
-                                    {2, 3, 7},   {4, 5, 49},   {3, 2, 1025}, {1, 4, 9},
-                                    {64, 3, 31}, {3, 1, 70001}};
+  const std::int64_t shapes[][3] = {{2, 3, 1},   {7, 17, 1},    {700, 33, 1}, {5, 1100, 1},
+                                    {2, 3, 7},   {4, 5, 49},    {3, 2, 1025}, {1, 4, 9},
+                                    {64, 3, 31}, {3, 1, 70001}, {3, 41, 2801}};
   for (const auto& s : shapes) {
     const std::int64_t size = s[0] * s[1] * s[2], c = s[1];
     const std::vector<T> x = make_data<T>(size, data, 1), g = random_values<T>(size, 2);
@@ -148,9 +148,15 @@ void test_batch(const char* target, bool affine, bool training, int data) {
                              std::to_string(s[2]) + " data " + std::to_string(data);
     check<T>(target, what, size, c, c, eps * (data == 1 ? 4000 : 40), true, [&](Outputs<T>& o) {
       const T* weight = affine ? gamma.data() : nullptr;
-      batch_norm_stats(shape, o.mean.data(), o.rstd.data(), x.data());
-      batch_norm_forward(shape, o.y.data(), x.data(), o.mean.data(), o.rstd.data(), weight,
-                         affine ? beta.data() : nullptr, 1e-5);
+      const T* bias = affine ? beta.data() : nullptr;
+      if (training) {
+        batch_norm_train(shape, o.y.data(), o.mean.data(), o.rstd.data(), x.data(), weight, bias,
+                         1e-5);
+      } else {
+        batch_norm_stats(shape, o.mean.data(), o.rstd.data(), x.data());
+        batch_norm_forward(shape, o.y.data(), x.data(), o.mean.data(), o.rstd.data(), weight, bias,
+                           1e-5);
+      }
       batch_norm_backward(shape, {o.dx.data(), o.dgamma.data(), o.dbeta.data()}, x.data(), g.data(),
                           o.mean.data(), o.rstd.data(), weight, 1e-5, training);
     });

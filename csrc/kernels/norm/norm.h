@@ -128,6 +128,9 @@ GS_API void batch_norm_stats(const BatchNormShape& shape, void* mean, void* var,
 GS_API void batch_norm_forward(const BatchNormShape& shape, void* y, const void* x,
                                const void* mean, const void* var, const void* gamma,
                                const void* beta, double eps);
+// The first two in one, which reads x once from memory where a channel fits the cache.
+GS_API void batch_norm_train(const BatchNormShape& shape, void* y, void* mean, void* var,
+                             const void* x, const void* gamma, const void* beta, double eps);
 // `training`: mean and var came from this x. Otherwise they are constants and dx = g gamma rstd.
 GS_API void batch_norm_backward(const BatchNormShape& shape, const NormGradients& out,
                                 const void* x, const void* g, const void* mean, const void* var,

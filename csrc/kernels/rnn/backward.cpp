@@ -2,8 +2,13 @@
 // the weight and input gradients are then large products over all steps at once.
 #include "kernels/rnn/plan.h"
 
+#include "kernels/elementwise/elementwise.h"
+
 namespace gradsmith::kernels {
 namespace {
+
+// From so many rows on, both weight gradients come from one product, see joined_gradient.
+constexpr std::int64_t kJoinedRows = 64;
 
 struct Backward {
   DType dtype;
@@ -13,8 +18,10 @@ struct Backward {
   Steps steps;
   std::int64_t rows, gates;          // gates: columns of dgates
   std::int64_t outputs;              // of h
+  std::int64_t h_prev_row;           // between rows of h_prev
   const void *cell_base, *raw_base;  // LSTM
   void *dgates, *h_prev, *dh, *dc;
+  void* joined;             // rows of x beside those of h_prev, or null
   void *dprojected, *draw;  // with a projection: the gradients of h [rows], and of what it projects
   lstm_cell_backward_fn* cell;
 
@@ -26,7 +33,11 @@ struct Backward {
     cell_base = has_cells ? el.at(a.reserve, rows * gates) : nullptr;
     outputs = s.outputs();
     dgates = el.get(ws, rows * gates);
-    h_prev = el.get(ws, rows * outputs);
+    const bool join = a.dw_ih && a.dw_hh && rows >= kJoinedRows;
+    h_prev_row = (join ? s.input : 0) + outputs;
+    void* const right = el.get(ws, rows * h_prev_row);
+    joined = join ? right : nullptr;
+    h_prev = el.at(right, join ? s.input : 0);
     dh = state(ws, a.dhT, outputs);
     dc = has_cells ? state(ws, a.dcT, s.hidden) : nullptr;
     raw_base = s.projection ? el.at(a.reserve, rows * (gates + s.hidden)) : nullptr;
@@ -56,7 +67,8 @@ struct Backward {
 };
 
 // The state that each step started from, row by row: the recurrent weight gradient is one product
-// with it, and where y is a half of a wider matrix or batch_first, y shifted would not do.
+// with it, and where y is a half of a wider matrix or batch_first, y shifted would not do. The
+// inputs beside it, if both are to be one matrix.
 void collect_states(const Backward& f) {
   const RnnShape& s = f.s;
   const std::int64_t H = f.outputs;
@@ -67,7 +79,11 @@ void collect_states(const Backward& f) {
         const void* const h = b < f.steps.size(from)
                                   ? f.el.at(f.args.y, f.steps.row(from, b) * f.args.y_row)
                                   : f.el.at(f.args.h0, b * H);
-        f.el.copy_or_zero(f.el.at(f.h_prev, f.steps.row(t, b) * H), h, H);
+        const std::int64_t r = f.steps.row(t, b);
+        f.el.copy_or_zero(f.el.at(f.h_prev, r * f.h_prev_row), h, H);
+        if (!f.joined) continue;
+        f.el.copy(f.el.at(f.joined, r * f.h_prev_row), f.el.at(f.args.x, r * f.args.x_row),
+                  s.input);
       }
     }
   });
@@ -110,8 +126,8 @@ void run_cells(const Backward& f, const Tile& tile, std::int64_t t, std::int64_t
           .gates = el.at(f.args.reserve, r * f.gates + tile.j_begin),
           .gates_row = b_rows * f.gates,
           .gate = H,
-          .h_prev = el.at(f.h_prev, r * H + tile.j_begin),
-          .h_prev_row = b_rows * H,
+          .h_prev = el.at(f.h_prev, r * f.h_prev_row + tile.j_begin),
+          .h_prev_row = b_rows * f.h_prev_row,
           .c_prev = c_prev,
           .c_prev_row = c_prev_row,
           .c = el.at(f.cell_base, r * H + tile.j_begin),
@@ -243,6 +259,45 @@ void weight_gradient(const Backward& f, const GateBlocks& blocks, void* dw, cons
   }
 }
 
+// Rows of the gradients of both weight matrices, or of one, for a block of gates:
+// [x | h]^T dgates, so that dgates, the largest matrix, is packed once and line by line.
+void joined_gradient(const Backward& f, const GateBlock& block, bool of_input, bool of_state) {
+  const std::int64_t H = f.s.hidden, n = block.gates * H;
+  const std::int64_t first = of_input ? 0 : f.s.input;
+  const std::int64_t features = (of_state ? f.h_prev_row : f.s.input) - first;
+  Workspace ws;
+  void* const sums = f.el.get(ws, features * n);
+  rnn_gemm(f.dtype, f.args.rounded,
+           {.m = features,
+            .n = n,
+            .k = f.rows,
+            .a = {.data = f.el.at(f.joined, first), .rs = 1, .cs = f.h_prev_row},
+            .b = {.data = f.el.at(f.dgates, block.gate_column * H), .rs = f.gates, .cs = 1},
+            .c = {.data = sums, .rs = n, .cs = 1},
+            .epilogue = {}});
+  const auto put = [&](void* dw, std::int64_t from, std::int64_t columns) {
+    const std::int64_t shape[] = {n, columns}, rows[] = {columns, 1}, lines[] = {1, n};
+    copy({f.el.at(dw, block.weight_gate * H * columns), f.dtype, 2, shape, rows},
+         {f.el.at(sums, from * n), f.dtype, 2, shape, lines});
+  };
+  if (of_input) put(f.args.dw_ih, 0, f.s.input);
+  if (of_state) put(f.args.dw_hh, f.s.input - first, f.outputs);
+}
+
+void weight_gradients(const Backward& f) {
+  const GateBlocks input = input_blocks(f.s.kind), recurrent = recurrent_blocks(f.s.kind);
+  if (!f.joined) {
+    if (f.args.dw_ih) weight_gradient(f, input, f.args.dw_ih, f.args.x, f.args.x_row, f.s.input);
+    if (f.args.dw_hh)
+      weight_gradient(f, recurrent, f.args.dw_hh, f.h_prev, f.h_prev_row, f.outputs);
+    return;
+  }
+  joined_gradient(f, recurrent.block[0], true, true);
+  if (recurrent.count == 1) return;
+  joined_gradient(f, {2, 2, 1, false}, true, false);  // GRU's n: a column for each product
+  joined_gradient(f, recurrent.block[1], false, true);
+}
+
 void bias_gradient(const Backward& f, const GateBlocks& blocks, void* db) {
   const auto leaf = column_sum.pick(f.dtype);
   for (int i = 0; i < blocks.count; ++i) {
@@ -270,8 +325,7 @@ void rnn_backward(DType dtype, const RnnBackward& args) {
     collect_states(f);
     run_steps(f, ws);
   }
-  if (args.dw_ih) weight_gradient(f, input, args.dw_ih, args.x, args.x_row, s.input);
-  if (args.dw_hh) weight_gradient(f, recurrent, args.dw_hh, f.h_prev, f.outputs, f.outputs);
+  weight_gradients(f);
   if (args.dw_hr) {
     rnn_gemm(dtype, args.rounded,
              {.m = f.outputs,

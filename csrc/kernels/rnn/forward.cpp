@@ -5,7 +5,10 @@
 namespace gradsmith::kernels {
 namespace {
 
-constexpr std::int64_t kChunkRows = 192;  // enough to reuse the packed weights of the input product
+// Rows of a chunk: enough to reuse W_ih, which is read once a chunk. One that stays in the
+// second-level cache with W_hh takes few, so that the pre-activations stay there as well.
+constexpr std::int64_t kMostRows = 192, kFewRows = 64;
+constexpr std::int64_t kChunkBytes = 256 << 10, kWeightBytes = 1 << 20;
 
 // What all threads share.
 struct Forward {
@@ -14,7 +17,7 @@ struct Forward {
   const RnnShape& s;
   Elements el;
   Steps steps;
-  std::int64_t gates, outputs;                               // outputs: of h
+  std::int64_t gates, outputs, chunk_rows;                   // outputs: of h
   void *gate_base, *cell_base, *raw_base, *state[2], *bias;  // raw: h before its projection
   std::int64_t gate_row, cell_row;                           // between neighbouring batch elements
   bool keeps;  // gates and cells, for the backward pass
@@ -25,6 +28,9 @@ struct Forward {
     gates = rnn_saved_gates(s.kind) * s.hidden;
     outputs = s.outputs();
     keeps = a.reserve != nullptr;
+    const std::int64_t row = gates * el.bytes;
+    chunk_rows = row * s.input > kWeightBytes ? kMostRows : kChunkBytes / row;
+    chunk_rows = chunk_rows > kMostRows ? kMostRows : chunk_rows < kFewRows ? kFewRows : chunk_rows;
     switch (s.kind) {
       case RnnKind::lstm:
         cell = lstm_cell.pick(dtype);
@@ -57,7 +63,7 @@ struct Forward {
       cell_row = steps.b_rows * s.hidden;
       raw_base = s.projection ? el.at(args.reserve, steps.rows() * (gates + s.hidden)) : nullptr;
     } else {
-      const std::int64_t all = steps.rows(), most = kChunkRows - 1 + s.batch;
+      const std::int64_t all = steps.rows(), most = chunk_rows - 1 + s.batch;
       gate_base = el.get(ws, (all < most ? all : most) * gates);
       gate_row = gates;
       cell_base = has_cells ? el.get(ws, cells) : nullptr;
@@ -69,7 +75,7 @@ struct Forward {
   // One past the last step of the chunk that starts with step `begin`.
   std::int64_t chunk_end(std::int64_t begin) const {
     std::int64_t end = begin, rows = 0;
-    while (end < s.steps && rows < kChunkRows) rows += steps.size(steps.time(end++));
+    while (end < s.steps && rows < chunk_rows) rows += steps.size(steps.time(end++));
     return end;
   }
   // `first` is the earliest time in the chunk.

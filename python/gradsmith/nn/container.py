@@ -89,7 +89,10 @@ class _Ordered(Module):
 
 # Layers whose product takes an activation along, and the activations (by the op's name for them).
 # Exactly these classes: a class of the user's may compute something else.
-_FUSING = frozenset({Linear, Conv2d})
+_FUSING: dict[type, Callable[[Any, Any, str], Any]] = {
+    Linear: Linear.forward_activated,
+    Conv2d: Conv2d.forward_activated,
+}
 _FUSED: dict[type, Callable[[Any], str]] = {
     ReLU: lambda _: "relu",
     Sigmoid: lambda _: "sigmoid",
@@ -99,8 +102,10 @@ _FUSED: dict[type, Callable[[Any], str]] = {
 }
 
 
-def _has_hooks(module: Any) -> bool:
-    return bool(module._forward_pre_hooks or module._forward_hooks)
+def _plain(module: Any) -> bool:
+    """Say whether calling the module is running its class's `forward`, and nothing else."""
+    own = module.__dict__
+    return not (own["_forward_pre_hooks"] or own["_forward_hooks"] or "forward" in own)
 
 
 class Sequential(_Ordered):
@@ -129,20 +134,21 @@ class Sequential(_Ordered):
     def forward(self, input: Any) -> Any:
         """Apply the modules one after the other."""
         waiting: Any = None  # a layer that applies the activation after it, if one comes
+        apply: Any = None  # what runs it
         for module in self._modules.values():
             kind = type(module)
             if waiting is not None:
                 activation = _FUSED.get(kind)
-                if activation is not None and not _has_hooks(module):
-                    input = waiting.forward_activated(input, activation(module))
-                    waiting = None
+                if activation is not None and _plain(module):
+                    input, waiting = apply(waiting, input, activation(module)), None
                     continue
-                input, waiting = waiting(input), None
-            if kind in _FUSING and not _has_hooks(module):
+                input, waiting = apply(waiting, input, "none"), None
+            apply = _FUSING.get(kind)
+            if apply is not None and _plain(module):
                 waiting = module
             else:
                 input = module(input)  # type: ignore[misc]
-        return input if waiting is None else waiting(input)
+        return input if waiting is None else apply(waiting, input, "none")
 
 
 class ModuleList(_Ordered):

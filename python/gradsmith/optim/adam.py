@@ -60,20 +60,17 @@ class Adam(Optimizer):
             check(owner, name, group[name])
         if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
             raise ValueError(f"{owner}: betas must be two numbers, got {group['betas']!r}")
-        for number, beta in enumerate(group["betas"]):
-            check(owner, f"betas[{number}]", beta, 0.0, 1.0)
+        for name, beta in zip(("betas[0]", "betas[1]"), group["betas"], strict=True):
+            check(owner, name, beta, 0.0, 1.0)
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
-        for step, rows in self._rows_by_step(params).items():
-            chosen = [params[row] for row in rows]
+        for step, chosen, theirs in self._by_step(params, grads):
             _core.adam_step_(
                 chosen,
-                [grads[row] for row in rows],
-                [self._slot(param, "exp_avg") for param in chosen],
-                [self._slot(param, "exp_avg_sq") for param in chosen],
-                [self._slot(param, "max_exp_avg_sq") for param in chosen]
-                if group["amsgrad"]
-                else [],
+                theirs,
+                self._slots(chosen, "exp_avg"),
+                self._slots(chosen, "exp_avg_sq"),
+                self._slots(chosen, "max_exp_avg_sq") if group["amsgrad"] else [],
                 step,
                 group["lr"],
                 group["betas"][0],

@@ -59,15 +59,12 @@ class RMSprop(Optimizer):
             check("RMSprop", name, group[name])
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
-        def slots(name: str, wanted: bool = True) -> list[Tensor]:
-            return [self._slot(param, name) for param in params] if wanted else []
-
         _core.rmsprop_step_(
             params,
             grads,
-            slots("square_avg"),
-            slots("grad_avg", group["centered"]),
-            slots("momentum_buffer", group["momentum"] != 0),
+            self._slots(params, "square_avg"),
+            self._slots(params, "grad_avg") if group["centered"] else [],
+            self._slots(params, "momentum_buffer") if group["momentum"] else [],
             group["lr"],
             group["alpha"],
             group["eps"],
@@ -122,13 +119,12 @@ class Adagrad(Optimizer):
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for param in params:
             if "sum" not in self.state.setdefault(param, {"step": 0}):
-                self._slot(param, "sum").fill_(group["initial_accumulator_value"])
-        for step, rows in self._rows_by_step(params).items():
-            chosen = [params[row] for row in rows]
+                self._slots([param], "sum")[0].fill_(group["initial_accumulator_value"])
+        for step, chosen, theirs in self._by_step(params, grads):
             _core.adagrad_step_(
                 chosen,
-                [grads[row] for row in rows],
-                [self._slot(param, "sum") for param in chosen],
+                theirs,
+                self._slots(chosen, "sum"),
                 step,
                 group["lr"],
                 group["lr_decay"],

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import gradsmith as gs
+from gradsmith import _core
 from gradsmith._checks import number
 from gradsmith._core import Tensor
 
@@ -28,9 +29,9 @@ def check(
     open_low: bool = False,
 ) -> float:
     """Return a finite number in [low, high) (or (low, high)); NaN and infinity are refused."""
-    number(owner, name, value)
-    inside = (low < value if open_low else low <= value) and value < high
-    if not inside or not math.isfinite(value):
+    if type(value) is not float:  # most are
+        number(owner, name, value)
+    if not ((low < value if open_low else low <= value) and value < high):
         bounds = f"{'(' if open_low else '['}{low}, {high})"
         raise ValueError(f"{owner}: {name} must be finite and lie in {bounds}, got {value}")
     return value
@@ -131,42 +132,63 @@ class Optimizer:
         if closure is not None:
             with gs.enable_grad():
                 loss = closure()
-        with gs.no_grad():
-            for group in self.param_groups:  # options may have been changed since
-                self._check_all(group)
+        for group in self.param_groups:  # options may have been changed since
+            self._check_all(group)
+        recording = _core.is_grad_enabled()
+        _core.set_grad_enabled(False)
+        try:
             for group in self.param_groups:
-                params = [param for param in group["params"] if param.grad is not None]
+                params, grads = [], []
+                for param in group["params"]:
+                    grad = param.grad
+                    if grad is not None:
+                        params.append(param)
+                        grads.append(grad)
                 if params:
-                    self._update(group, params, [param.grad for param in params])
+                    self._update(group, params, grads)
+        finally:
+            _core.set_grad_enabled(recording)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop (or zero) the gradients of every parameter."""
         for group in self.param_groups:
             for param in group["params"]:
-                if param.grad is None:
-                    continue
                 if set_to_none:
                     param.grad = None
-                else:
+                elif param.grad is not None:
                     param.grad.zero_()
 
-    def _slot(self, param: Tensor, name: str) -> Tensor:
-        """Return one tensor of a parameter's state, created as zeros."""
-        state = self.state.setdefault(param, {})
-        if name not in state:
-            state[name] = gs.zeros_like(param.detach())
-        value: Tensor = state[name]
-        return value
+    def _slots(self, params: list[Tensor], name: str) -> list[Tensor]:
+        """Return one tensor of each parameter's state, created as zeros."""
+        states, slots = self.state, []
+        for param in params:
+            state = states.get(param)
+            if state is None:
+                state = states[param] = {}
+            slot = state.get(name)
+            if slot is None:
+                slot = state[name] = gs.zeros_like(param.detach())
+            slots.append(slot)
+        return slots
 
-    def _rows_by_step(self, params: list[Tensor]) -> dict[int, list[int]]:
-        """Count a step for each; return which have made equally many, usually all."""
-        by_step: dict[int, list[int]] = {}
-        for row, param in enumerate(params):
-            state = self.state.setdefault(param, {"step": 0})
-            state["step"] = int(state["step"]) + 1
-            by_step.setdefault(state["step"], []).append(row)
-        return by_step
+    def _by_step(
+        self, params: list[Tensor], grads: list[Tensor]
+    ) -> Iterable[tuple[int, list[Tensor], list[Tensor]]]:
+        """Count a step for each; return those that have made equally many, usually all."""
+        states = self.state
+        groups: dict[int, tuple[int, list[Tensor], list[Tensor]]] = {}
+        for param, grad in zip(params, grads, strict=True):
+            state = states.get(param)
+            if state is None:
+                state = states[param] = {"step": 0}
+            step = state["step"] = state["step"] + 1
+            group = groups.get(step)
+            if group is None:
+                group = groups[step] = (step, [], [])
+            group[1].append(param)
+            group[2].append(grad)
+        return groups.values()
 
     def state_dict(self) -> dict[str, Any]:
         """Return options and state, with parameters numbered in order; tensors are shared."""

@@ -68,16 +68,17 @@ class SGD(Optimizer):
             self._step(group, params, grads, [], 0.0)
             return
         # The first step of a parameter starts its buffer at the gradient, undampened.
-        fresh = [i for i, param in enumerate(params) if "momentum_buffer" not in self._of(param)]
-        started = [i for i in range(len(params)) if i not in set(fresh)]
-        for rows, dampening in ((fresh, 0.0), (started, group["dampening"])):
-            if rows:
-                chosen = [params[i] for i in rows]
-                buffers = [self._slot(param, "momentum_buffer") for param in chosen]
-                self._step(group, chosen, [grads[i] for i in rows], buffers, dampening)
-
-    def _of(self, param: Tensor) -> dict[str, Any]:
-        return self.state.get(param, {})
+        fresh: tuple[list[Tensor], list[Tensor]] = ([], [])
+        started: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for param, grad in zip(params, grads, strict=True):
+            known = "momentum_buffer" in self.state.setdefault(param, {})
+            chosen = started if known else fresh
+            chosen[0].append(param)
+            chosen[1].append(grad)
+        for (some, theirs), dampening in ((fresh, 0.0), (started, group["dampening"])):
+            if some:
+                buffers = self._slots(some, "momentum_buffer")
+                self._step(group, some, theirs, buffers, dampening)
 
     def _step(
         self,
