@@ -104,3 +104,60 @@ def test_state_that_does_not_fit_changes_nothing(make, change):
     with pytest.raises(ValueError, match="state has the entries"):
         scheduler.load_state_dict(missing)
     assert scheduler.state_dict() == before and scheduler.get_last_lr() == [1.0]
+
+
+def chain_of(module, optimizer):
+    parts = (
+        module.ConstantLR(optimizer, 0.1, 4),
+        module.ExponentialLR(optimizer, 0.9),
+        module.StepLR(optimizer, 3, 0.5),
+    )
+    return module.ChainedScheduler(parts)
+
+
+def test_chained_schedules_multiply():
+    optimizer = sgd(2.0)
+    scheduler = chain_of(lrs, optimizer)
+    seen = [scheduler.get_last_lr()[0]]
+    for _ in range(7):
+        scheduler.step()
+        seen.append(scheduler.get_last_lr()[0])
+    factors = [(0.1 if k < 4 else 1) * 0.9**k * 0.5 ** (k // 3) for k in range(8)]
+    assert seen == pytest.approx([2 * factor for factor in factors])
+    other = chain_of(lrs, sgd(2.0))
+    other.load_state_dict(scheduler.state_dict())
+    assert other.get_last_lr() == scheduler.get_last_lr()
+    with pytest.raises(ValueError, match="state has 2 schedules, expected 3"):
+        other.load_state_dict({"schedulers": scheduler.state_dict()["schedulers"][:2]})
+    with pytest.raises(ValueError, match="same optimizer"):
+        lrs.ChainedScheduler([lrs.StepLR(sgd(), 2), lrs.StepLR(sgd(), 2)])
+    with pytest.raises(TypeError, match="schedules of the step count, got ReduceLROnPlateau"):
+        lrs.ChainedScheduler([lrs.ReduceLROnPlateau(optimizer)])
+
+
+@pytest.mark.torch
+def test_chained_like_torch():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1)], 2.0)
+    theirs, ours = chain_of(torch.optim.lr_scheduler, optimizer), chain_of(lrs, sgd(2.0))
+    for _ in range(9):
+        optimizer.step()
+        theirs.step()
+        ours.step()
+        assert ours.get_last_lr() == pytest.approx(theirs.get_last_lr(), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda o: lrs.ConstantLR(o, 1.5), r"factor must lie in \[0, 1\], got 1.5"),
+        (lambda o: lrs.PolynomialLR(o, 0), "total_iters must be positive"),
+        (lambda o: lrs.CyclicLR(o, 0.1, 0.2, mode="square"), "mode must be triangular"),
+        (lambda o: lrs.CyclicLR(o, [0.1, 0.1], 0.2), "2 values of base_lr for 1 parameter"),
+        (lambda o: lrs.MultiplicativeLR(o, []), "0 functions for 1 parameter"),
+        (lambda o: lrs.ChainedScheduler([]), "schedulers is empty"),
+    ],
+)
+def test_settings_out_of_range(make, text):
+    with pytest.raises(ValueError, match=text):
+        make(sgd())

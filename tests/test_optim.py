@@ -49,17 +49,35 @@ OPTIONS = [
     ("RMSprop", {"lr": 0.1, "momentum": 0.9, "centered": True, "weight_decay": 0.1}),
     ("Adagrad", {"lr": 0.3}),
     ("Adagrad", {"lr": 0.3, "lr_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    ("NAdam", {"lr": 0.1}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    ("RAdam", {"lr": 0.1}),
+    ("RAdam", {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.1, "eps": 1e-3}),
+    ("RAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
+    ("Adamax", {"lr": 0.1}),
+    ("Adamax", {"lr": 0.1, "betas": (0.5, 0.9), "weight_decay": 0.1, "maximize": True}),
+    ("Adadelta", {"lr": 2.0}),
+    ("Adadelta", {"lr": 2.0, "rho": 0.5, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Rprop", {"lr": 0.1}),
+    ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.02, 0.2), "maximize": True}),
+    ("ASGD", {"lr": 0.1}),
+    ("ASGD", {"lr": 0.1, "lambd": 0.01, "alpha": 0.6, "t0": 5, "weight_decay": 0.1}),
 ]
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
-def test_same_steps_as_torch(name, options):
+def test_same_steps_as_torch(name, options, request):
     torch = pytest.importorskip("torch")
-    ours, _ = run(lambda params: getattr(optim, name)(params, **options))
+    # torch keeps NAdam's product of momenta in the default dtype, also for float64 parameters.
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    request.addfinalizer(lambda: torch.set_default_dtype(before))
+    ours, _ = run(lambda params: getattr(optim, name)(params, **options), 50)
     params = [torch.nn.Parameter(torch.tensor(p)) for p in (START, START[0] - 1)]
     optimizer = getattr(torch.optim, name)(params, **options)
-    for step in range(12):
+    for step in range(50):
         for p, target in zip(params, (TARGET, TARGET[1]), strict=True):
             p.grad = (p.detach() - torch.tensor(target)) * (1 + step % 3)
         optimizer.step()
@@ -281,6 +299,12 @@ def test_load_state_dict_checks():
         ),
         (lambda p: optim.Adam(p, eps=-1.0), ValueError, "eps"),
         (lambda p: optim.AdamW(p, weight_decay=float("nan")), ValueError, "AdamW: weight_decay"),
+        (lambda p: optim.NAdam(p, momentum_decay=-1.0), ValueError, "NAdam: momentum_decay"),
+        (lambda p: optim.RAdam(p, betas=0.9), ValueError, "RAdam: betas must be two numbers"),
+        (lambda p: optim.Adadelta(p, rho=1.5), ValueError, r"rho must lie in \[0, 1\], got 1.5"),
+        (lambda p: optim.Rprop(p, etas=(1.2, 0.5)), ValueError, "etas must lie in"),
+        (lambda p: optim.Rprop(p, step_sizes=(2, 1)), ValueError, "step_sizes must rise"),
+        (lambda p: optim.ASGD(p, t0=-1.0), ValueError, "ASGD: t0"),
         (lambda p: optim.SGD([], 0.1), ValueError, "params is empty"),
         (lambda p: optim.SGD(p[0], 0.1), TypeError, "ordered iterable of tensors"),
         (lambda p: optim.SGD(set(p), 0.1), TypeError, "ordered iterable of .* got set"),
@@ -338,6 +362,15 @@ SCHEDULES = [
     ("CosineAnnealingWarmRestarts", {"T_0": 5}),
     ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2, "eta_min": 0.01}),
     ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
+    ("ConstantLR", {"factor": 0.4, "total_iters": 7}),
+    ("PolynomialLR", {"total_iters": 20, "power": 1.7}),
+    ("MultiplicativeLR", {"lr_lambda": lambda step: 1 - 0.01 * step}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 5, "step_size_down": 3}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 4, "mode": "triangular2"}),
+    (
+        "CyclicLR",
+        {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 6, "mode": "exp_range", "gamma": 0.9},
+    ),
     ("OneCycleLR", {"max_lr": 0.3, "total_steps": 30}),
     ("OneCycleLR", {"max_lr": 0.3, "epochs": 5, "steps_per_epoch": 6, "three_phase": True}),
     ("OneCycleLR", {"max_lr": 0.3, "total_steps": 30, "anneal_strategy": "linear"}),

@@ -7,28 +7,37 @@ schedule restored from its state continues exactly; call `step()` per epoch or p
 from __future__ import annotations
 
 from .base import LRScheduler
-from .cycle import OneCycleLR
+from .chained import ChainedScheduler
+from .cycle import CyclicLR, OneCycleLR
 from .formula import (
+    ConstantLR,
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
     ExponentialLR,
     LambdaLR,
     LinearLR,
+    MultiplicativeLR,
     MultiStepLR,
+    PolynomialLR,
     StepLR,
 )
 from .plateau import ReduceLROnPlateau
 from .sequential import SequentialLR
 
 __all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
+    "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",

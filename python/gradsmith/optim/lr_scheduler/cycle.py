@@ -1,16 +1,132 @@
-"""OneCycleLR: up to a peak and far down again, once."""
+"""CyclicLR and OneCycleLR: up to a peak and down again, over and over or once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gradsmith._checks import positive
-from gradsmith.optim.optimizer import Optimizer
+from gradsmith.optim.optimizer import Group, Optimizer
 
 from .base import LRScheduler, check_optimizer
 
-__all__ = ["OneCycleLR"]
+__all__ = ["CyclicLR", "OneCycleLR"]
+
+
+def _per_group(
+    owner: str, name: str, value: float | Sequence[float], groups: list[Group]
+) -> list[float]:
+    """Return one positive number per group."""
+    values = list(value) if isinstance(value, Sequence) else [value] * len(groups)
+    if len(values) != len(groups):
+        raise ValueError(
+            f"{owner}: {len(values)} values of {name} for {len(groups)} parameter groups"
+        )
+    for each in values:
+        positive(owner, name, each)
+    return values
+
+
+def _check_momentum(owner: str, groups: list[Group]) -> None:
+    if not all("momentum" in group or "betas" in group for group in groups):
+        raise ValueError(f"{owner}: cycle_momentum needs an optimizer with momentum or betas")
+
+
+def _set_momentum(group: Group, momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, group["betas"][1])
+    else:
+        group["momentum"] = momentum
+
+
+class CyclicLR(LRScheduler):
+    """Rates that rise from base_lr to max_lr and fall again, over and over (Smith, 2017).
+
+    Call `step()` after every batch. With `cycle_momentum`, momentum (or the first beta) moves the
+    other way.
+
+    Args:
+        optimizer: whose groups are changed.
+        base_lr: the lowest rate, one for all groups or one per group.
+        max_lr: the peak, likewise.
+        step_size_up: steps of the rise.
+        step_size_down: steps of the fall; as many unless given.
+        mode: "triangular"; "triangular2", whose peaks halve; or "exp_range", whose height is
+            gamma^steps.
+        gamma: of "exp_range".
+        scale_fn: factor of the height, instead of the mode's.
+        scale_mode: what `scale_fn` gets: the number of the "cycle", from 1, or of "iterations".
+        cycle_momentum: whether momentum moves too.
+        base_momentum: momentum at the peak.
+        max_momentum: momentum at the lowest rate.
+        last_epoch: step count to start from; -1 starts anew.
+    """
+
+    _transient = frozenset({"optimizer", "scale_fn"})
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | Sequence[float],
+        max_lr: float | Sequence[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        """Check and store the settings, and set the first rates."""
+        owner = "CyclicLR"
+        check_optimizer(owner, optimizer)
+        groups = optimizer.param_groups
+        self.lows = _per_group(owner, "base_lr", base_lr, groups)
+        self.max_lrs = _per_group(owner, "max_lr", max_lr, groups)
+        up = positive(owner, "step_size_up", step_size_up)
+        down = up if step_size_down is None else positive(owner, "step_size_down", step_size_down)
+        self.total_size = float(up + down)
+        self.step_ratio = up / self.total_size
+        if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
+            raise ValueError(
+                f"{owner}: mode must be triangular, triangular2 or exp_range, got {mode!r}"
+            )
+        if scale_mode not in ("cycle", "iterations"):
+            raise ValueError(f"{owner}: scale_mode must be cycle or iterations, got {scale_mode!r}")
+        self.mode = mode
+        self.gamma = gamma
+        self.scale_fn = scale_fn
+        self.scale_mode = scale_mode
+        self.momentum_range = (max_momentum, base_momentum) if cycle_momentum else None
+        if cycle_momentum:
+            _check_momentum(owner, groups)
+        super().__init__(optimizer, last_epoch)
+
+    def _height(self, epoch: int) -> float:
+        """Return where between low and peak the rate is, from 0 to 1."""
+        cycle = math.floor(1 + epoch / self.total_size)
+        at = 1 + epoch / self.total_size - cycle
+        ratio = self.step_ratio
+        height = at / ratio if at <= ratio else (at - 1) / (ratio - 1)
+        if self.scale_fn is not None:
+            return height * self.scale_fn(cycle if self.scale_mode == "cycle" else epoch)
+        if self.mode == "triangular2":
+            return height / 2.0 ** (cycle - 1)
+        return height * self.gamma**epoch if self.mode == "exp_range" else height
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        low = self.lows[group]
+        return low + (self.max_lrs[group] - low) * self._height(epoch)
+
+    def _apply(self) -> None:
+        super()._apply()
+        if self.momentum_range is not None:
+            most, least = self.momentum_range
+            for group in self.optimizer.param_groups:
+                _set_momentum(group, most - (most - least) * self._height(self.last_epoch))
 
 
 class OneCycleLR(LRScheduler):
@@ -70,14 +186,7 @@ class OneCycleLR(LRScheduler):
                 f"OneCycleLR: anneal_strategy must be cos or linear, got {anneal_strategy!r}"
             )
         groups = optimizer.param_groups
-        peaks = list(max_lr) if isinstance(max_lr, Sequence) else [max_lr] * len(groups)
-        if len(peaks) != len(groups):
-            raise ValueError(
-                f"OneCycleLR: {len(peaks)} values of max_lr for {len(groups)} parameter groups"
-            )
-        for peak in peaks:
-            positive("OneCycleLR", "max_lr", peak)
-        self.max_lrs = peaks
+        self.max_lrs = _per_group("OneCycleLR", "max_lr", max_lr, groups)
         self.anneal_strategy = anneal_strategy
         self.momentum_range = (max_momentum, base_momentum) if cycle_momentum else None
         self.div_factor = positive("OneCycleLR", "div_factor", div_factor)
@@ -86,8 +195,8 @@ class OneCycleLR(LRScheduler):
         self.ends = [top, self.total_steps - 1]
         if three_phase:
             self.ends.insert(1, 2 * pct_start * self.total_steps - 2)
-        if cycle_momentum and not all("momentum" in g or "betas" in g for g in groups):
-            raise ValueError("OneCycleLR: cycle_momentum needs an optimizer with momentum or betas")
+        if cycle_momentum:
+            _check_momentum("OneCycleLR", groups)
         super().__init__(optimizer, last_epoch)
 
     def _at(self, levels: list[float], epoch: int) -> float:
@@ -122,7 +231,4 @@ class OneCycleLR(LRScheduler):
         levels = [ends, peak, ends, ends] if len(self.ends) == 3 else [ends, peak, ends]
         momentum = self._at(levels, self.last_epoch)
         for group in self.optimizer.param_groups:
-            if "betas" in group:
-                group["betas"] = (momentum, group["betas"][1])
-            else:
-                group["momentum"] = momentum
+            _set_momentum(group, momentum)

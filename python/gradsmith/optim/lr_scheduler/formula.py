@@ -12,18 +12,21 @@ from gradsmith.optim.optimizer import Optimizer
 from .base import LRScheduler, check_optimizer
 
 __all__ = [
+    "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
     "ExponentialLR",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
+    "PolynomialLR",
     "StepLR",
 ]
 
 
-class LambdaLR(LRScheduler):
-    """base * lr_lambda(epoch); functions are not part of the state."""
+class _Functions(LRScheduler):
+    """What schedules by functions share; the functions are not part of the state."""
 
     _transient = frozenset({"optimizer", "lr_lambdas"})
 
@@ -34,17 +37,44 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         """Store one function per group."""
-        check_optimizer("LambdaLR", optimizer)
+        owner = type(self).__name__
+        check_optimizer(owner, optimizer)
         count = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != count:
             raise ValueError(
-                f"LambdaLR: {len(self.lr_lambdas)} functions for {count} parameter groups"
+                f"{owner}: {len(self.lr_lambdas)} functions for {count} parameter groups"
             )
         super().__init__(optimizer, last_epoch)
 
+
+class LambdaLR(_Functions):
+    """base * lr_lambda(epoch); functions are not part of the state."""
+
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
         return base_lr * self.lr_lambdas[group](epoch)
+
+
+class MultiplicativeLR(_Functions):
+    """base * lr_lambda(1) * ... * lr_lambda(epoch); functions are not part of the state."""
+
+    _transient = frozenset({"optimizer", "lr_lambdas", "_products"})
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        """Store one function per group."""
+        self._products: dict[int, list[float]] = {}
+        super().__init__(optimizer, lr_lambda, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        products = self._products.setdefault(group, [1.0])
+        while len(products) <= epoch:
+            products.append(products[-1] * self.lr_lambdas[group](len(products)))
+        return base_lr * products[epoch]
 
 
 class StepLR(LRScheduler):
@@ -118,6 +148,46 @@ class LinearLR(LRScheduler):
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
         share = min(epoch, self.total_iters) / self.total_iters
         return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+
+
+class ConstantLR(LRScheduler):
+    """base * factor for the first `total_iters` steps, then base."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 1 / 3,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        """Store the settings."""
+        if not 0 <= finite("ConstantLR", "factor", factor) <= 1:
+            raise ValueError(f"ConstantLR: factor must lie in [0, 1], got {factor}")
+        self.factor = factor
+        self.total_iters = finite("ConstantLR", "total_iters", total_iters)
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        return base_lr * self.factor if epoch < self.total_iters else base_lr
+
+
+class PolynomialLR(LRScheduler):
+    """base * (1 - epoch / total_iters)^power, and 0 from `total_iters` on."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = -1,
+    ) -> None:
+        """Store the settings."""
+        self.total_iters = positive("PolynomialLR", "total_iters", total_iters)
+        self.power = finite("PolynomialLR", "power", power)
+        super().__init__(optimizer, last_epoch)
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        return base_lr * (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
 
 
 class CosineAnnealingLR(LRScheduler):

@@ -1,0 +1,58 @@
+"""ASGD: averaged stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradsmith._core import Tensor
+
+from .composed import Composed
+from .optimizer import Group, check
+
+__all__ = ["ASGD"]
+
+
+class ASGD(Composed):
+    """SGD with a falling step size, and the average of the iterates (Polyak and Juditsky, 1992).
+
+    The step size is lr / (1 + lambd lr t)^alpha; the average, in the state "ax", starts at step t0.
+
+    Args:
+        params: parameters or groups of them.
+        lr: first step size.
+        lambd: decay of the step size, and of the parameters.
+        alpha: power of the decay.
+        t0: when averaging starts.
+        weight_decay: L2 penalty.
+        maximize: climb instead of descend.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        """Check the options and build the groups."""
+        defaults = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0}
+        super().__init__(params, defaults | {"weight_decay": weight_decay, "maximize": maximize})
+
+    def _check(self, group: Group) -> None:
+        for name in ("lr", "lambd", "alpha", "t0", "weight_decay"):
+            check("ASGD", name, group[name])
+
+    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
+        state = self.state[param]
+        lr: float = group["lr"]
+        lambd: float = group["lambd"]
+        eta, share = state.get("eta", lr), state.get("mu", 1.0)
+        param.mul_(1 - lambd * eta).sub_(grad * eta)
+        average = self._slot(param, "ax")
+        average.add_((param - average) * share)
+        state["eta"] = lr / (1 + lambd * lr * step) ** group["alpha"]
+        state["mu"] = 1 / max(1.0, step - group["t0"])
