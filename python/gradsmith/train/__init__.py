@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from . import callbacks, metrics
-from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from .callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    GradientFlow,
+    GradientFlowWarning,
+    JSONLLogger,
+)
 from .history import History
 from .inference import predict
 from .metrics import Metric
@@ -15,7 +23,10 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "GradientFlow",
+    "GradientFlowWarning",
     "History",
+    "JSONLLogger",
     "Metric",
     "Progress",
     "Trainer",

@@ -1,0 +1,21 @@
+"""Callbacks: code that a Trainer or GANTrainer calls while it trains."""
+
+from __future__ import annotations
+
+from .base import Callback, Logs
+from .gradient_flow import Finding, GradientFlow, GradientFlowWarning, GradientRecord
+from .loggers import CSVLogger, JSONLLogger
+from .monitor import Checkpoint, EarlyStopping
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "Finding",
+    "GradientFlow",
+    "GradientFlowWarning",
+    "GradientRecord",
+    "JSONLLogger",
+    "Logs",
+]
