@@ -11,7 +11,10 @@ from .callbacks import (
     GradientFlow,
     GradientFlowWarning,
     JSONLLogger,
+    SampleGrid,
 )
+from .gan import GANTrainer, GANWarning
+from .gan_losses import gradient_penalty
 from .history import History
 from .inference import predict
 from .metrics import Metric
@@ -23,14 +26,18 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "GANTrainer",
+    "GANWarning",
     "GradientFlow",
     "GradientFlowWarning",
     "History",
     "JSONLLogger",
     "Metric",
     "Progress",
+    "SampleGrid",
     "Trainer",
     "callbacks",
+    "gradient_penalty",
     "metrics",
     "predict",
 ]

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .digits import MNIST, Digits, stratified_split
 from .idx import read_idx
+from .ring import GaussianRing
 
-__all__ = ["MNIST", "Digits", "read_idx", "stratified_split"]
+__all__ = ["MNIST", "Digits", "GaussianRing", "read_idx", "stratified_split"]

@@ -6,6 +6,7 @@ from .base import Callback, Logs
 from .gradient_flow import Finding, GradientFlow, GradientFlowWarning, GradientRecord
 from .loggers import CSVLogger, JSONLLogger
 from .monitor import Checkpoint, EarlyStopping
+from .samples import SampleGrid
 
 __all__ = [
     "CSVLogger",
@@ -18,4 +19,5 @@ __all__ = [
     "GradientRecord",
     "JSONLLogger",
     "Logs",
+    "SampleGrid",
 ]
