@@ -13,6 +13,7 @@ from .sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from .splits import class_weights, k_fold, sample_weights
 
 __all__ = [
     "BatchSampler",
@@ -26,7 +27,10 @@ __all__ = [
     "SubsetRandomSampler",
     "TensorDataset",
     "WeightedRandomSampler",
+    "class_weights",
     "datasets",
     "default_collate",
+    "k_fold",
     "random_split",
+    "sample_weights",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import callbacks, metrics
 from .callbacks import (
+    EMA,
     Callback,
     Checkpoint,
     CSVLogger,
@@ -12,16 +13,21 @@ from .callbacks import (
     GradientFlowWarning,
     JSONLLogger,
     SampleGrid,
+    TensorBoard,
+    WeightAverage,
 )
+from .cross_validation import cross_validate
 from .gan import GANTrainer, GANWarning
 from .gan_losses import gradient_penalty
 from .history import History
 from .inference import predict
+from .lr_finder import find_lr
 from .metrics import Metric
 from .progress import Progress
 from .trainer import Trainer
 
 __all__ = [
+    "EMA",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -35,8 +41,12 @@ __all__ = [
     "Metric",
     "Progress",
     "SampleGrid",
+    "TensorBoard",
     "Trainer",
+    "WeightAverage",
     "callbacks",
+    "cross_validate",
+    "find_lr",
     "gradient_penalty",
     "metrics",
     "predict",

@@ -205,22 +205,37 @@ class Trainer(Loop):
             samples += size
             for metric in self.metrics:
                 metric.update(output, target)
-            logs = {"loss": loss_sum / max(samples, 1), **self._metric_values()}
+            last = self.batch == self.batches
+            logs = {"loss": loss_sum / max(samples, 1), **self._metric_values(last)}
             logs["samples_per_second"] = samples / max(time.perf_counter() - start, 1e-9)
             self._call("on_batch_end", logs)
         return logs
 
+    def _train_batch(self, batch: Any) -> float:
+        """Make one step with one batch, outside of an epoch; returns the loss."""
+        inputs, target, _ = self._unpack("fit", batch)
+        with self._autocast():
+            loss = self.loss(self.model(*inputs), target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self._clip()
+        self.optimizer.step()
+        return float(loss.item())
+
     def _step(self) -> None:
         self._call("on_gradients")
-        if self.clip_grad_value is not None:
-            clip_grad_value_(self.model.parameters(), self.clip_grad_value)
-        if self.clip_grad_norm is not None:
-            clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
+        self._clip()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._call("on_step_end")
         if self.scheduler is not None and self.schedule_per == "batch":
             self.scheduler.step()
+
+    def _clip(self) -> None:
+        if self.clip_grad_value is not None:
+            clip_grad_value_(self.model.parameters(), self.clip_grad_value)
+        if self.clip_grad_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
 
     # -- using the model -------------------------------------------------------------------------
 
@@ -277,8 +292,9 @@ class Trainer(Loop):
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         return gs.autocast("cpu") if self.precision == "bf16" else contextlib.nullcontext()
 
-    def _metric_values(self) -> dict[str, float]:
-        return {metric.name: metric.compute() for metric in self.metrics}
+    def _metric_values(self, last: bool = True) -> dict[str, float]:
+        """Return the metrics' values; those that take long at the last batch only."""
+        return {metric.name: metric.compute() for metric in self.metrics if last or metric.running}
 
     def _unpack(self, owner: str, batch: Any) -> tuple[tuple[Any, ...], Any, int]:
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from .average import EMA, WeightAverage
 from .base import Callback, Logs
 from .gradient_flow import Finding, GradientFlow, GradientFlowWarning, GradientRecord
 from .loggers import CSVLogger, JSONLLogger
 from .monitor import Checkpoint, EarlyStopping
 from .samples import SampleGrid
+from .tensorboard import TensorBoard
 
 __all__ = [
+    "EMA",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -20,4 +23,6 @@ __all__ = [
     "JSONLLogger",
     "Logs",
     "SampleGrid",
+    "TensorBoard",
+    "WeightAverage",
 ]

@@ -20,7 +20,7 @@ __all__ = ["Checkpoint", "EarlyStopping"]
 
 # What mode="auto" can tell from a name.
 _LOWER = ("loss", "mae", "mse", "rmse", "error", "perplexity")
-_HIGHER = r"(accuracy|acc|f1|precision|recall|auc|iou|confusion|coverage|diversity|top\d+)$"
+_HIGHER = r"(accuracy|acc|f1|precision|recall|auc|r2|iou|confusion|coverage|diversity|top\d+)$"
 
 
 class _Monitor(Callback):
