@@ -13,7 +13,11 @@ from .sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from .scaling import Standardizer
+from .series import WindowDataset, time_split
 from .splits import class_weights, k_fold, sample_weights
+from .table import Table, TableEncoder, read_csv
+from .text import SequenceDataset, Vocabulary, tokenize
 
 __all__ = [
     "BatchSampler",
@@ -22,15 +26,24 @@ __all__ = [
     "Dataset",
     "RandomSampler",
     "Sampler",
+    "SequenceDataset",
     "SequentialSampler",
+    "Standardizer",
     "Subset",
     "SubsetRandomSampler",
+    "Table",
+    "TableEncoder",
     "TensorDataset",
+    "Vocabulary",
     "WeightedRandomSampler",
+    "WindowDataset",
     "class_weights",
     "datasets",
     "default_collate",
     "k_fold",
     "random_split",
+    "read_csv",
     "sample_weights",
+    "time_split",
+    "tokenize",
 ]
