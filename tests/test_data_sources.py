@@ -6,7 +6,7 @@ import gradsmith as gs
 import numpy as np
 import pytest
 from gradsmith import data
-from gradsmith.data import datasets
+from gradsmith.data import datasets, transforms
 
 RNG = np.random.default_rng(0)
 
@@ -91,6 +91,44 @@ def test_gaussian_ring():
         500, modes=4, radius=2.0, std=0.01).tensors[0].numpy())  # fmt: skip
     with pytest.raises(ValueError, match=r"points must have shape \(N, 2\)"):
         ring.score(np.zeros(3))
+
+
+def test_transforms():
+    images = RNG.normal(size=(40, 2, 6, 5)).astype(np.float32)
+
+    def rng():
+        return np.random.default_rng(1)
+
+    flipped = transforms.random_flip(images, rng())
+    mirrored = (flipped == images[..., ::-1]).all((1, 2, 3))
+    assert 8 < mirrored.sum() < 32
+    np.testing.assert_array_equal(flipped[~mirrored], images[~mirrored])
+    cropped = transforms.random_crop(images, rng(), 2)
+    padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    down, right = rng().integers(0, 5, (2, 40))
+    for i in (0, 17, 39):
+        wanted = padded[i, :, down[i] : down[i] + 6, right[i] : right[i] + 5]
+        np.testing.assert_array_equal(cropped[i], wanted)
+    erased = transforms.random_erase(images, rng(), 3)
+    zeros = (erased == 0).reshape(40, 2, -1).sum(2)
+    assert (zeros[:, 0] == zeros[:, 1]).all() and zeros.max() == 9 and zeros.min() >= 4
+    assert (erased[erased != 0] == images[erased != 0]).all() and erased.dtype == np.float32
+    step = transforms.normalize([1, 2], [2, 4])
+    np.testing.assert_allclose(step(images)[:, 1], (images[:, 1] - 2) / 4, rtol=1e-6)
+    with pytest.raises(ValueError, match="do not have 2 channels"):
+        step(images[:, :1])
+    with pytest.raises(ValueError, match="one positive std"):
+        transforms.normalize([1], [0])
+
+    change = transforms.on_images(transforms.random_flip, step)
+    dataset = data.TensorDataset(images, np.arange(40))
+    runs = [
+        list(data.DataLoader(dataset, 8, num_workers=workers, transform=change, generator=5))
+        for workers in (0, 2)
+    ]
+    for (one, labels), (other, _) in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+        assert labels.shape == (8,)
 
 
 # -- tables ----------------------------------------------------------------------------------------

@@ -163,3 +163,57 @@ def test_text_cnn_takes_the_strongest_response():
     assert tuple(model(gs.randint(0, 20, (2, 1))).shape) == (2, 3)  # shorter than a filter
     with pytest.raises(ValueError, match="kernel_sizes"):
         models.TextCNN(20, 3, kernel_sizes=())
+
+
+@pytest.mark.parametrize(("size", "side"), [(64, 4), (28, 7), (48, 6), (10, 5)])
+def test_dcgan_sizes(size, side):
+    gs.manual_seed(0)
+    generator = models.DCGANGenerator(5, 2, 4, size)
+    critic = models.DCGANDiscriminator(2, 4, size)
+    noise = gs.randn(3, 5)
+    images = generator(noise)
+    assert tuple(images.shape) == (3, 2, size, size) and images.abs().max().item() <= 1
+    assert tuple(critic(images).shape) == (3,)
+    assert tuple(generator.main[0].weight.shape)[2:] == (side, side)
+    flat = generator.eval()(noise.reshape(3, 5, 1, 1))
+    np.testing.assert_array_equal(flat.detach().numpy(), generator(noise).detach().numpy())
+
+
+def test_dcgan_names_and_values():
+    gs.manual_seed(0)
+    generator, critic = models.DCGANGenerator(), models.DCGANDiscriminator()
+    # 3,576,704 and 2,765,568 parameters: the counts of PyTorch's example.
+    assert sum(p.numel() for p in generator.parameters()) == 3_576_704
+    assert sum(p.numel() for p in critic.parameters()) == 2_765_568
+    names = list(generator.state_dict())
+    assert names[:3] == ["main.0.weight", "main.1.weight", "main.1.bias"]
+    assert names[-1] == "main.12.weight"
+    assert list(critic.state_dict())[1] == "main.2.weight"
+    assert list(critic.state_dict())[-1] == "main.11.weight"
+    assert generator.main[3].weight.detach().numpy().std() == pytest.approx(0.02, rel=0.01)
+    assert generator.main[1].weight.detach().numpy().mean() == pytest.approx(1, abs=0.005)
+    kinds = {
+        norm: [type(m).__name__ for m in models.DCGANDiscriminator(1, 4, 28, norm).main]
+        for norm in ("layer", "none")
+    }
+    assert kinds["layer"] == ["Conv2d", "LeakyReLU", "Conv2d", "GroupNorm", "LeakyReLU", "Conv2d"]
+    assert kinds["none"] == ["Conv2d", "LeakyReLU", "Conv2d", "LeakyReLU", "Conv2d"]
+    for size in (7, 22, 3):
+        with pytest.raises(ValueError, match="image_size must be 4, 5, 6 or 7 times"):
+            models.DCGANGenerator(image_size=size)
+    with pytest.raises(ValueError, match="norm"):
+        models.DCGANDiscriminator(norm="spectral")
+
+
+def test_dcgan_trains_with_a_gradient_penalty():
+    gs.manual_seed(0)
+    generator = models.DCGANGenerator(8, 1, 4, 28)
+    critic = models.DCGANDiscriminator(1, 4, 28, norm="layer")
+    optimizers = [gs.optim.Adam(m.parameters(), 1e-3) for m in (generator, critic)]
+    trainer = gs.train.GANTrainer(
+        generator, critic, *optimizers, loss="wasserstein", latent=8, samples=8, progress=False
+    )
+    before = generator.main[0].weight.detach().clone()
+    trainer.fit(gs.rand(32, 1, 28, 28) * 2 - 1, batch_size=16)
+    assert (generator.main[0].weight.detach() - before).abs().max().item() > 0
+    assert tuple(trainer.sample(3).shape) == (3, 1, 28, 28)

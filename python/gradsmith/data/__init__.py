@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import datasets
+from . import datasets, transforms
 from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
 from .loader import DataLoader, default_collate
 from .sampler import (
@@ -46,4 +46,5 @@ __all__ = [
     "sample_weights",
     "time_split",
     "tokenize",
+    "transforms",
 ]

@@ -15,6 +15,7 @@ from .cifar_resnet import (
     resnet56,
     resnet110,
 )
+from .dcgan import DCGANDiscriminator, DCGANGenerator
 from .lenet import LeNet
 from .mobilenet import InvertedResidual, MobileNetV2, mobilenet_v2
 from .resnet import (
@@ -39,6 +40,8 @@ __all__ = [
     "CharLSTM",
     "CifarBlock",
     "CifarResNet",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "InvertedResidual",
     "LeNet",
     "MobileNetV2",
