@@ -288,7 +288,7 @@ def test_module_list_and_dict():
         (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, r"in_channels \(3\) must be divisible"),
         (lambda: nn.Conv2d(3, 4, 3, padding="all"), ValueError, "one of same, valid"),
         (lambda: nn.Conv2d(3, 4, 3, 2, padding="same"), ValueError, "needs stride 1"),
-        (lambda: nn.Conv2d(3, 4, 3, padding_mode="circular"), ValueError, "padding_mode"),
+        (lambda: nn.Conv2d(3, 4, 3, padding_mode="mirror"), ValueError, "padding_mode"),
         (lambda: nn.MaxPool2d(2, stride=0), ValueError, "MaxPool2d: stride"),
         (lambda: nn.Dropout(1.5), ValueError, r"p must lie in \[0, 1\], got 1.5"),
         (lambda: nn.Dropout(float("nan")), ValueError, "got nan"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gradsmith import _core
@@ -17,8 +18,12 @@ __all__ = [
     "pair",
     "positive_int",
     "probability",
+    "sides",
     "single",
+    "sizes",
+    "spatial",
     "spatial_size",
+    "triple",
 ]
 
 
@@ -48,6 +53,23 @@ def single(layer: str, name: str, value: Any, minimum: int = 1) -> tuple[int]:
 def pair(layer: str, name: str, value: Any, minimum: int = 1) -> tuple[int, int]:
     """Return an int (used twice) or two ints as a tuple of two."""
     return _ints(layer, name, value, 2, minimum)  # type: ignore[return-value]
+
+
+def triple(layer: str, name: str, value: Any, minimum: int = 1) -> tuple[int, int, int]:
+    """Return an int (used thrice) or three ints as a tuple of three."""
+    return _ints(layer, name, value, 3, minimum)  # type: ignore[return-value]
+
+
+def sizes(axes: int) -> Callable[..., tuple[int, ...]]:
+    """Return `single`, `pair` or `triple`, by the number of spatial axes."""
+    return (single, pair, triple)[axes - 1]
+
+
+def sides(padding: tuple[int, ...], axes: int) -> tuple[int, ...]:
+    """Return (before, after) of every axis, for a padding that names each axis once or twice."""
+    if len(padding) == 2 * axes:
+        return padding
+    return tuple(value for value in padding for _ in range(2))
 
 
 def nonnegative(layer: str, name: str, value: float) -> float:
@@ -90,14 +112,25 @@ def conv_padding(
     return tuple(side for total in totals for side in (total // 2, total - total // 2))
 
 
-def spatial_size(input: Tensor, output_size: Any) -> Any:
+def spatial_size(input: Tensor, output_size: Any, axes: int = 2) -> Any:
     """Put the input's sizes in place of None in the output size of an adaptive pooling."""
-    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-    if None not in sizes or not isinstance(input, Tensor) or len(input.shape) < 2:
+    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
+    if None not in sizes or not isinstance(input, Tensor) or len(input.shape) < axes:
         return output_size  # the op says what is wrong, if anything is
     return tuple(
-        own if size is None else size for own, size in zip(input.shape[-2:], sizes, strict=False)
+        own if size is None else size for own, size in zip(input.shape[-axes:], sizes, strict=False)
     )
+
+
+def spatial(op: str, input: Tensor, axes: int) -> None:
+    """Raise unless `input` is (N, C, ...) with so many axes behind, or (C, ...) of one sample."""
+    layout = ", ".join(("L",) if axes == 1 else ("D", "H", "W")[-axes:])
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{op}: argument 'input' must be a Tensor, got {type(input).__name__}")
+    if len(input.shape) - axes not in (1, 2):
+        raise ValueError(
+            f"{op}: input must be (N, C, {layout}) or (C, {layout}), got {tuple(input.shape)}"
+        )
 
 
 def as_index(tensor: Tensor) -> Tensor:

@@ -6,17 +6,25 @@ always a new tensor.
 
 from __future__ import annotations
 
-from typing import Never
+from typing import Any, Never
 
+import gradsmith as gs
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from ._args import choice
+from . import functional
+from ._args import choice, nonnegative, positive_int
+from .init import constant_
 from .module import Module
+from .parameter import Parameter
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GLU",
+    "SELU",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -24,13 +32,21 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
+    "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
 ]
 
 
@@ -204,39 +220,225 @@ class LogSigmoid(Module):
         return _core.log_sigmoid(input)
 
 
-class Softmax(Module):
-    """exp(x) / sum(exp(x)) along `dim`."""
+class SELU(_Elementwise):
+    """scale (x where positive, else alpha (exp(x) - 1)), which keeps mean 0 and variance 1.
 
+    scale is 1.0507, alpha 1.6733 (Klambauer et al., 2017).
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return _core.selu(input)
+
+
+class CELU(Module):
+    """x where positive, else alpha (exp(x / alpha) - 1) (Barron, 2017)."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        """Store the settings."""
+        super().__init__()
+        self.inplace = inplace
+        self.alpha = alpha
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return functional.celu(input, self.alpha)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"alpha={self.alpha}"
+
+
+class GLU(Module):
+    """The first half along `dim` times the sigmoid of the second (Dauphin et al., 2017).
+
+    The axis has half the size afterwards.
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        """Store the axis."""
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layer."""
+        return functional.glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        """Show the axis."""
+        return f"dim={self.dim}"
+
+
+class Hardshrink(Module):
+    """x, or 0 where |x| <= lambd."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        """Store the settings."""
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return functional.hardshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"{self.lambd}"
+
+
+class Softshrink(Module):
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        """Store the settings."""
+        super().__init__()
+        self.lambd = nonnegative("Softshrink", "lambd", lambd)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return functional.softshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"{self.lambd}"
+
+
+class Tanhshrink(Module):
+    """x - tanh(x)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return functional.tanhshrink(input)
+
+
+class Softsign(Module):
+    """x / (1 + |x|)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return _core.softsign(input)
+
+
+class Threshold(Module):
+    """x where x > threshold, else `value`."""
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        """Store the settings."""
+        super().__init__()
+        self.inplace = inplace
+        self.threshold = threshold
+        self.value = value
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return functional.threshold(input, self.threshold, self.value)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"threshold={self.threshold}, value={self.value}"
+
+
+class PReLU(Module):
+    """x where positive, else weight x, with learned weights (He et al., 2015).
+
+    Args:
+        num_parameters: 1, or one per channel: axis 1 of the input.
+        init: what the weights start at.
+        device: where the parameters are; the CPU unless given.
+        dtype: float32 unless given.
+    """
+
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
+    ) -> None:
+        """Create the parameter."""
+        super().__init__()
+        self.num_parameters = positive_int("PReLU", "num_parameters", num_parameters)
+        self.init = init
+        self.weight = Parameter(gs.empty((self.num_parameters,), dtype=dtype, device=device))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Return the weights to their first value."""
+        constant_(self.weight, self.init)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return functional.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"num_parameters={self.num_parameters}"
+
+
+class RReLU(Module):
+    """Leaky ReLU whose slope is drawn from [lower, upper) per element in training.
+
+    In evaluation it is the mean of the two (Xu et al., 2015).
+    """
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        """Check and store the settings."""
+        super().__init__()
+        self.inplace = inplace
+        if not lower <= upper:
+            raise ValueError(f"RReLU: lower ({lower}) must not exceed upper ({upper})")
+        self.lower = lower
+        self.upper = upper
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function to every element."""
+        return functional.rrelu(input, self.lower, self.upper, self.training)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"lower={self.lower}, upper={self.upper}"
+
+
+class _AlongAxis(Module):
     def __init__(self, dim: int) -> None:
         """Store the axis."""
         super().__init__()
         if isinstance(dim, bool) or not isinstance(dim, int):
-            raise TypeError(f"Softmax: dim must be an int, got {type(dim).__name__}")
+            raise TypeError(f"{type(self).__name__}: dim must be an int, got {type(dim).__name__}")
         self.dim = dim
+
+    def extra_repr(self) -> str:
+        """Show the axis."""
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongAxis):
+    """exp(x) / sum(exp(x)) along `dim`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
         return _core.softmax(input, self.dim)
 
-    def extra_repr(self) -> str:
-        """Show the axis."""
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Module):
+class LogSoftmax(_AlongAxis):
     """log(softmax(x)) along `dim`, without overflow."""
-
-    def __init__(self, dim: int) -> None:
-        """Store the axis."""
-        super().__init__()
-        if isinstance(dim, bool) or not isinstance(dim, int):
-            raise TypeError(f"LogSoftmax: dim must be an int, got {type(dim).__name__}")
-        self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
         return _core.log_softmax(input, self.dim)
 
-    def extra_repr(self) -> str:
-        """Show the axis."""
-        return f"dim={self.dim}"
+
+class Softmin(_AlongAxis):
+    """exp(-x) / sum(exp(-x)) along `dim`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layer."""
+        return functional.softmin(input, self.dim)
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layer."""
+        if len(input.shape) not in (3, 4):
+            raise ValueError(
+                f"Softmax2d: input must be (N, C, H, W) or (C, H, W), got {tuple(input.shape)}"
+            )
+        return _core.softmax(input, -3)

@@ -9,7 +9,7 @@ import gradsmith as gs
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from . import init
+from . import functional, init
 from ._args import positive_int
 from .module import Module
 from .parameter import Parameter
@@ -120,18 +120,8 @@ class Bilinear(Module):
             init.uniform_(param, -bound, bound)
 
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
-        """Apply the layer: one product with W for all k, then a weighted sum over x2."""
-        lead = tuple(input1.shape[:-1])
-        if lead != tuple(input2.shape[:-1]):
-            raise ValueError(
-                f"Bilinear: leading axes differ: input1 {tuple(input1.shape)}, "
-                f"input2 {tuple(input2.shape)}"
-            )
-        out, first, second = self.out_features, self.in1_features, self.in2_features
-        folded = self.weight.permute(1, 0, 2).reshape(first, out * second)
-        left = (input1.reshape(-1, first) @ folded).reshape(-1, out, second)
-        result = (left * input2.reshape(-1, 1, second)).sum(-1).reshape(*lead, out)
-        return result if self.bias is None else result + self.bias
+        """Apply the layer."""
+        return functional.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Show the sizes."""

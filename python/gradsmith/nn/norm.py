@@ -1,4 +1,4 @@
-"""Normalisation layers: BatchNorm1d/2d, LayerNorm, GroupNorm, RMSNorm."""
+"""Normalisation layers: batch, instance, layer, group, RMS and local response norm."""
 
 from __future__ import annotations
 
@@ -8,16 +8,42 @@ import gradsmith as gs
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from . import init
+from . import functional, init
 from ._args import nonnegative, positive_int
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
+    "LocalResponseNorm",
+    "RMSNorm",
+]
 
 
-class _BatchNorm(Module):
-    """What BatchNorm1d and BatchNorm2d share: everything but the shapes they accept."""
+def _register_affine(
+    layer: Module, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any
+) -> None:
+    """Register the factor and the constant, where they are wanted."""
+    for name, wanted, make in (("weight", weight, gs.ones), ("bias", bias, gs.zeros)):
+        param = Parameter(make(shape, dtype=dtype, device=device)) if wanted else None
+        layer.register_parameter(name, param)
+
+
+def _reset_affine(layer: Module) -> None:
+    for name, param in layer._parameters.items():
+        if param is not None:
+            init.constant_(param, 1.0 if name == "weight" else 0.0)
+
+
+class _Tracking(Module):
+    """Parameters and running statistics per channel, as batch and instance norms have them."""
 
     _ranks: ClassVar[tuple[int, ...]]
     _layout: ClassVar[str]
@@ -31,6 +57,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         """Create parameters and running statistics."""
         super().__init__()
@@ -40,12 +68,7 @@ class _BatchNorm(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         shape = (self.num_features,)
-        if affine:
-            self.weight = Parameter(gs.ones(shape, dtype=dtype, device=device))
-            self.bias = Parameter(gs.zeros(shape, dtype=dtype, device=device))
-        else:
-            self.register_parameter("weight", None)
-            self.register_parameter("bias", None)
+        _register_affine(self, shape, affine, affine and bias, device, dtype)
         tracked = track_running_stats
         self.register_buffer(
             "running_mean", gs.zeros(shape, dtype=dtype, device=device) if tracked else None
@@ -67,32 +90,13 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Return everything to its initial value."""
         self.reset_running_stats()
-        if self.affine:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        _reset_affine(self)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Apply the layer; in training it updates the running statistics."""
+    def _check_rank(self, input: Tensor) -> None:
         if len(input.shape) not in self._ranks:
             raise ValueError(
                 f"{type(self).__name__}: input must be {self._layout}, got {tuple(input.shape)}"
             )
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.momentum is None:
-            momentum = 1 / (self.num_batches_tracked.item() + 1)
-        output = _core.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or not self.track_running_stats,
-            momentum,
-            self.eps,
-        )
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)  # not before: a batch may be refused
-        return output
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -100,6 +104,29 @@ class _BatchNorm(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
             f"affine={self.affine}, track_running_stats={self.track_running_stats}"
         )
+
+
+class _BatchNorm(_Tracking):
+    """What the batch norms share: everything but the shapes they accept."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layer; in training it updates the running statistics."""
+        self._check_rank(input)
+        momentum = 0.0 if self.momentum is None else self.momentum
+        mean, var = self.running_mean, self.running_var
+        training = self.training or not self.track_running_stats
+        if training and not input.shape[0]:  # nothing to take statistics of, and none are used
+            shape = (self.num_features,)
+            mean, var = (make(shape, dtype=input.dtype) for make in (gs.zeros, gs.ones))
+            training = False
+        if self.training and self.track_running_stats and self.momentum is None:
+            momentum = 1 / (self.num_batches_tracked.item() + 1)
+        output = _core.batch_norm(
+            input, mean, var, self.weight, self.bias, training, momentum, self.eps
+        )
+        if self.training and self.track_running_stats:
+            self.num_batches_tracked.add_(1)  # not before: a batch may be refused
+        return output
 
 
 class BatchNorm1d(_BatchNorm):
@@ -120,12 +147,131 @@ class BatchNorm2d(_BatchNorm):
         track_running_stats: keep running mean and (unbiased) variance for evaluation.
         device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
+        bias: whether an affine layer has `bias`.
 
     Shapes: input and output (N, C, H, W). Statistics run over N, H and W.
     """
 
     _ranks = (4,)
     _layout = "(N, C, H, W)"
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of (N, C, D, H, W); formula and arguments as in `BatchNorm2d`."""
+
+    _ranks = (5,)
+    _layout = "(N, C, D, H, W)"
+
+
+class _InstanceNorm(_Tracking):
+    """What the instance norms share: everything but the shapes they accept.
+
+    Without running statistics, the input's own are used in evaluation too.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        """Create parameters and running statistics."""
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layer; in training it updates the running statistics."""
+        self._check_rank(input)
+        single = len(input.shape) == self._ranks[0]
+        channels = input.shape[0 if single else 1]
+        if channels != self.num_features and (self.affine or self.track_running_stats):
+            raise ValueError(
+                f"{type(self).__name__}: input {tuple(input.shape)} has {channels} channels, "
+                f"num_features is {self.num_features}"
+            )
+        output = functional.instance_norm(
+            input.unsqueeze(0) if single else input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return output.squeeze(0) if single else output
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Instance normalisation of (N, C, L) or (C, L); arguments as of `InstanceNorm2d`."""
+
+    _ranks = (2, 3)
+    _layout = "(N, C, L) or (C, L)"
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """y = (x - mean) / sqrt(var + eps) * weight + bias, per sample and channel.
+
+    (Ulyanov, Vedaldi and Lempitsky, 2016.)
+
+    Args:
+        num_features: channels of the input.
+        eps: added to the variance.
+        momentum: share of the new statistics in the running ones.
+        affine: whether `weight` (starts at 1) and `bias` (starts at 0) are learned.
+        track_running_stats: keep running mean and (unbiased) variance for evaluation.
+        device: where the parameters are; the CPU unless given.
+        dtype: float32 unless given.
+        bias: whether an affine layer has `bias`.
+
+    Shapes: input and output (N, C, H, W) or (C, H, W). Statistics run over H and W.
+    """
+
+    _ranks = (3, 4)
+    _layout = "(N, C, H, W) or (C, H, W)"
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Instance normalisation of (N, C, D, H, W) or (C, D, H, W); see `InstanceNorm2d`."""
+
+    _ranks = (4, 5)
+    _layout = "(N, C, D, H, W) or (C, D, H, W)"
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha mean(x^2))^beta over `size` channels around (Krizhevsky et al., 2012).
+
+    Args:
+        size: channels in the mean; beyond the ends they count as zeros.
+        alpha: factor of the mean of squares.
+        beta: exponent.
+        k: added to it.
+
+    Shapes: input and output (N, C, ...).
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        """Check and store the settings."""
+        super().__init__()
+        self.size = positive_int("LocalResponseNorm", "size", size)
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layer."""
+        return functional.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 def _shape(layer: str, normalized_shape: Any) -> tuple[int, ...]:
@@ -142,9 +288,7 @@ class _Affine(Module):
 
     def reset_parameters(self) -> None:
         """Return `weight` to 1 and `bias` to 0."""
-        for name, param in self._parameters.items():
-            if param is not None:
-                init.constant_(param, 1.0 if name == "weight" else 0.0)
+        _reset_affine(self)
 
 
 class LayerNorm(_Affine):
@@ -173,17 +317,8 @@ class LayerNorm(_Affine):
         self.normalized_shape = _shape("LayerNorm", normalized_shape)
         self.eps = nonnegative("LayerNorm", "eps", eps)
         self.elementwise_affine = elementwise_affine
-        shape = self.normalized_shape
-        self.register_parameter(
-            "weight",
-            Parameter(gs.ones(shape, dtype=dtype, device=device)) if elementwise_affine else None,
-        )
-        self.register_parameter(
-            "bias",
-            Parameter(gs.zeros(shape, dtype=dtype, device=device))
-            if elementwise_affine and bias
-            else None,
-        )
+        wanted = elementwise_affine
+        _register_affine(self, self.normalized_shape, wanted, wanted and bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
@@ -206,6 +341,7 @@ class GroupNorm(_Affine):
         affine: whether `weight` (starts at 1) and `bias` (starts at 0) are learned per channel.
         device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
+        bias: whether an affine layer has `bias`.
     """
 
     def __init__(
@@ -216,6 +352,8 @@ class GroupNorm(_Affine):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         """Create the parameters."""
         super().__init__()
@@ -228,13 +366,7 @@ class GroupNorm(_Affine):
             )
         self.eps = nonnegative("GroupNorm", "eps", eps)
         self.affine = affine
-        shape = (self.num_channels,)
-        self.register_parameter(
-            "weight", Parameter(gs.ones(shape, dtype=dtype, device=device)) if affine else None
-        )
-        self.register_parameter(
-            "bias", Parameter(gs.zeros(shape, dtype=dtype, device=device)) if affine else None
-        )
+        _register_affine(self, (self.num_channels,), affine, affine and bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""

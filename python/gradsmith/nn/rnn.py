@@ -15,12 +15,12 @@ from .module import Module
 from .parameter import Parameter
 from .utils.rnn import PackedSequence
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "RNNBase"]
 
 State = tuple[Tensor, ...]
 
 
-class _Recurrent(Module):
+class RNNBase(Module):
     """What the three layers share; states are tuples, (h,) or (h, c), until they are returned."""
 
     _gates: ClassVar[int]
@@ -196,7 +196,7 @@ class _Recurrent(Module):
         return ", ".join(parts)
 
 
-class LSTM(_Recurrent):
+class LSTM(RNNBase):
     """Long short-term memory over a sequence (Hochreiter and Schmidhuber, 1997).
 
     Per step, with gates stacked in the order i, f, g, o:
@@ -255,7 +255,7 @@ class LSTM(_Recurrent):
         return _core.lstm_layer(*arguments)
 
 
-class GRU(_Recurrent):
+class GRU(RNNBase):
     """Gated recurrent units over a sequence (Cho et al., 2014).
 
     Per step, with gates stacked in the order r, z, n: r, z = sigmoid(W_i x + b_i + W_h h + b_h),
@@ -304,7 +304,7 @@ class GRU(_Recurrent):
         return _core.gru_layer(*arguments)
 
 
-class RNN(_Recurrent):
+class RNN(RNNBase):
     """A plain recurrent network (Elman, 1990): h' = f(W_ih x + b_ih + W_hh h + b_hh).
 
     Args:

@@ -1,28 +1,93 @@
-"""Embedding: rows of a table looked up by index."""
+"""Embedding and EmbeddingBag: rows of a table looked up by index."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import gradsmith as gs
-from gradsmith import _core
 from gradsmith._core import Tensor
 
-from . import init
-from ._args import as_index, positive_int
+from . import functional, init
+from ._args import choice, nonnegative, positive_int
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["Embedding"]
+__all__ = ["Embedding", "EmbeddingBag"]
 
 
-class Embedding(Module):
+class _Table(Module):
+    """A learned table of vectors: what the two layers share."""
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None,
+        max_norm: float | None,
+        norm_type: float,
+        weight: Tensor | None,
+        device: Any,
+        dtype: Any,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.num_embeddings = positive_int(name, "num_embeddings", num_embeddings)
+        self.embedding_dim = positive_int(name, "embedding_dim", embedding_dim)
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ValueError(
+                    f"{name}: padding_idx must lie in [{-num_embeddings}, {num_embeddings}), "
+                    f"got {padding_idx}"
+                )
+            padding_idx %= num_embeddings
+        self.padding_idx = padding_idx
+        self.max_norm = None if max_norm is None else nonnegative(name, "max_norm", max_norm)
+        self.norm_type = norm_type
+        shape = (self.num_embeddings, self.embedding_dim)
+        if weight is None:
+            self.weight = Parameter(gs.empty(shape, dtype=dtype, device=device))
+            self.reset_parameters()
+        else:
+            self.weight = weight if isinstance(weight, Parameter) else Parameter(weight)
+
+    def reset_parameters(self) -> None:
+        """Draw fresh initial values."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with gs.no_grad():
+                self.weight[self.padding_idx] = 0.0
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, **options: Any) -> Self:
+        """Make the layer of a table, (num_embeddings, embedding_dim), which is shared.
+
+        Args:
+            embeddings: the table.
+            freeze: whether it gets no gradient.
+            **options: further arguments of the layer.
+        """
+        if not isinstance(embeddings, Tensor) or len(embeddings.shape) != 2:
+            raise ValueError(f"{cls.__name__}: embeddings must be a tensor of two axes")
+        made: Any = cls
+        layer: Self = made(*embeddings.shape, _weight=embeddings, **options)
+        layer.weight.requires_grad = not freeze
+        return layer
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        text = f"{self.num_embeddings}, {self.embedding_dim}"
+        return text if self.padding_idx is None else f"{text}, padding_idx={self.padding_idx}"
+
+
+class Embedding(_Table):
     """A learned table of vectors.
 
     Args:
         num_embeddings: rows of the table; indices run from 0 to this, exclusive.
         embedding_dim: length of each vector.
         padding_idx: a row that starts at zero and gets no gradient; negative counts from the end.
+        max_norm: rows that are looked up and longer are first shortened to this, in place.
+        norm_type: p of that norm.
         device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
@@ -35,38 +100,83 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        *,
+        _weight: Tensor | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         """Create and initialise the table."""
-        super().__init__()
-        self.num_embeddings = positive_int("Embedding", "num_embeddings", num_embeddings)
-        self.embedding_dim = positive_int("Embedding", "embedding_dim", embedding_dim)
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"Embedding: padding_idx must lie in [{-num_embeddings}, {num_embeddings}), "
-                    f"got {padding_idx}"
-                )
-            padding_idx %= num_embeddings
-        self.padding_idx = padding_idx
-        self.weight = Parameter(
-            gs.empty((self.num_embeddings, self.embedding_dim), dtype=dtype, device=device)
+        super().__init__(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, _weight, device, dtype
         )
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw fresh initial values."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with gs.no_grad():
-                self.weight[self.padding_idx] = 0.0
 
     def forward(self, input: Tensor) -> Tensor:
         """Look the rows up."""
-        return _core.embedding(as_index(input), self.weight, self.padding_idx)
+        return functional.embedding(
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type
+        )
+
+
+class EmbeddingBag(_Table):
+    """Sum, mean or maximum of the vectors of each bag of indices.
+
+    Args:
+        num_embeddings: rows of the table; indices run from 0 to this, exclusive.
+        embedding_dim: length of each vector.
+        max_norm: rows that are looked up and longer are first shortened to this, in place.
+        norm_type: p of that norm.
+        mode: "mean", "sum" or "max".
+        include_last_offset: the last offset is the end of the last bag.
+        padding_idx: an index that does not count; its row starts at zero and gets no gradient.
+        device: where the parameters are; the CPU unless given.
+        dtype: float32 unless given.
+
+    Shapes: input (bags, length), or (indices) with offsets (bags): where each bag starts; output
+    (bags, embedding_dim), zeros for an empty bag.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        *,
+        mode: str = "mean",
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        _weight: Tensor | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        """Create and initialise the table."""
+        super().__init__(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, _weight, device, dtype
+        )
+        self.mode = choice("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
+        self.include_last_offset = include_last_offset
+
+    def forward(
+        self,
+        input: Tensor,
+        offsets: Tensor | None = None,
+        per_sample_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Look the rows up and join them; `per_sample_weights` are factors, for mode "sum"."""
+        return functional.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            self.max_norm,
+            self.norm_type,
+            self.mode,
+            per_sample_weights,
+            self.include_last_offset,
+            self.padding_idx,
+        )
 
     def extra_repr(self) -> str:
-        """Show the sizes."""
-        text = f"{self.num_embeddings}, {self.embedding_dim}"
-        return text if self.padding_idx is None else f"{text}, padding_idx={self.padding_idx}"
+        """Show the settings."""
+        return f"{super().extra_repr()}, mode={self.mode!r}"

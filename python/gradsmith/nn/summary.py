@@ -16,6 +16,7 @@ from .module import Module
 __all__ = ["LayerRow", "Summary", "summarize"]
 
 Shape = tuple[int, ...]
+_Cost = Callable[[Any, Shape, Shape], int]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ def _conv_flops(module: Any, source: Shape, target: Shape) -> int:
     return math.prod(target) * (2 * taps + (module.bias is not None))
 
 
+def _transposed_flops(module: Any, source: Shape, target: Shape) -> int:
+    taps = module.out_channels // module.groups * _window(module)
+    return math.prod(source) * 2 * taps + (module.bias is not None) * math.prod(target)
+
+
 def _linear_flops(module: Any, source: Shape, target: Shape) -> int:
     return math.prod(target) * (2 * module.in_features + (module.bias is not None))
 
@@ -104,31 +110,40 @@ def _recurrent_flops(module: Any, source: Shape, target: Shape) -> int:
     return total
 
 
+def _pool_flops(module: Any, source: Shape, target: Shape) -> int:
+    return math.prod(target) * _window(module)
+
+
 def _adaptive_flops(module: Any, source: Shape, target: Shape) -> int:
     return math.prod(source)
 
 
-def _per_output(cost: int) -> Callable[[Any, Shape, Shape], int]:
+def _per_output(cost: int) -> _Cost:
     return lambda module, source, target: cost * math.prod(target)
 
 
-_FLOPS: dict[type[Module], Callable[[Any, Shape, Shape], int]] = {
+def _every(layers: Any, name: str, cost: _Cost) -> dict[type[Module], _Cost]:
+    """Give a layer's cost to it in one, two and three axes."""
+    return {getattr(layers, name.format(axes)): cost for axes in (1, 2, 3)}
+
+
+_FLOPS: dict[type[Module], _Cost] = {
     linear.Linear: _linear_flops,
     linear.Bilinear: _bilinear_flops,
-    conv.Conv1d: _conv_flops,
-    conv.Conv2d: _conv_flops,
+    **_every(conv, "Conv{}d", _conv_flops),
+    **_every(conv, "ConvTranspose{}d", _transposed_flops),
     rnn.LSTM: _recurrent_flops,
     rnn.GRU: _recurrent_flops,
     rnn.RNN: _recurrent_flops,
     rnn_cell.LSTMCell: _recurrent_flops,
     rnn_cell.GRUCell: _recurrent_flops,
     rnn_cell.RNNCell: _recurrent_flops,
-    pool.MaxPool2d: lambda module, source, target: math.prod(target) * _window(module),
-    pool.AvgPool2d: lambda module, source, target: math.prod(target) * _window(module),
-    pool.AdaptiveAvgPool2d: _adaptive_flops,
-    pool.AdaptiveMaxPool2d: _adaptive_flops,
-    norm.BatchNorm1d: _per_output(2),
-    norm.BatchNorm2d: _per_output(2),
+    **_every(pool, "MaxPool{}d", _pool_flops),
+    **_every(pool, "AvgPool{}d", _pool_flops),
+    **_every(pool, "AdaptiveAvgPool{}d", _adaptive_flops),
+    **_every(pool, "AdaptiveMaxPool{}d", _adaptive_flops),
+    **_every(norm, "BatchNorm{}d", _per_output(2)),
+    **_every(norm, "InstanceNorm{}d", _per_output(8)),
     norm.LayerNorm: _per_output(8),
     norm.GroupNorm: _per_output(8),
     norm.RMSNorm: _per_output(5),

@@ -1,0 +1,138 @@
+"""Activations that are composed of ops; the others are ops themselves.
+
+`inplace` is taken where PyTorch has it and changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import gradsmith as gs
+from gradsmith import _core
+from gradsmith._core import Tensor
+
+from .._args import nonnegative
+
+__all__ = [
+    "celu",
+    "glu",
+    "gumbel_softmax",
+    "hardshrink",
+    "prelu",
+    "rrelu",
+    "softmin",
+    "softshrink",
+    "tanhshrink",
+    "threshold",
+]
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, else alpha (exp(x / alpha) - 1) (Barron, 2017)."""
+    if alpha == 0 or math.isnan(alpha):
+        raise ValueError(f"celu: alpha must not be {alpha}")
+    return _core.elu(input) if alpha == 1 else _core.elu(input / alpha) * alpha
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along `dim` times the sigmoid of the second (Dauphin et al., 2017)."""
+    if not input.shape:
+        raise ValueError("glu: input must have at least one axis, got a scalar")
+    if not -len(input.shape) <= dim < len(input.shape):
+        raise IndexError(f"glu: dim {dim} out of range for shape {tuple(input.shape)}")
+    if input.shape[dim] % 2:
+        raise ValueError(f"glu: the size of dim {dim} must be even, got shape {tuple(input.shape)}")
+    half = input.shape[dim] // 2
+    return input.narrow(dim, 0, half) * _core.sigmoid(input.narrow(dim, half, half))
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """Softmax of logits with Gumbel noise: a differentiable draw (Jang, Gu and Poole, 2017).
+
+    Args:
+        logits: unnormalised log-probabilities.
+        tau: temperature.
+        hard: return one-hot vectors, whose gradient is that of the soft ones.
+        eps: ignored.
+        dim: the axis of the classes.
+    """
+    uniform = gs.rand_like(logits).clamp(min=1e-38)
+    noise = -gs.log(-gs.log(uniform))
+    soft = _core.softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    index = soft.argmax(dim, keepdim=True)
+    one = gs.scatter_add(
+        gs.zeros_like(soft.detach()), dim, index, gs.ones(index.shape, dtype=soft.dtype)
+    )
+    return one - soft.detach() + soft
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x, or 0 where |x| <= lambd."""
+    return input.masked_fill(gs.abs(input.detach()) <= lambd, 0.0)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+    nonnegative("softshrink", "lambd", lambd)
+    return input - input.clamp(-lambd, lambd)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return input - gs.tanh(input)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where x > threshold, else `value`."""
+    return input.masked_fill(input.detach() <= threshold, value)
+
+
+def softmin(input: Tensor, dim: int) -> Tensor:
+    """exp(-x) / sum(exp(-x)) along `dim`."""
+    return _core.softmax(-input, dim)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where positive, else weight x (He et al., 2015).
+
+    Args:
+        input: (N, C, ...), or any shape where the weight is one number.
+        weight: (1) or (C).
+    """
+    if not isinstance(weight, Tensor) or len(weight.shape) > 1:
+        raise ValueError("prelu: weight must be a tensor of at most one axis")
+    factor = weight
+    if weight.numel() != 1:
+        channels = input.shape[1] if len(input.shape) > 1 else 1
+        if weight.numel() != channels:
+            raise ValueError(
+                f"prelu: weight has {weight.numel()} values, input {tuple(input.shape)} has "
+                f"{channels} channels"
+            )
+        factor = weight.reshape(-1, *(1,) * (len(input.shape) - 2))
+    elif not input.shape:
+        factor = weight.reshape(())
+    return gs.where(input.detach() > 0, input, factor * input)
+
+
+def rrelu(
+    input: Tensor,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    inplace: bool = False,
+) -> Tensor:
+    """Leaky ReLU with a slope drawn from [lower, upper) per element in training (Xu et al., 2015).
+
+    In evaluation the slope is the mean of the two.
+    """
+    if not lower <= upper:
+        raise ValueError(f"rrelu: lower ({lower}) must not exceed upper ({upper})")
+    if not training:
+        return _core.leaky_relu(input, (lower + upper) / 2)
+    slope = gs.empty(input.shape, dtype=input.dtype, device=input.device).uniform_(lower, upper)
+    return gs.where(input.detach() > 0, input, input * slope)

@@ -1,0 +1,187 @@
+"""Losses and distances composed of ops: NumPy references, gradients, and torch beside them."""
+
+import gradsmith as gs
+import numpy as np
+import pytest
+from gradsmith import nn
+from gradsmith.nn import functional as F
+from gradsmith.testing import assert_close, gradcheck, gradgradcheck
+
+RNG = np.random.default_rng(9)
+X, Y, Z = (RNG.normal(size=(4, 5)) for _ in range(3))
+SIGNS = np.array([1.0, -1, -1, 1])
+LABELS = np.array([1, 4, 0, 2])
+SETS = np.array([[3, 0, -1, 1, 1], [-1, 0, 1, 2, 3], [0, 1, 2, 3, 4], [2, -1, -1, -1, -1]])
+
+
+def cosine(a, b):
+    return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+
+
+def multi_margin(x, y, p=1, margin=1.0):
+    terms = np.maximum(0, margin - np.take_along_axis(x, y[:, None], 1) + x) ** p
+    np.put_along_axis(terms, y[:, None], 0.0, 1)
+    return terms.sum(1) / x.shape[1]
+
+
+def multilabel_margin(x, sets):
+    found = []
+    for row, given in zip(x, sets, strict=True):
+        labels = list(given[: list(given).index(-1)]) if -1 in given else list(given)
+        others = [i for i in range(len(row)) if i not in labels]
+        found.append(sum(max(0, 1 - row[y] + row[i]) for y in labels for i in others) / len(row))
+    return np.array(found)
+
+
+def triplet(a, p, n, margin=1.0, swap=False):
+    far = np.linalg.norm(a - n + 1e-6, axis=-1)
+    if swap:
+        far = np.minimum(far, np.linalg.norm(p - n + 1e-6, axis=-1))
+    return np.maximum(0, margin + np.linalg.norm(a - p + 1e-6, axis=-1) - far)
+
+
+COUNTS = np.array([[0.0, 1, 2, 7, 3]] * 4)
+STIRLING = np.where(
+    COUNTS > 1,
+    COUNTS * np.log(np.maximum(COUNTS, 1))
+    - COUNTS
+    + 0.5 * np.log(2 * np.pi * np.maximum(COUNTS, 1)),
+    0,
+)
+CASES = [
+    ("cosine_embedding_loss", (X, Y, SIGNS), {"margin": -0.1},
+     np.where(SIGNS == 1, 1 - cosine(X, Y), np.maximum(0, cosine(X, Y) + 0.1))),
+    ("gaussian_nll_loss", (X, Y, Z**2 + 0.1), {"full": True},
+     0.5 * (np.log(Z**2 + 0.1) + (X - Y) ** 2 / (Z**2 + 0.1) + np.log(2 * np.pi))),
+    ("hinge_embedding_loss", (X.T, SIGNS), {"margin": 0.7},
+     np.where(SIGNS == 1, X.T, np.maximum(0, 0.7 - X.T))),
+    ("margin_ranking_loss", (X, Y, np.sign(Z)), {"margin": 0.2},
+     np.maximum(0, 0.2 - np.sign(Z) * (X - Y))),
+    ("multi_margin_loss", (X, LABELS), {}, multi_margin(X, LABELS)),
+    ("multi_margin_loss", (X, LABELS), {"p": 2, "margin": 0.5}, multi_margin(X, LABELS, 2, 0.5)),
+    ("multilabel_margin_loss", (X, SETS), {}, multilabel_margin(X, SETS)),
+    ("multilabel_soft_margin_loss", (X, (Y > 0) * 1.0), {},
+     np.logaddexp(0, np.where(Y > 0, -X, X)).mean(1)),
+    ("poisson_nll_loss", (X, COUNTS), {"full": True}, np.exp(X) - COUNTS * X + STIRLING),
+    ("poisson_nll_loss", (X**2 + 1, COUNTS), {"log_input": False, "eps": 1e-3},
+     X**2 + 1 - COUNTS * np.log(X**2 + 1.001)),
+    ("soft_margin_loss", (X, np.sign(Y)), {}, np.logaddexp(0, -np.sign(Y) * X)),
+    ("triplet_margin_loss", (X, Y, Z), {"margin": 0.6}, triplet(X, Y, Z, 0.6)),
+    ("triplet_margin_loss", (X, Y, Z), {"swap": True}, triplet(X, Y, Z, swap=True)),
+    ("cosine_similarity", (X, Y), {}, cosine(X, Y)),
+    ("pairwise_distance", (X, Y), {"p": 1.0}, np.abs(X - Y + 1e-6).sum(1)),
+    ("normalize", (X,), {"p": 3.0}, X / (np.abs(X) ** 3).sum(1, keepdims=True) ** (1 / 3)),
+]  # fmt: skip
+WITHOUT_REDUCTION = ("cosine_similarity", "pairwise_distance", "normalize")
+
+
+@pytest.mark.parametrize(("name", "args", "options", "expected"), CASES)
+def test_against_formulas(name, args, options, expected):
+    fn = getattr(F, name)
+    tensors = [gs.tensor(a) for a in args]
+    if name in WITHOUT_REDUCTION:
+        assert_close(fn(*tensors, **options), expected, rtol=1e-10)
+    else:
+        assert_close(fn(*tensors, **options, reduction="none"), expected, rtol=1e-10, atol=1e-14)
+        for reduction in ("mean", "sum"):
+            found = fn(*tensors, **options, reduction=reduction).item()
+            assert found == pytest.approx(getattr(expected, reduction)(), rel=1e-10)
+        with pytest.raises(ValueError, match="reduction must be one of mean, sum, none"):
+            fn(*tensors, **options, reduction="avg")
+        assert fn(*(t.float() if t.dtype is gs.float64 else t for t in tensors)).dtype is gs.float32
+    inputs = [gs.tensor(args[0], requires_grad=True), *tensors[1:]]
+    if len(args) > 2 and name != "cosine_embedding_loss":
+        inputs[1].requires_grad_()
+    assert gradcheck(lambda *a: fn(*a, **options), inputs)
+    assert gradgradcheck(lambda *a: fn(*a, **options), inputs)
+
+
+def test_extreme_values():
+    far = gs.tensor([-1e3, 1e3], dtype=gs.float64, requires_grad=True)
+    loss = F.soft_margin_loss(far, gs.ones(2, dtype=gs.float64), reduction="none")
+    assert loss.tolist() == [1000, 0]
+    loss.sum().backward()
+    assert far.grad.tolist() == [-1, 0]
+    same = gs.tensor(X, requires_grad=True)
+    F.triplet_margin_loss(same, gs.tensor(X), gs.tensor(Y)).backward()
+    zero = gs.zeros(2, 3, dtype=gs.float64, requires_grad=True)
+    F.cosine_similarity(zero, gs.ones(2, 3, dtype=gs.float64)).sum().backward()
+    assert np.isfinite(same.grad.numpy()).all() and np.isfinite(zero.grad.numpy()).all()
+
+
+IMAGE, COLUMNS = RNG.normal(size=(2, 4, 6, 8)), RNG.normal(size=(2, 12, 20))
+BESIDE_TORCH = [
+    ("TripletMarginLoss", (), {"swap": True, "p": 1.5}, (X, Y, Z)),
+    ("TripletMarginWithDistanceLoss", (), {"margin": 0.4, "swap": True}, (X, Y, Z)),
+    ("CosineSimilarity", (), {"dim": 0}, (X, Y)),
+    ("CosineSimilarity", (), {}, (X * 1e-9, Y)),
+    ("PairwiseDistance", (3.0,), {"keepdim": True}, (X, Y[:1])),
+    ("PixelShuffle", (2,), {}, (IMAGE,)),
+    ("PixelUnshuffle", (2,), {}, (IMAGE,)),
+    ("ChannelShuffle", (2,), {}, (IMAGE,)),
+    ("Unfold", ((2, 3),), {"dilation": 2, "padding": 1, "stride": (1, 2)}, (IMAGE,)),
+    ("Fold", ((5, 6), (2, 2)), {}, (COLUMNS,)),
+    ("Fold", ((5, 6), (2, 2)), {}, (COLUMNS[0],)),
+    ("Upsample", (), {"size": (9, 5)}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": 1.7}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": 1.7, "mode": "nearest-exact"}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": 2.5, "mode": "bilinear"}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": (0.6, 2.0), "mode": "bilinear"}, (IMAGE,)),
+    ("Upsample", (), {"size": (9, 3), "mode": "bilinear", "align_corners": True}, (IMAGE,)),
+    ("Upsample", (), {"size": (9, 3), "mode": "bicubic", "align_corners": False}, (IMAGE,)),
+    ("Upsample", (), {"size": (13, 3), "mode": "bicubic", "align_corners": True}, (IMAGE,)),
+    ("Upsample", (), {"size": 7, "mode": "linear"}, (IMAGE[0],)),
+    ("Upsample", (), {"size": (3, 9, 4), "mode": "trilinear"}, (IMAGE[None],)),
+    ("Upsample", (), {"size": (3, 4), "mode": "area"}, (IMAGE,)),
+    ("UpsamplingBilinear2d", (), {"scale_factor": 2}, (IMAGE,)),
+    ("UpsamplingNearest2d", (), {"scale_factor": 3}, (IMAGE,)),
+    ("LPPool2d", (float("inf"), 3), {"stride": 2, "ceil_mode": True}, (IMAGE,)),
+    ("MaxPool3d", (2,), {"dilation": (1, 2, 1), "ceil_mode": True, "padding": 1}, (IMAGE,)),
+    ("AvgPool3d", (3, 2, 1), {"ceil_mode": True, "count_include_pad": False}, (IMAGE,)),
+    ("AvgPool3d", (2,), {"divisor_override": 3}, (IMAGE,)),
+    ("ConvTranspose3d", (2, 4, (2, 3, 1), 2, 1, 1, 2), {"dilation": 2}, (IMAGE[None],)),
+    ("Conv3d", (2, 4, (2, 3, 1)), {"padding": "same", "groups": 2, "dilation": 2}, (IMAGE[None],)),
+    ("Conv3d", (2, 4, 3), {"padding": 1, "padding_mode": "circular"}, (IMAGE[None],)),
+]
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "args", "options", "arrays"), BESIDE_TORCH)
+def test_beside_torch(name, args, options, arrays):
+    torch = pytest.importorskip("torch")
+    ours = getattr(nn, name)(*args, **options).double()
+    theirs = getattr(torch.nn, name)(*args, **options).double()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        mine.data.copy_(gs.from_numpy(other.detach().numpy()))
+    if name in ("Conv3d", "ConvTranspose3d"):
+        arrays = (arrays[0].reshape(2, 2, 2, 6, 8),)
+    a = [gs.tensor(x, requires_grad=True) for x in arrays]
+    b = [torch.tensor(x, requires_grad=True) for x in arrays]
+    y, expected = ours(*a), theirs(*b)
+    assert_close(y, expected.detach().numpy(), rtol=1e-10, atol=1e-12)
+    weights = RNG.normal(size=tuple(expected.shape))
+    (y * gs.tensor(weights)).sum().backward()
+    (expected * torch.tensor(weights)).sum().backward()
+    for mine, other in zip([*a, *ours.parameters()], [*b, *theirs.parameters()], strict=True):
+        grad = other.grad.numpy()
+        assert_close(mine.grad, grad, rtol=1e-10, atol=1e-11 * np.abs(grad).max())
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_embedding_bag_beside_torch(mode):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.EmbeddingBag(6, 3, mode=mode, padding_idx=2, include_last_offset=True)
+    ours = nn.EmbeddingBag(6, 3, mode=mode, padding_idx=2, include_last_offset=True).double()
+    ours.load_state_dict({"weight": gs.tensor(theirs.double().weight.detach().numpy().copy())})
+    index, offsets = np.array([5, 2, 1, 1, 2, 0, 3]), np.array([0, 3, 3, 4, 6, 7])
+    factors = RNG.normal(size=7) if mode == "sum" else None
+    given = [None if factors is None else make(factors) for make in (gs.tensor, torch.tensor)]
+    y = ours(gs.tensor(index), gs.tensor(offsets), given[0])
+    expected = theirs(torch.tensor(index), torch.tensor(offsets), given[1])
+    assert_close(y, expected.detach().numpy(), rtol=1e-10)
+    weights = RNG.normal(size=(5, 3))
+    (y * gs.tensor(weights)).sum().backward()
+    (expected * torch.tensor(weights)).sum().backward()
+    assert_close(ours.weight.grad, theirs.weight.grad.numpy(), rtol=1e-10, atol=1e-14)
