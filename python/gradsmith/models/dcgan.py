@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import gradsmith as gs
 from gradsmith import nn
 from gradsmith._core import Tensor
 from gradsmith.nn import init
 from gradsmith.nn._args import choice, positive_int
-from gradsmith.nn.functional import conv_transpose2d
 
 __all__ = ["DCGANDiscriminator", "DCGANGenerator"]
 
@@ -18,26 +16,6 @@ _NORMS: dict[str, Callable[[int], nn.Module | None]] = {
     "layer": lambda channels: nn.GroupNorm(1, channels),
     "none": lambda channels: None,
 }
-
-
-class _ConvTranspose2d(nn.Module):
-    """A transposed convolution without bias, its weight (in_channels, out_channels, K, K)."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, padding: int
-    ) -> None:
-        super().__init__()
-        shape = (in_channels, out_channels, kernel_size, kernel_size)
-        self.weight = nn.Parameter(gs.empty(shape))
-        self.stride = stride
-        self.padding = padding
-
-    def forward(self, input: Tensor) -> Tensor:
-        return conv_transpose2d(input, self.weight, None, self.stride, self.padding)
-
-    def extra_repr(self) -> str:
-        channels, outputs, size, _ = self.weight.shape
-        return f"{channels}, {outputs}, kernel_size={size}, stride={self.stride}"
 
 
 def _doublings(owner: str, image_size: int) -> tuple[int, int]:
@@ -55,7 +33,7 @@ def _doublings(owner: str, image_size: int) -> tuple[int, int]:
 def _initialise(model: nn.Module) -> None:
     """Draw weights normally with deviation 0.02, as the paper does; factors of norms around 1."""
     for module in model.modules():
-        if isinstance(module, (_ConvTranspose2d, nn.Conv2d)):
+        if isinstance(module, (nn.ConvTranspose2d, nn.Conv2d)):
             init.normal_(module.weight, 0.0, 0.02)
         elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             init.normal_(module.weight, 1.0, 0.02)
@@ -83,15 +61,21 @@ class DCGANGenerator(nn.Module):
         side, count = _doublings("DCGANGenerator", image_size)
         self.latent = positive_int("DCGANGenerator", "latent", latent)
         width = features * 2 ** (count - 1)
-        layers = [_ConvTranspose2d(latent, width, side, 1, 0), nn.BatchNorm2d(width), nn.ReLU()]
+        layers = [
+            nn.ConvTranspose2d(latent, width, side, 1, 0, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        ]
         for _ in range(count - 1):
             layers += [
-                _ConvTranspose2d(width, width // 2, 4, 2, 1),
+                nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(width // 2),
                 nn.ReLU(),
             ]
             width //= 2
-        self.main = nn.Sequential(*layers, _ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
+        self.main = nn.Sequential(
+            *layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh()
+        )
         _initialise(self)
 
     def forward(self, input: Tensor) -> Tensor:
