@@ -235,6 +235,12 @@ def test_sample_grids(tmp_path):
     grid = train.SampleGrid(tmp_path / "points-{epoch}.png", every=2)
     build(hidden=8, callbacks=[grid]).fit(GaussianRing(64), epochs=3, batch_size=32)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["points-2.png", "points-3.png"]
+    image = pytest.importorskip("PIL.Image")
+    grid.animate(tmp_path / "points.gif")
+    with image.open(tmp_path / "points.gif") as animation:
+        assert animation.n_frames == 2
+    with pytest.raises(ValueError, match="0 pictures"):
+        train.SampleGrid("x").animate(tmp_path / "none.gif")
 
     generator = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Unflatten(1, (1, 4, 4)))
     critic = nn.Sequential(nn.Flatten(), nn.Linear(16, 1))

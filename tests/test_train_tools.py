@@ -138,8 +138,9 @@ def test_tensorboard(tmp_path):
 
 def test_history_plot(tmp_path):
     pytest.importorskip("matplotlib")
-    trainer = build()
+    trainer = build(callbacks=[train.HistoryPlot(tmp_path / "new" / "curves.png")])
     trainer.fit((X, Y), (X, Y), epochs=2, batch_size=16)
+    assert (tmp_path / "new" / "curves.png").stat().st_size > 5000
     assert len(trainer.history.plot(tmp_path / "h.png").axes) == 3  # loss, accuracy, lr
     assert (tmp_path / "h.png").stat().st_size > 5000
     with pytest.raises(ValueError, match="no epochs"):
@@ -205,6 +206,14 @@ def test_weights_against_unequal_classes():
     for bad in ([], [-1], [7]):
         with pytest.raises(ValueError, match="class_weights: labels must be classes from 0"):
             data.class_weights(bad, 3)
+
+
+def test_predict_takes_datasets_too():
+    trainer = build()
+    whole = trainer.predict(X).numpy()
+    dataset = data.TensorDataset(X, Y)
+    for inputs in (dataset, data.DataLoader(dataset, 7), data.TensorDataset(X), (X,)):
+        np.testing.assert_allclose(trainer.predict(inputs).numpy(), whole, rtol=1e-5, atol=1e-6)
 
 
 # -- metrics ---------------------------------------------------------------------------------------

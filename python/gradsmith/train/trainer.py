@@ -268,7 +268,8 @@ class Trainer(Loop):
         """Return the model's outputs, in evaluation mode and without gradients.
 
         Args:
-            inputs: a tensor or array whose first axis runs over samples, or a tuple of them.
+            inputs: a tensor or array whose first axis runs over samples, or a tuple of them; or
+                a dataset or DataLoader, whose targets are left out.
             batch_size: samples per forward pass.
         """
         with self._autocast():

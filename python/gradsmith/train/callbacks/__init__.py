@@ -7,6 +7,7 @@ from .base import Callback, Logs
 from .gradient_flow import Finding, GradientFlow, GradientFlowWarning, GradientRecord
 from .loggers import CSVLogger, JSONLLogger
 from .monitor import Checkpoint, EarlyStopping
+from .plots import HistoryPlot
 from .samples import SampleGrid
 from .tensorboard import TensorBoard
 
@@ -20,6 +21,7 @@ __all__ = [
     "GradientFlow",
     "GradientFlowWarning",
     "GradientRecord",
+    "HistoryPlot",
     "JSONLLogger",
     "Logs",
     "SampleGrid",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ class SampleGrid(Callback):
         self.every = every
         self.columns = columns
         self.value_range = value_range
+        self.written: list[str] = []
 
     def on_epoch_end(self, trainer: Loop, logs: Logs) -> None:
         """Draw if it is time."""
@@ -67,6 +69,41 @@ class SampleGrid(Callback):
                 f"SampleGrid: samples must be images (N, 1 or 3, H, W) or points (N, 2), "
                 f"got shape {samples.shape}"
             )
+        self.written.append(str(path))
+
+    def animate(self, path: str | os.PathLike[str], seconds: float = 0.25) -> None:
+        """Join the pictures drawn so far into an animated GIF.
+
+        Args:
+            path: the animation.
+            seconds: how long each picture is shown.
+
+        Raises:
+            ModuleNotFoundError: Pillow is not installed; the text says how to install it.
+            ValueError: there are no pictures, or all went to one file.
+        """
+        frames = list(dict.fromkeys(self.written))
+        if len(frames) < 2:
+            raise ValueError(f"SampleGrid: {len(frames)} pictures, name them by {{epoch}}")
+        try:
+            from PIL import Image
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "animations need Pillow: pip install 'gradsmith[images]'", name="PIL"
+            ) from error
+        pictures = [Image.open(frame) for frame in frames]
+        duration = round(1000 * seconds)
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration, loop=0)
+        for picture in pictures:
+            picture.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which pictures were drawn."""
+        return {"written": self.written}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.written = list(state_dict["written"])
 
     def _scatter(self, fake: Any, real: Any, path: Path, epoch: int) -> None:
         figure = new_figure(5, 5)
