@@ -13,7 +13,7 @@ import gradsmith as gs
 import numpy as np
 import pytest
 from gradsmith.__main__ import main
-from gradsmith.demo.augment import random_affine, random_shift
+from gradsmith.data.transforms import random_affine, random_shift
 
 needs_demo = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib", "rich")),

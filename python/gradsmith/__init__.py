@@ -52,10 +52,23 @@ from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from . import amp, autograd, cuda, data, kernels, nn, optim, testing, train
+    from . import (
+        amp,
+        autograd,
+        cuda,
+        data,
+        kernels,
+        models,
+        nn,
+        optim,
+        testing,
+        train,
+        transfer,
+    )
     from .serialization import load as load
     from .serialization import save as save
     from .train import Trainer as Trainer
+    from .transfer import load_pretrained as load_pretrained
 
 bool = _core.bool
 double = _core.float64
@@ -63,8 +76,16 @@ float = _core.float32
 long = _core.int64
 
 # Loaded on first use, so that `import gradsmith` stays quick.
-_MODULES = ("amp", "autograd", "cuda", "data", "kernels", "nn", "optim", "testing", "train")
-_LAZY = {"load": "serialization", "save": "serialization", "Trainer": "train"}
+_MODULES = (
+    "amp", "autograd", "cuda", "data", "kernels", "models", "nn", "optim", "testing", "train",
+    "transfer",
+)  # fmt: skip
+_LAZY = {
+    "load": "serialization",
+    "load_pretrained": "transfer",
+    "save": "serialization",
+    "Trainer": "train",
+}
 
 # For `from gradsmith import *`, which must not replace Python's own float, sum, max and so on.
 __all__ = [

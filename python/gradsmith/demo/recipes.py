@@ -14,8 +14,7 @@ from gradsmith import nn
 from gradsmith._core import Tensor
 from gradsmith.data import TensorDataset
 from gradsmith.data.datasets import MNIST, Digits
-
-from .augment import random_affine, random_shift
+from gradsmith.data.transforms import random_affine, random_shift
 
 __all__ = ["RECIPES", "Recipe", "RowLSTM"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradsmith as gs
 from gradsmith._core import Tensor
-from gradsmith.data import DataLoader, TensorDataset
+from gradsmith.data import DataLoader, Dataset, TensorDataset
 from gradsmith.nn import Module
 
 __all__ = ["evaluating", "predict"]
@@ -33,16 +33,29 @@ def predict(model: Module, inputs: Any, *, batch_size: int = 256) -> Tensor:
     Args:
         model: what to apply.
         inputs: a tensor, array or list whose first axis runs over samples, or a tuple of them
-            for a model of several inputs.
-        batch_size: samples per forward pass.
+            for a model of several inputs; or a dataset or DataLoader, of whose batches the last
+            item, the target, is left out where there are several.
+        batch_size: samples per forward pass, where `inputs` is no DataLoader.
 
     Raises:
         ValueError: there are no samples.
     """
-    several = inputs if isinstance(inputs, tuple) else (inputs,)
-    tensors = [gs.tensor(item) if isinstance(item, list) else item for item in several]
+    outputs = []
     with evaluating(model):
-        outputs = [model(*batch) for batch in DataLoader(TensorDataset(*tensors), batch_size)]
+        for batch in _batches(inputs, batch_size):
+            outputs.append(model(*batch))
         if not outputs:
             raise ValueError("predict: inputs has no samples")
         return gs.cat(outputs, 0)
+
+
+def _batches(inputs: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
+    if isinstance(inputs, (DataLoader, Dataset)):
+        loader = inputs if isinstance(inputs, DataLoader) else DataLoader(inputs, batch_size)
+        for batch in loader:
+            items = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+            yield items[:-1] if len(items) > 1 else items
+        return
+    several = inputs if isinstance(inputs, tuple) else (inputs,)
+    tensors = [gs.tensor(item) if isinstance(item, list) else item for item in several]
+    yield from DataLoader(TensorDataset(*tensors), batch_size)

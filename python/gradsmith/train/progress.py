@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .callbacks import Callback, Logs
 
 if TYPE_CHECKING:
-    from .trainer import Trainer
+    from .loop import Loop
 
 __all__ = ["Progress", "format_value"]
 
@@ -53,7 +53,7 @@ class Progress(Callback):
         self.stream = stream
         self._bar: _Bar = _Bar(sys.stdout)
 
-    def on_fit_start(self, trainer: Trainer) -> None:
+    def on_fit_start(self, trainer: Loop) -> None:
         """Choose the kind of bar."""
         stream = self.stream or sys.stdout
         style = self.style
@@ -65,30 +65,30 @@ class Progress(Callback):
         self._bar = {"rich": _RichBar, "tqdm": _TqdmBar, "plain": _Bar}[style](stream)
         self._next = 0.0
 
-    def on_epoch_start(self, trainer: Trainer) -> None:
+    def on_epoch_start(self, trainer: Loop) -> None:
         """Start a bar."""
         self._bar.start(f"epoch {trainer.epoch + 1}/{trainer.epochs}", trainer.batches)
 
-    def on_batch_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_batch_end(self, trainer: Loop, logs: Logs) -> None:
         """Move the bar, at most ten times a second."""
         now = time.monotonic()
         if now >= self._next or trainer.batch == trainer.batches:
             self._next = now + _REFRESH_SECONDS
             self._bar.move(trainer.batch, f"{_values(logs)}  {_rate(logs)}")
 
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_epoch_end(self, trainer: Loop, logs: Logs) -> None:
         """Replace the bar by the epoch's line."""
         width = len(str(trainer.epochs))
         head = f"epoch {trainer.epoch:>{width}}/{trainer.epochs}"
         self._bar.stop()
         self._bar.line(f"{head}  {_values(logs)}  {_rate(logs)}")
 
-    def on_interrupt(self, trainer: Trainer) -> None:
+    def on_interrupt(self, trainer: Loop) -> None:
         """Say where training stopped."""
         self._bar.stop()
         self._bar.line(f"interrupted after {trainer.epoch} of {trainer.epochs} epochs")
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Loop) -> None:
         """Remove what is left of a bar."""
         self._bar.stop()
 

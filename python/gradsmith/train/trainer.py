@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
-
-import numpy as np
 
 import gradsmith as gs
 from gradsmith._core import Tensor
-from gradsmith.data import DataLoader, TensorDataset
+from gradsmith.data import DataLoader
 from gradsmith.nn import BCEWithLogitsLoss, CrossEntropyLoss, Module, NLLLoss
 from gradsmith.nn.utils import clip_grad_norm_, clip_grad_value_
 from gradsmith.optim import Optimizer
@@ -23,12 +20,11 @@ from gradsmith.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from .callbacks import Callback
 from .history import History
 from .inference import evaluating, predict
+from .loop import Loop
 from .metrics import Metric, resolve
-from .progress import Progress
 
 __all__ = ["Trainer"]
 
-_FORMAT = 1
 _CLASSIFICATION = (BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss)
 
 
@@ -40,7 +36,7 @@ class _Scheduler(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
-class Trainer:
+class Trainer(Loop):
     """Trains, evaluates and applies a model.
 
     Args:
@@ -107,7 +103,7 @@ class Trainer:
             raise ValueError(f"Trainer: precision must be float32 or bf16, got {precision!r}")
         if precision == "bf16" and any(p.device.type != "cpu" for p in model.parameters()):
             raise ValueError("Trainer: precision='bf16' is for models on the CPU")
-        self.model = model
+        super().__init__(model, callbacks, progress)
         self.loss = loss
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -120,19 +116,6 @@ class Trainer:
         self.accumulate = accumulate
         self.check_finite = check_finite
         self.precision = precision
-        self.callbacks = list(callbacks)
-        if progress:
-            self.callbacks.append(Progress(progress if isinstance(progress, str) else "auto"))
-        self.callbacks.sort(key=lambda callback: callback.runs_last)  # stable
-
-        self.history = History()
-        self.epoch = 0  # epochs completed
-        self.epochs = 0  # epochs wanted
-        self.batch = 0  # batches completed in this epoch
-        self.batches = 0  # batches per epoch
-        self.should_stop = False
-        self._loaders: dict[str, DataLoader] = {}
-        self._loader_states: dict[str, Any] = {}
 
     # -- training --------------------------------------------------------------------------------
 
@@ -167,36 +150,10 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C, passed on after the callbacks have finished; the last
                 checkpoint is whole.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
-            raise ValueError(f"fit: epochs must be a whole number of at least 0, got {epochs!r}")
-        self._loaders = {"train": self._loader("fit", train, batch_size, shuffle, seed)}
+        loaders = {"train": self._loader("fit", train, batch_size, shuffle, seed)}
         if val is not None:
-            self._loaders["val"] = self._loader("fit", val, max(batch_size, 256), False, seed)
-        self.batches = len(self._loaders["train"])
-        if not self.batches:
-            raise ValueError("fit: train has no batches")
-        self.should_stop = False  # an earlier fit may have been stopped
-        if resume is not None:
-            self.load_checkpoint(resume)
-        for name, state in self._loader_states.items():
-            if name in self._loaders:
-                self._loaders[name].load_state_dict(state)
-        self._loader_states = {}
-        self.epochs = epochs
-
-        try:
-            self._call("on_fit_start")
-            while self.epoch < epochs and not self.should_stop:
-                self._call("on_epoch_start")
-                logs = self._epoch()
-                self.history.rows.append(logs)
-                self._call("on_epoch_end", logs)
-        except KeyboardInterrupt:
-            self._call("on_interrupt")
-            raise
-        finally:
-            self._call("on_fit_end")
-        return self.history
+            loaders["val"] = self._loader("fit", val, max(batch_size, 256), False, seed)
+        return self._run(loaders, epochs, resume)
 
     def _epoch(self) -> dict[str, float]:
         rate = float(self.optimizer.param_groups[0]["lr"])
@@ -204,9 +161,11 @@ class Trainer:
         logs = self._train_batches(start)
         seconds = time.perf_counter() - start
         speed = logs.pop("samples_per_second")
+        self._call("on_validation_start")
         if "val" in self._loaders:
             values = self._measure(self._loaders["val"])
             logs.update({f"val_{name}": value for name, value in values.items()})
+        self._call("on_validation_end")
         self.epoch += 1
         if self.scheduler is not None and self.schedule_per == "epoch":
             if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -246,20 +205,37 @@ class Trainer:
             samples += size
             for metric in self.metrics:
                 metric.update(output, target)
-            logs = {"loss": loss_sum / max(samples, 1), **self._metric_values()}
+            last = self.batch == self.batches
+            logs = {"loss": loss_sum / max(samples, 1), **self._metric_values(last)}
             logs["samples_per_second"] = samples / max(time.perf_counter() - start, 1e-9)
             self._call("on_batch_end", logs)
         return logs
 
+    def _train_batch(self, batch: Any) -> float:
+        """Make one step with one batch, outside of an epoch; returns the loss."""
+        inputs, target, _ = self._unpack("fit", batch)
+        with self._autocast():
+            loss = self.loss(self.model(*inputs), target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self._clip()
+        self.optimizer.step()
+        return float(loss.item())
+
     def _step(self) -> None:
+        self._call("on_gradients")
+        self._clip()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._call("on_step_end")
+        if self.scheduler is not None and self.schedule_per == "batch":
+            self.scheduler.step()
+
+    def _clip(self) -> None:
         if self.clip_grad_value is not None:
             clip_grad_value_(self.model.parameters(), self.clip_grad_value)
         if self.clip_grad_norm is not None:
             clip_grad_norm_(self.model.parameters(), self.clip_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.scheduler is not None and self.schedule_per == "batch":
-            self.scheduler.step()
 
     # -- using the model -------------------------------------------------------------------------
 
@@ -292,118 +268,34 @@ class Trainer:
         """Return the model's outputs, in evaluation mode and without gradients.
 
         Args:
-            inputs: a tensor or array whose first axis runs over samples, or a tuple of them.
+            inputs: a tensor or array whose first axis runs over samples, or a tuple of them; or
+                a dataset or DataLoader, whose targets are left out.
             batch_size: samples per forward pass.
         """
         with self._autocast():
             return predict(self.model, inputs, batch_size=batch_size)
 
-    # -- checkpoints -----------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides how training goes on."""
+    def _parts(self) -> dict[str, Any]:
         return {
-            "format": _FORMAT,
-            "epoch": self.epoch,
-            "should_stop": self.should_stop,
-            "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-            "rng": gs.get_rng_state(),
-            "loaders": {name: loader.state_dict() for name, loader in self._loaders.items()},
-            "history": self.history.rows,
-            "callbacks": {
-                name: state
-                for name, callback in self._named_callbacks()
-                if (state := callback.state_dict())
-            },
         }
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned, the global random generator included.
-
-        Raises:
-            ValueError: the state is of another format, or of another model, optimizer or schedule.
-        """
-        if not isinstance(state_dict, Mapping) or "format" not in state_dict:
-            raise ValueError("load_checkpoint: this is no checkpoint of a Trainer")
-        if (found := state_dict["format"]) != _FORMAT:
-            raise ValueError(f"load_checkpoint: format must be {_FORMAT}, got {found!r}")
-        # Parts that fit must not be loaded where another one does not.
-        before, loader_states = copy.deepcopy(self.state_dict()), self._loader_states
-        try:
-            self._apply(state_dict)
-        except Exception as error:
-            self._apply(before)
-            self._loader_states = loader_states
-            if isinstance(error, (ValueError, MemoryError)):
-                raise
-            text = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise ValueError(f"load_checkpoint: it does not fit: {text}") from error
-
-    def _apply(self, state_dict: Mapping[str, Any]) -> None:
+    def _load_parts(self, state_dict: Mapping[str, Any]) -> None:
         if (state_dict["scheduler"] is None) != (self.scheduler is None):
             raise ValueError("load_checkpoint: only one of checkpoint and trainer has a scheduler")
-        self.model.load_state_dict(state_dict["model"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state_dict["scheduler"])
-        for name, callback in self._named_callbacks():
-            if name in state_dict["callbacks"]:
-                callback.load_state_dict(state_dict["callbacks"][name])
-        self.history.rows[:] = state_dict["history"]
-        self.epoch = state_dict["epoch"]
-        self.should_stop = state_dict["should_stop"]
-        self._loader_states = dict(state_dict["loaders"])
-        gs.set_rng_state(state_dict["rng"])
-
-    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Write `state_dict()` to a safetensors file, atomically."""
-        gs.save(self.state_dict(), path)
-
-    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Restore a checkpoint; `fit` continues after it."""
-        state = gs.load(path)
-        try:
-            self.load_state_dict(state)
-        except ValueError as error:
-            raise ValueError(f"{error} (in {path})") from error
 
     # -- helpers ---------------------------------------------------------------------------------
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         return gs.autocast("cpu") if self.precision == "bf16" else contextlib.nullcontext()
 
-    def _call(self, event: str, *args: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, event)(self, *args)
-
-    def _named_callbacks(self) -> Iterator[tuple[str, Callback]]:
-        """Name callbacks by type and number among their kind, the same in every run."""
-        counts: dict[str, int] = {}
-        for callback in self.callbacks:
-            kind = type(callback).__name__
-            counts[kind] = counts.get(kind, 0) + 1
-            yield f"{kind}-{counts[kind]}", callback
-
-    def _metric_values(self) -> dict[str, float]:
-        return {metric.name: metric.compute() for metric in self.metrics}
-
-    def _loader(
-        self, owner: str, data: Any, batch_size: int, shuffle: bool, seed: int | None
-    ) -> DataLoader:
-        if isinstance(data, DataLoader):
-            return data
-        if isinstance(data, (tuple, list)) and all(
-            isinstance(item, (Tensor, np.ndarray)) for item in data
-        ):
-            data = TensorDataset(*data)
-        if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
-            raise TypeError(
-                f"{owner}: data must be a DataLoader, a dataset or a pair (inputs, target), "
-                f"got {type(data).__name__}"
-            )
-        return DataLoader(data, batch_size, shuffle=shuffle, generator=seed)
+    def _metric_values(self, last: bool = True) -> dict[str, float]:
+        """Return the metrics' values; those that take long at the last batch only."""
+        return {metric.name: metric.compute() for metric in self.metrics if last or metric.running}
 
     def _unpack(self, owner: str, batch: Any) -> tuple[tuple[Any, ...], Any, int]:
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:

@@ -1,63 +1,26 @@
-"""Callbacks: code that a Trainer calls while it trains."""
+"""Callbacks that watch a value for improvement: Checkpoint, EarlyStopping."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from gradsmith._core import Tensor
 
+from .base import Callback, Logs
+
 if TYPE_CHECKING:
-    from .trainer import Trainer
+    from gradsmith.train.loop import Loop
 
-__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping"]
-
-Logs = Mapping[str, float]
-
-
-class Callback:
-    """Base class; every method may be left as it is.
-
-    `runs_last` callbacks run after the others, so that what they save is complete.
-    """
-
-    runs_last: bool = False
-
-    def on_fit_start(self, trainer: Trainer) -> None:
-        """Training begins or resumes."""
-
-    def on_epoch_start(self, trainer: Trainer) -> None:
-        """An epoch begins."""
-
-    def on_batch_end(self, trainer: Trainer, logs: Logs) -> None:
-        """A training batch is done; `logs` holds the running means of this epoch."""
-
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
-        """An epoch, validation included, is done; `logs` is its row of the history."""
-
-    def on_interrupt(self, trainer: Trainer) -> None:
-        """Ctrl-C was pressed; `on_fit_end` follows, then KeyboardInterrupt is passed on."""
-
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """Training is over, however it ended."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs."""
-        return {}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-
+__all__ = ["Checkpoint", "EarlyStopping"]
 
 # What mode="auto" can tell from a name.
 _LOWER = ("loss", "mae", "mse", "rmse", "error", "perplexity")
-_HIGHER = r"(accuracy|acc|f1|precision|recall|auc|iou|confusion|top\d+)$"
+_HIGHER = r"(accuracy|acc|f1|precision|recall|auc|r2|iou|confusion|coverage|diversity|top\d+)$"
 
 
 class _Monitor(Callback):
@@ -132,7 +95,7 @@ class Checkpoint(_Monitor):
         self.every = every
         self.last_saved: str | None = None
 
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_epoch_end(self, trainer: Loop, logs: Logs) -> None:
         """Save if it is time."""
         if self.save_best_only:
             if not self._improved(logs):
@@ -179,7 +142,7 @@ class EarlyStopping(_Monitor):
         self.best_epoch = 0
         self._best_weights: dict[str, Tensor] | None = None
 
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
+    def on_epoch_end(self, trainer: Loop, logs: Logs) -> None:
         """Count epochs without improvement."""
         if self._improved(logs):
             self.bad_epochs = 0
@@ -192,7 +155,7 @@ class EarlyStopping(_Monitor):
         if self.bad_epochs > self.patience:
             trainer.should_stop = True
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Loop) -> None:
         """Put the best weights back."""
         if self._best_weights is not None:
             trainer.model.load_state_dict(self._best_weights)
@@ -212,62 +175,3 @@ class EarlyStopping(_Monitor):
         self.bad_epochs = state_dict["bad_epochs"]
         self.best_epoch = state_dict["best_epoch"]
         self._best_weights = state_dict["best_weights"]
-
-
-class CSVLogger(Callback):
-    """Appends one line per epoch to a CSV file; a resumed run continues the same file.
-
-    Lines of epochs that are trained again are dropped first.
-
-    Args:
-        path: the file.
-        append: keep lines from an earlier run, even when this run is not resumed.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
-        """Store the settings."""
-        self.path = Path(path)
-        self.append = append
-        self._stream: TextIO | None = None
-        self._columns: list[str] | None = None
-
-    def on_fit_start(self, trainer: Trainer) -> None:
-        """Open the file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._columns = None
-
-        def before(epoch: str) -> bool:
-            """Whether a line stays; one that a crash has torn does not."""
-            try:
-                return float(epoch) <= trainer.epoch
-            except ValueError:
-                return False
-
-        kept: list[list[str]] = []
-        if (self.append or trainer.epoch > 0) and self.path.exists():
-            with self.path.open(newline="") as old:
-                kept = [row for row in csv.reader(old) if row]
-        if kept:
-            self._columns = kept[0]
-            if not self.append and "epoch" in kept[0]:
-                at = kept[0].index("epoch")
-                kept[1:] = [row for row in kept[1:] if len(row) == len(kept[0]) and before(row[at])]
-        self._stream = self.path.open("w", newline="")
-        csv.writer(self._stream).writerows(kept)
-
-    def on_epoch_end(self, trainer: Trainer, logs: Logs) -> None:
-        """Write and flush one line."""
-        assert self._stream is not None
-        line = io.StringIO()
-        if self._columns is None:
-            self._columns = list(logs)
-            csv.writer(line).writerow(self._columns)
-        csv.writer(line).writerow([logs.get(column, "") for column in self._columns])
-        self._stream.write(line.getvalue())
-        self._stream.flush()
-
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """Close the file."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None

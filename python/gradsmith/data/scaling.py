@@ -1,0 +1,57 @@
+"""Standardizer: mean 0 and deviation 1 by the numbers of the training data alone."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+__all__ = ["Standardizer"]
+
+Array = np.ndarray[Any, Any]
+
+
+class Standardizer:
+    """Shifts and scales columns: y = (x - mean) / std, with mean and std of the data it was fit to.
+
+    Fit it to training data only, or numbers of the test data leak into training. A column that
+    does not vary is only shifted. NaN counts for nothing and stays NaN.
+
+    Attributes:
+        mean: one number per column, float64.
+        std: one number per column, float64.
+    """
+
+    mean: Array
+    std: Array
+
+    def fit(self, values: Array) -> Self:
+        """Take mean and deviation from (N,) or (N, columns); N must be positive.
+
+        Raises:
+            ValueError: there are no rows, or a column holds no number at all.
+        """
+        given = np.asarray(values, dtype=np.float64)
+        if given.ndim not in (1, 2) or not len(given):
+            raise ValueError(
+                f"Standardizer: values must be (N,) or (N, columns), N > 0; got {given.shape}"
+            )
+        if np.isnan(given).all(0).any():
+            raise ValueError("Standardizer: a column holds no number")
+        self.mean = np.asarray(np.nanmean(given, 0))
+        spread = np.asarray(np.nanstd(given, 0))
+        # Rounding gives a constant column a deviation that is not quite 0.
+        constant = spread <= 1e-12 * np.maximum(np.abs(self.mean), 1e-300)
+        self.std = np.where(constant, 1.0, spread)
+        return self
+
+    def transform(self, values: Array) -> Array:
+        """Return the scaled values, float64."""
+        return (np.asarray(values, dtype=np.float64) - self.mean) / self.std
+
+    def inverse(self, values: Array, column: int | None = None) -> Array:
+        """Return scaled values, of all columns or of one, as they were."""
+        mean, std = (
+            (self.mean, self.std) if column is None else (self.mean[column], self.std[column])
+        )
+        return np.asarray(values, dtype=np.float64) * std + mean

@@ -1,0 +1,154 @@
+"""Random small changes of images that keep what they show, on whole batches of arrays.
+
+Each takes images (N, C, H, W) and a generator first, so that `on_images` can make a DataLoader's
+transform of several: `DataLoader(..., transform=on_images(partial(random_shift, pixels=2)))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import gradsmith as gs
+
+__all__ = [
+    "normalize", "on_images", "random_affine", "random_crop", "random_erase", "random_flip",
+    "random_shift",
+]  # fmt: skip
+
+Array = np.ndarray[Any, Any]
+
+
+def on_images(*steps: Callable[[Array, np.random.Generator], Array]) -> Callable[..., Any]:
+    """Return a DataLoader's `transform` that applies the steps to each batch's first item."""
+
+    def transform(batch: Sequence[Any], rng: np.random.Generator) -> tuple[Any, ...]:
+        images, *rest = batch
+        changed = images.numpy()
+        for step in steps:
+            changed = step(changed, rng)
+        return gs.from_numpy(np.ascontiguousarray(changed)), *rest
+
+    return transform
+
+
+def normalize(mean: Sequence[float], std: Sequence[float]) -> Callable[..., Array]:
+    """Return a step that shifts and scales each channel: (x - mean) / std.
+
+    Args:
+        mean: one number per channel.
+        std: one positive number per channel.
+    """
+    if len(mean) != len(std) or not all(s > 0 for s in std):
+        raise ValueError(f"normalize: needs one positive std for each mean, got {mean} and {std}")
+    shift = np.asarray(mean, np.float32)[:, None, None]
+    scale = np.asarray(std, np.float32)[:, None, None]
+
+    def step(images: Array, rng: np.random.Generator | None = None) -> Array:
+        if images.shape[-3] != len(shift):
+            raise ValueError(f"normalize: images {images.shape} do not have {len(shift)} channels")
+        return (images - shift) / scale
+
+    return step
+
+
+def random_flip(images: Array, rng: np.random.Generator, p: float = 0.5) -> Array:
+    """Mirror each image left to right with probability p.
+
+    Args:
+        images: (N, C, H, W).
+        rng: decides which.
+        p: the probability.
+    """
+    chosen = rng.random(len(images)) < p
+    return np.where(chosen[:, None, None, None], images[..., ::-1], images)
+
+
+def random_crop(images: Array, rng: np.random.Generator, pixels: int) -> Array:
+    """Shift each image on its own by up to `pixels` along both axes, filling with zeros.
+
+    Args:
+        images: (N, C, H, W).
+        rng: decides the shifts.
+        pixels: the largest shift.
+    """
+    count, _, high, wide = images.shape
+    padded = np.pad(images, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (high, wide), axis=(2, 3))
+    down, right = rng.integers(0, 2 * pixels + 1, (2, count))
+    return np.ascontiguousarray(windows[np.arange(count), :, down, right])
+
+
+def random_erase(images: Array, rng: np.random.Generator, size: int, p: float = 1.0) -> Array:
+    """Set a square of each image to zero with probability p (DeVries and Taylor, 2017).
+
+    Args:
+        images: (N, C, H, W).
+        rng: decides which, and where; the square's middle lies in the image.
+        size: side of the square.
+        p: the probability.
+    """
+    count, _, high, wide = images.shape
+    row, column = rng.integers(0, high, count), rng.integers(0, wide, count)
+    chosen = rng.random(count) < p
+
+    def within(places: Array, middle: Array) -> Array:
+        start = (middle - size // 2)[:, None]
+        return (places >= start) & (places < start + size)
+
+    inside = within(np.arange(high), row)[:, :, None] & within(np.arange(wide), column)[:, None]
+    return np.where((inside & chosen[:, None, None])[:, None], np.zeros((), images.dtype), images)
+
+
+def random_shift(images: Array, rng: np.random.Generator, pixels: int) -> Array:
+    """Shift the whole batch by up to `pixels` along both axes, filling with zeros.
+
+    Args:
+        images: (N, C, H, W).
+        rng: decides the shift.
+        pixels: the largest shift.
+    """
+    high, wide = images.shape[-2:]
+    down, right = rng.integers(0, 2 * pixels + 1, 2)
+    padded = np.pad(images, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)))
+    return np.ascontiguousarray(padded[:, :, down : down + high, right : right + wide])
+
+
+def random_affine(
+    images: Array, rng: np.random.Generator, degrees: float, pixels: float, scale: float
+) -> Array:
+    """Rotate, shift and scale every image on its own, with bilinear interpolation.
+
+    Args:
+        images: (N, C, H, W), float32.
+        rng: decides the changes.
+        degrees: the largest rotation, either way.
+        pixels: the largest shift along each axis.
+        scale: the largest relative change of size.
+    """
+    count, _, high, wide = images.shape
+    angle = np.deg2rad(rng.uniform(-degrees, degrees, count))
+    size = rng.uniform(1 - scale, 1 + scale, count)
+    down, right = rng.uniform(-pixels, pixels, (2, count, 1, 1))
+    cos, sin = (np.cos(angle) / size)[:, None, None], (np.sin(angle) / size)[:, None, None]
+
+    # Where each output pixel comes from, in an image with a border of one zero.
+    y, x = np.mgrid[:high, :wide] - np.array([(high - 1) / 2, (wide - 1) / 2])[:, None, None]
+    from_y = np.clip(cos * y + sin * x + (high - 1) / 2 + down + 1, 0, high + 0.999)
+    from_x = np.clip(cos * x - sin * y + (wide - 1) / 2 + right + 1, 0, wide + 0.999)
+    top, left = from_y.astype(np.intp), from_x.astype(np.intp)
+    below = (from_y - top).astype(images.dtype)[..., None]
+    beside = (from_x - left).astype(images.dtype)[..., None]
+
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    each = np.arange(count)[:, None, None]
+
+    def at(row: Array, column: Array) -> Array:
+        return padded[each, :, row, column]  # (N, H, W, C)
+
+    upper = (1 - beside) * at(top, left) + beside * at(top, left + 1)
+    lower = (1 - beside) * at(top + 1, left) + beside * at(top + 1, left + 1)
+    moved = (1 - below) * upper + below * lower
+    return np.ascontiguousarray(moved.transpose(0, 3, 1, 2))

@@ -1,0 +1,145 @@
+"""Averages of weights over training: WeightAverage, and EMA, the callback that keeps one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gradsmith as gs
+from gradsmith._checks import number
+from gradsmith._core import Tensor
+from gradsmith.nn import Module
+
+from .base import Callback
+
+if TYPE_CHECKING:
+    from gradsmith.train.loop import Loop
+
+__all__ = ["EMA", "WeightAverage"]
+
+
+class WeightAverage:
+    """An exponential moving average of a model's parameters and running statistics.
+
+    After n updates the average keeps a share of min(decay, (1 + n) / (10 + n)) of itself, so that
+    the random start is soon forgotten (Polyak and Juditsky, 1992; the warm-up is TensorFlow's).
+
+    Args:
+        model: whose weights are averaged.
+        decay: the share that is kept, in [0, 1).
+        warmup: whether to keep less at first.
+
+    Example:
+        >>> average = WeightAverage(model)
+        >>> average.update()  # after every optimizer.step()
+        >>> with average.applied():
+        ...     validate(model)
+    """
+
+    def __init__(self, model: Module, decay: float = 0.999, warmup: bool = True) -> None:
+        """Start from the model's weights."""
+        if not 0 <= number("WeightAverage", "decay", decay) < 1:
+            raise ValueError(f"WeightAverage: decay must lie in [0, 1), got {decay}")
+        self.model = model
+        self.decay = decay
+        self.warmup = warmup
+        self.updates = 0
+        self.weights = _copied(model.state_dict())
+
+    def update(self) -> None:
+        """Move the average towards the model's present weights; counters are copied."""
+        self.updates += 1
+        ready = (1 + self.updates) / (10 + self.updates) if self.warmup else 1.0
+        kept = min(self.decay, ready)
+        with gs.no_grad():
+            for name, now in self.model.state_dict().items():
+                mean = self.weights[name]
+                if now.dtype.is_floating_point:
+                    mean.mul_(kept).add_(now.detach() * (1 - kept))
+                else:
+                    mean.copy_(now)
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Give the model the averaged weights inside the block, and its own back afterwards."""
+        own = _copied(self.model.state_dict())
+        self.model.load_state_dict(self.weights)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average and the number of updates."""
+        return {"updates": self.updates, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.updates = state_dict["updates"]
+        self.weights = _copied(state_dict["weights"])
+
+
+def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in state.items()}
+
+
+class EMA(Callback):
+    """Averages the weights as training goes; validation, and the model in the end, use the average.
+
+    Checkpoints hold both the weights that are trained and the average.
+
+    Args:
+        decay: see `WeightAverage`.
+        warmup: see `WeightAverage`.
+        apply_at_end: whether the model gets the averaged weights when training is over.
+    """
+
+    def __init__(
+        self, decay: float = 0.999, warmup: bool = True, apply_at_end: bool = True
+    ) -> None:
+        """Store the settings."""
+        if not 0 <= number("EMA", "decay", decay) < 1:
+            raise ValueError(f"EMA: decay must lie in [0, 1), got {decay}")
+        self.decay = decay
+        self.warmup = warmup
+        self.apply_at_end = apply_at_end
+        self.average: WeightAverage | None = None
+        self._restored: Mapping[str, Any] | None = None
+        self._applied = contextlib.ExitStack()
+
+    def on_fit_start(self, trainer: Loop) -> None:
+        """Start, or go on with, the average."""
+        if self.average is None or self.average.model is not trainer.model:
+            self.average = WeightAverage(trainer.model, self.decay, self.warmup)
+        if self._restored is not None:
+            self.average.load_state_dict(self._restored)
+            self._restored = None
+
+    def on_step_end(self, trainer: Loop) -> None:
+        """Take the new weights into account."""
+        assert self.average is not None
+        self.average.update()
+
+    def on_validation_start(self, trainer: Loop) -> None:
+        """Validate the average."""
+        assert self.average is not None
+        self._applied.enter_context(self.average.applied())
+
+    def on_validation_end(self, trainer: Loop) -> None:
+        """Train on with the weights themselves."""
+        self._applied.close()
+
+    def on_fit_end(self, trainer: Loop) -> None:
+        """Leave the average in the model, if that is wanted."""
+        self._applied.close()  # where validation was interrupted
+        if self.apply_at_end and self.average is not None and self.average.updates:
+            trainer.model.load_state_dict(self.average.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average."""
+        return {} if self.average is None else self.average.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore the average once training starts."""
+        self._restored = state_dict

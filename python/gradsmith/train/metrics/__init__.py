@@ -1,0 +1,87 @@
+"""Metrics gathered over the batches of an epoch.
+
+A metric sees every batch's output and target and says its value at the end. Classification
+metrics take outputs of shape (N, C), scores per class, and integer targets (N); further axes may
+follow in both. One logit per sample, of the targets' shape, is taken too: targets then lie in
+[0, 1] and mean class 1 above 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .base import Metric
+from .classification import (
+    F1,
+    Accuracy,
+    ConfusionMatrix,
+    Perplexity,
+    Precision,
+    Recall,
+    TopKAccuracy,
+)
+from .ranking import AUC, AveragePrecision
+from .regression import MeanAbsoluteError, MeanSquaredError, R2Score, RootMeanSquaredError
+
+__all__ = [
+    "AUC",
+    "F1",
+    "Accuracy",
+    "AveragePrecision",
+    "ConfusionMatrix",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Metric",
+    "Perplexity",
+    "Precision",
+    "R2Score",
+    "Recall",
+    "RootMeanSquaredError",
+    "TopKAccuracy",
+    "resolve",
+]
+
+_BY_NAME: dict[str, type[Metric]] = {
+    "accuracy": Accuracy,
+    "f1": F1,
+    "precision": Precision,
+    "recall": Recall,
+    "auc": AUC,
+    "average_precision": AveragePrecision,
+    "mae": MeanAbsoluteError,
+    "mse": MeanSquaredError,
+    "rmse": RootMeanSquaredError,
+    "r2": R2Score,
+    "perplexity": Perplexity,
+    "confusion": ConfusionMatrix,
+}
+
+
+def resolve(metrics: Iterable[str | Metric], class_probabilities: bool = False) -> list[Metric]:
+    """Turn names ("accuracy", "top5", "f1", ...) into metrics; metrics pass through.
+
+    Args:
+        metrics: the names and metrics.
+        class_probabilities: what "accuracy" makes of targets of the outputs' shape.
+
+    Raises:
+        ValueError: a name is not known, or two metrics share one.
+    """
+    resolved: list[Metric] = []
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        if isinstance(metric, Metric):
+            resolved.append(metric)
+        elif metric == "accuracy":
+            resolved.append(Accuracy(class_probabilities=class_probabilities))
+        elif metric in _BY_NAME:
+            resolved.append(_BY_NAME[metric]())
+        elif metric.startswith("top") and metric[3:].isdigit():
+            resolved.append(TopKAccuracy(int(metric[3:])))
+        else:
+            raise ValueError(
+                f"metrics: {metric!r} is not known; allowed are {', '.join(_BY_NAME)}, topK"
+            )
+    names = [metric.name for metric in resolved]
+    if len(set(names)) != len(names):
+        raise ValueError(f"metrics: two of {names} share a name")
+    return resolved

@@ -1,0 +1,132 @@
+"""Tensors out of PyTorch's zip files (.pt, .pth), without executing what they contain.
+
+Such a file holds a pickle that describes containers and tensors, and the tensors' bytes beside it.
+A pickle may name any function to be called; here it can name those in `_ALLOWED` alone, which make
+containers and tensors, and everything else is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+import gradsmith as gs
+from gradsmith._core import Tensor
+
+__all__ = ["is_torch_file", "read_torch_file"]
+
+_PICKLE = "data.pkl"
+# Elements by the name of the storage's class.
+_STORAGES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "<i1",
+    "ByteStorage": "|u1",
+    "BoolStorage": "|b1",
+}
+
+
+class _Storage(NamedTuple):
+    """A tensor's memory, as it stands in the file."""
+
+    kind: str
+    data: bytes
+
+
+def _rebuild_tensor(
+    storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any
+) -> Tensor:
+    """Make a tensor of a part of a storage; what follows concerns gradients and hooks."""
+    kind = "<u2" if storage.kind == "bfloat16" else storage.kind
+    flat = np.frombuffer(storage.data, kind)
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if min((offset, *size, *stride), default=0) < 0 or (0 not in size and last >= flat.size):
+        raise ValueError(f"a tensor of shape {size} does not lie in its storage")
+    steps = tuple(s * flat.itemsize for s in stride)
+    array = np.lib.stride_tricks.as_strided(flat[offset:], size, steps, writeable=False)
+    array = np.array(array)  # contiguous, and its own memory
+    if storage.kind == "bfloat16":  # the upper half of a float32
+        wide = (np.atleast_1d(array).astype(np.uint32) << 16).view(np.float32)
+        return gs.from_numpy(wide.reshape(size)).to(gs.bfloat16)
+    if array.dtype.itemsize < 4 and array.dtype.kind == "i":
+        array = array.astype(np.int32)
+    return gs.from_numpy(array)
+
+
+def _rebuild_parameter(data: Tensor, *rest: Any) -> Tensor:
+    return data
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    **{("torch", name): name for name in _STORAGES},
+}
+
+
+class _Reader(pickle.Unpickler):
+    allowed: ClassVar = _ALLOWED
+
+    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
+        super().__init__(io.BytesIO(archive.read(f"{folder}{_PICKLE}")))
+        self._archive = archive
+        self._folder = folder
+        self._storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.allowed:
+            raise ValueError(f"it asks for {module}.{name}; only tensors and containers are read")
+        return self.allowed[module, name]
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, storage, key = pid[0], pid[1], str(pid[2])
+        if kind != "storage" or storage not in _STORAGES:
+            raise ValueError(f"it has a reference of unknown kind {kind!r}")
+        if key not in self._storages:
+            data = self._archive.read(f"{self._folder}data/{key}")
+            self._storages[key] = _Storage(_STORAGES[storage], data)
+        return self._storages[key]
+
+
+def _folder(archive: zipfile.ZipFile) -> str | None:
+    """Return what stands before "data.pkl" in the archive."""
+    names = [name for name in archive.namelist() if name.split("/")[-1] == _PICKLE]
+    return names[0].removesuffix(_PICKLE) if len(names) == 1 else None
+
+
+def is_torch_file(path: Path) -> bool:
+    """Say whether it is a zip file as PyTorch writes them."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return _folder(archive) is not None
+
+
+def read_torch_file(path: Path) -> Any:
+    """Return the containers and tensors in the file.
+
+    Raises:
+        ValueError: it holds anything else, or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            folder = _folder(archive)
+            assert folder is not None
+            order = f"{folder}byteorder"
+            if order in archive.namelist() and archive.read(order) != b"little":
+                raise ValueError("its numbers are not little-endian")
+            return _Reader(archive, folder).load()
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ValueError(f"load_pretrained: {path} cannot be read: {error}") from None

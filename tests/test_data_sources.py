@@ -1,0 +1,311 @@
+"""CIFAR files, image folders, tables, text and time series, down to the last value."""
+
+import gzip
+
+import gradsmith as gs
+import numpy as np
+import pytest
+from gradsmith import data
+from gradsmith.data import datasets, transforms
+
+RNG = np.random.default_rng(0)
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+def cifar_bytes(count, labels):
+    return RNG.integers(0, 256, (count, 3072 + labels), dtype=np.uint8) % 10
+
+
+def test_cifar10(tmp_path):
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    tables = [cifar_bytes(3, 1) for _ in range(5)]
+    for i, table in enumerate(tables, 1):
+        if i == 2:
+            (folder / "data_batch_2.bin.gz").write_bytes(gzip.compress(table.tobytes()))
+        else:
+            (folder / f"data_batch_{i}.bin").write_bytes(table.tobytes())
+    train = datasets.CIFAR10(tmp_path)
+    whole = np.concatenate(tables)
+    assert len(train) == 15 and train.images.dtype == np.uint8
+    image, label = train[4]
+    assert image.dtype == gs.float32 and tuple(image.shape) == (3, 32, 32)
+    np.testing.assert_array_equal(image.numpy().reshape(-1) * 255, whole[4, 1:])
+    assert label == whole[4, 0]
+    images, labels = next(iter(data.DataLoader(train, 15)))
+    np.testing.assert_array_equal(labels.numpy(), whole[:, 0])
+    np.testing.assert_array_equal(images[4].numpy(), image.numpy())
+    with pytest.raises(FileNotFoundError, match=r"test_batch\.bin; the binary version .* is at"):
+        datasets.CIFAR10(folder, train=False)
+    (folder / "test_batch.bin").write_bytes(b"\x0b" + bytes(3072))
+    with pytest.raises(ValueError, match="label 11; allowed are 0 to 9"):
+        datasets.CIFAR10(folder, train=False)
+    (folder / "test_batch.bin").write_bytes(bytes(3072))
+    with pytest.raises(ValueError, match="3072 bytes, no multiple of 3073"):
+        datasets.CIFAR10(folder, train=False)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        datasets.CIFAR10(tmp_path / "none")
+
+
+def test_cifar100(tmp_path):
+    table = cifar_bytes(4, 2)
+    (tmp_path / "train.bin").write_bytes(table.tobytes())
+    train = datasets.CIFAR100(tmp_path)
+    np.testing.assert_array_equal(train.labels, table[:, 1])
+    np.testing.assert_array_equal(train.coarse_labels, table[:, 0])
+
+
+def test_image_folder(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pixels = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    for name in ("dog/a.png", "cat/deep/b.PNG", "cat/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        image.fromarray(pixels).save(tmp_path / name)
+    (tmp_path / "cat/notes.txt").write_text("no image")
+    folder = datasets.ImageFolder(tmp_path)
+    assert folder.classes == ["cat", "dog"] and folder.labels.tolist() == [0, 0, 1]
+    assert [path.name for path in folder.paths] == ["a.png", "b.PNG", "a.png"]
+    first, label = folder[2]
+    np.testing.assert_allclose(first.numpy(), pixels.transpose(2, 0, 1) / 255, rtol=1e-6)
+    assert label == 1
+    square = datasets.ImageFolder(tmp_path, size=4, channels=1)
+    (batch, labels) = next(iter(data.DataLoader(square, 3)))
+    assert tuple(batch.shape) == (3, 1, 4, 4) and labels.numpy().tolist() == [0, 0, 1]
+    assert tuple(datasets.ImageFolder(tmp_path, size=(2, 3))[0][0].shape) == (3, 2, 3)
+    (tmp_path / "dog/a.png").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"a\.png cannot be read"):
+        folder[2]
+    with pytest.raises(ValueError, match="channels must be 1 or 3"):
+        datasets.ImageFolder(tmp_path, channels=4)
+    with pytest.raises(FileNotFoundError, match="no folders with images"):
+        datasets.ImageFolder(tmp_path / "cat" / "deep")
+
+
+def test_gaussian_ring():
+    ring = datasets.GaussianRing(500, modes=4, radius=2.0, std=0.01)
+    assert ring.score(ring.tensors[0]) == (4, pytest.approx(0.99, abs=0.02))
+    assert ring.score(np.zeros((5, 2))) == (0, 0.0)
+    np.testing.assert_array_equal(ring.tensors[0].numpy(), datasets.GaussianRing(
+        500, modes=4, radius=2.0, std=0.01).tensors[0].numpy())  # fmt: skip
+    with pytest.raises(ValueError, match=r"points must have shape \(N, 2\)"):
+        ring.score(np.zeros(3))
+
+
+def test_transforms():
+    images = RNG.normal(size=(40, 2, 6, 5)).astype(np.float32)
+
+    def rng():
+        return np.random.default_rng(1)
+
+    flipped = transforms.random_flip(images, rng())
+    mirrored = (flipped == images[..., ::-1]).all((1, 2, 3))
+    assert 8 < mirrored.sum() < 32
+    np.testing.assert_array_equal(flipped[~mirrored], images[~mirrored])
+    cropped = transforms.random_crop(images, rng(), 2)
+    padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    down, right = rng().integers(0, 5, (2, 40))
+    for i in (0, 17, 39):
+        wanted = padded[i, :, down[i] : down[i] + 6, right[i] : right[i] + 5]
+        np.testing.assert_array_equal(cropped[i], wanted)
+    erased = transforms.random_erase(images, rng(), 3)
+    zeros = (erased == 0).reshape(40, 2, -1).sum(2)
+    assert (zeros[:, 0] == zeros[:, 1]).all() and zeros.max() == 9 and zeros.min() >= 4
+    assert (erased[erased != 0] == images[erased != 0]).all() and erased.dtype == np.float32
+    step = transforms.normalize([1, 2], [2, 4])
+    np.testing.assert_allclose(step(images)[:, 1], (images[:, 1] - 2) / 4, rtol=1e-6)
+    with pytest.raises(ValueError, match="do not have 2 channels"):
+        step(images[:, :1])
+    with pytest.raises(ValueError, match="one positive std"):
+        transforms.normalize([1], [0])
+
+    change = transforms.on_images(transforms.random_flip, step)
+    dataset = data.TensorDataset(images, np.arange(40))
+    runs = [
+        list(data.DataLoader(dataset, 8, num_workers=workers, transform=change, generator=5))
+        for workers in (0, 2)
+    ]
+    for (one, labels), (other, _) in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+        assert labels.shape == (8,)
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def table_file(tmp_path, text, name="t.csv"):
+    (tmp_path / name).write_text(text)
+    return tmp_path / name
+
+
+def test_read_csv(tmp_path):
+    path = table_file(
+        tmp_path, 'age,"home, town",code,y\n31,Bonn,01,yes\nNA,?,02,no\n\n5, "Ulm",03,no\n'
+    )
+    table = data.read_csv(path, text=["code"])
+    assert list(table) == ["age", "home, town", "code", "y"] and table.rows == 3
+    np.testing.assert_array_equal(table["age"], [31, np.nan, 5])
+    assert table["home, town"].tolist() == ["Bonn", "", "Ulm"]
+    assert table["code"].tolist() == ["01", "02", "03"] and not table.is_numeric("code")
+    bare = data.read_csv(table_file(tmp_path, "1;'a'\n2;'b'\n"), header=False, delimiter=";")
+    assert list(bare) == ["0", "1"] and bare["1"].tolist() == ["a", "b"]
+    spaces = data.read_csv(
+        table_file(tmp_path, " 1  2\n3\t4\n"), header=False, delimiter=" ", names=["a", "b"]
+    )
+    assert spaces["b"].tolist() == [2, 4]
+    with pytest.raises(ValueError, match="row 3 has 1 values, expected 2"):
+        data.read_csv(table_file(tmp_path, "a,b\n1,2\n3\n"))
+    with pytest.raises(ValueError, match="has no rows"):
+        data.read_csv(table_file(tmp_path, "a,b\n"))
+    with pytest.raises(KeyError, match="no column 'x'; there are age"):
+        table["x"]
+    with pytest.raises(ValueError, match="columns must have one axis of one length"):
+        data.Table({"a": [1, 2], "b": [1]})
+
+
+def test_table_split():
+    table = data.Table({"n": np.arange(50), "kind": ["a"] * 40 + ["b"] * 10})
+    train, valid, test = table.split((0.6, 0.2, 0.2), stratify="kind", seed=3)
+    assert [part.rows for part in (train, valid, test)] == [30, 10, 10]
+    assert [(part["kind"] == "b").sum() for part in (train, valid, test)] == [6, 2, 2]
+    joined = np.concatenate([train["n"], valid["n"], test["n"]])
+    assert sorted(joined.tolist()) == list(range(50))
+    before, after = table.split(shuffle=False)
+    assert before["n"].tolist() == list(range(40)) and after["n"].min() == 40
+    with pytest.raises(ValueError, match="shares must sum to 1"):
+        table.split((0.5, 0.6))
+    with pytest.raises(ValueError, match="stratify needs shuffle"):
+        table.split(stratify="kind", shuffle=False)
+
+
+def test_encoder_knows_the_training_part_alone():
+    train = data.Table({
+        "x": [1.0, 2.0, 3.0, np.nan], "flat": [7.0] * 4, "colour": ["red", "blue", "", "red"],
+        "zone": [1, 2, 1, 2], "y": ["no", "yes", "no", "no"],
+    })  # fmt: skip
+    test = data.Table({
+        "x": [100.0, np.nan], "flat": [8.0, 7.0], "colour": ["green", "blue"], "zone": [3, 2],
+        "y": ["yes", "no"],
+    })  # fmt: skip
+    encoder = data.TableEncoder("y", categorical=["zone"]).fit(train)
+    assert encoder.features == ["x", "flat", "colour=blue", "colour=red", "zone=1", "zone=2"]
+    assert encoder.classes == ["no", "yes"]
+    std = np.std([1, 2, 3])
+    expected = [[98 / std, 1, 0, 0, 0, 0], [0, 0, 1, 0, 0, 1]]
+    np.testing.assert_allclose(encoder.transform(test), expected, rtol=1e-6)
+    dataset = encoder.dataset(test)
+    assert dataset.tensors[0].dtype == gs.float32 and dataset.tensors[1].numpy().tolist() == [1, 0]
+    raw = data.TableEncoder("y", standardise=False).fit(train).transform(train)
+    np.testing.assert_allclose(raw[:, 0], [1, 2, 3, 2])
+    regression = data.TableEncoder("x", "regression").fit(test)
+    with pytest.raises(ValueError, match="target 'x' holds no number somewhere"):
+        regression.targets(test)
+    with pytest.raises(ValueError, match=r"target 'maybe' is none of \['no', 'yes'\]"):
+        encoder.targets(data.Table({"y": ["maybe"]}))
+    with pytest.raises(ValueError, match="column 'x' holds no number"):
+        data.TableEncoder().fit(data.Table({"x": [np.nan]}))
+    with pytest.raises(ValueError, match="fit comes before transform"):
+        data.TableEncoder().transform(train)
+    with pytest.raises(ValueError, match="task must be"):
+        data.TableEncoder(task="ranking")
+
+
+def test_standardizer():
+    values = RNG.normal(5, 3, (40, 2))
+    values[:, 1] = 0.1 * 3
+    scaler = data.Standardizer().fit(values)
+    scaled = scaler.transform(values)
+    assert scaled[:, 0].std() == pytest.approx(1) and abs(scaled[:, 1]).max() < 1e-12
+    np.testing.assert_allclose(scaler.inverse(scaled), values)
+    np.testing.assert_allclose(scaler.inverse(scaled[:, 0], 0), values[:, 0])
+    for bad in (np.zeros((0, 2)), np.full((3, 1), np.nan)):
+        with pytest.raises(ValueError, match="Standardizer"):
+            data.Standardizer().fit(bad)
+
+
+# -- text ------------------------------------------------------------------------------------------
+
+
+def test_words(tmp_path):
+    assert data.tokenize("Don't stop, Ünal!") == ["don't", "stop", ",", "ünal", "!"]
+    texts = ["the cat sat", "the dog sat on the mat", "a cat"]
+    words = data.Vocabulary.from_texts(texts, min_count=2)
+    assert words.tokens == ["<pad>", "<unk>", "the", "cat", "sat"]
+    assert words.encode("The bird sat") == [2, 1, 4] and words.padding_index == 0
+    batch = words.encode_batch(["the cat", "the cat sat sat sat"], 4)
+    assert batch.numpy().tolist() == [[2, 3, 0, 0], [2, 3, 4, 4]]
+    assert words.decode(batch[0].numpy()) == "the cat"
+    assert tuple(words.encode_batch(["", "cat sat"]).shape) == (2, 2)
+    assert len(data.Vocabulary.from_texts(texts, max_size=3)) == 3 and "cat" in words
+    words.save(tmp_path / "v.json")
+    assert data.Vocabulary.load(tmp_path / "v.json").encode("cat") == [3]
+    (tmp_path / "v.json").write_text('{"words": 1}')
+    with pytest.raises(ValueError, match="holds no vocabulary"):
+        data.Vocabulary.load(tmp_path / "v.json")
+    for tokens, options in ((["a", "a"], {}), (["a"], {"unknown": "u"}), (["a"], {"level": "x"})):
+        with pytest.raises(ValueError, match=r"listed|level"):
+            data.Vocabulary(tokens, **options)
+
+
+def test_characters_and_sequences():
+    text = "hello\nworld"
+    letters = data.Vocabulary.from_texts(text, "char")
+    assert letters.tokens == sorted(set(text)) and letters.decode(letters.encode(text)) == text
+    with pytest.raises(ValueError, match="'z' is not listed"):
+        letters.encode("z")
+    with pytest.raises(ValueError, match="needs a padding token"):
+        letters.encode_batch(["h"])
+    pieces = data.SequenceDataset(np.arange(11), 3)
+    assert len(pieces) == 3
+    assert [tuple(t.numpy().tolist() for t in pieces[i]) for i in (0, -1)] == [
+        ([0, 1, 2], [1, 2, 3]),
+        ([6, 7, 8], [7, 8, 9]),
+    ]
+    dense = data.SequenceDataset(gs.arange(5), 3, stride=1)
+    inputs, targets = next(iter(data.DataLoader(dense, 8)))
+    assert inputs.numpy().tolist() == [[0, 1, 2], [1, 2, 3]]
+    assert targets.numpy().tolist() == [[1, 2, 3], [2, 3, 4]]
+    for call in (lambda: pieces[3], lambda: data.SequenceDataset(np.arange(3), 3)):
+        with pytest.raises((IndexError, ValueError)):
+            call()
+
+
+# -- series ----------------------------------------------------------------------------------------
+
+
+def test_windows():
+    plain = data.WindowDataset(np.arange(6), 3)
+    assert len(plain) == 3
+    window, target = plain[0]
+    assert window.numpy().tolist() == [[0], [1], [2]] and target.numpy().tolist() == [3]
+    table = np.arange(20).reshape(10, 2)
+    dataset = data.WindowDataset(table, 2, horizon=2, stride=3, gap=1, targets=1)
+    windows, targets = next(iter(data.DataLoader(dataset, 9)))
+    assert windows.numpy().tolist() == [[[0, 1], [2, 3]], [[6, 7], [8, 9]]]
+    assert targets.numpy().tolist() == [[7, 9], [13, 15]]
+    both = data.WindowDataset(table, 2, targets=[1, 0])
+    assert both[0][1].numpy().tolist() == [[5, 4]]
+
+
+def test_parts_share_no_target():
+    train, valid, test = data.time_split(20)
+    assert (train, valid, test) == (slice(0, 14), slice(14, 17), slice(17, 20))
+    seen = []
+    for part in (train, valid, test):
+        dataset = data.WindowDataset(np.arange(20), 4, part=part)
+        found = [int(dataset[i][1].item()) for i in range(len(dataset))]
+        assert all(part.start <= t < part.stop for t in found)
+        seen += found
+    assert seen == list(range(4, 20))
+    for options, text in (
+        ({"length": 0}, "length must be an int of at least 1"),
+        ({"length": 20}, "no window of 20 values"),
+        ({"length": 2, "part": slice(0, 9, 2)}, "part must be a run"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            data.WindowDataset(np.arange(20), **options)
+    with pytest.raises(IndexError, match="target column 3 does not exist"):
+        data.WindowDataset(np.zeros((9, 2)), 2, targets=3)
+    with pytest.raises(ValueError, match="shares must sum to 1"):
+        data.time_split(5, (0.5,))
