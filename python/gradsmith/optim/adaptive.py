@@ -119,7 +119,7 @@ class Adagrad(Optimizer):
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for param in params:
             if "sum" not in self.state.setdefault(param, {"step": 0}):
-                self._slots([param], "sum")[0].fill_(group["initial_accumulator_value"])
+                self._slot(param, "sum").fill_(group["initial_accumulator_value"])
         for step, chosen, theirs in self._by_step(params, grads):
             _core.adagrad_step_(
                 chosen,

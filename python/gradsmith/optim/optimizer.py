@@ -159,6 +159,10 @@ class Optimizer:
                 elif param.grad is not None:
                     param.grad.zero_()
 
+    def _slot(self, param: Tensor, name: str) -> Tensor:
+        """Return one tensor of a parameter's state, created as zeros."""
+        return self._slots([param], name)[0]
+
     def _slots(self, params: list[Tensor], name: str) -> list[Tensor]:
         """Return one tensor of each parameter's state, created as zeros."""
         states, slots = self.state, []
