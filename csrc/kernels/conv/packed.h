@@ -26,9 +26,9 @@ constexpr Index kRowTiles = 2;  // tiles of rows that pass all pixels of a group
 #else
 constexpr Index kRowTiles = 8;
 #endif
-// Panels that a row of inputs is copied to at a time: many where they come from memory, row by row,
-// few where they were just prepared.
-constexpr int kPanelsTogether = 8, kFewTogether = 2;
+// Panels that a row of inputs is copied to at a time, where they come from memory row by row; those
+// just prepared go panel by panel.
+constexpr int kPanelsTogether = 8;
 
 // Up to N neighbouring pixels, and where a panel holds them at its first depth.
 template <class T>
@@ -96,7 +96,7 @@ void pack_pixels(const Job<typename V::T>& job, Index first, Index n, const Inde
                  Index depth, typename V::T* panels) {
   constexpr Index kPanel = 2 * V::N;
   PixelRun<typename V::T> runs[kPanelsTogether * kPanel];
-  const Index together = (job.slack ? kFewTogether : kPanelsTogether) * kPanel;
+  const Index together = (job.slack ? 1 : kPanelsTogether) * kPanel;
   for (Index i = 0; i < n; i += together, panels += together * depth) {
     const int found =
         runs_of<V>(job, first + i, int(least(together, n - i)), kPanel * depth, panels, runs);
