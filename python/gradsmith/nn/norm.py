@@ -80,12 +80,14 @@ class _BatchNorm(Module):
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.momentum is None:
             momentum = 1 / (self.num_batches_tracked.item() + 1)
+        own: Any = self._parameters  # without a detour through __getattr__
+        buffers = self._buffers
         output = _core.batch_norm(
             input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
+            buffers["running_mean"],
+            buffers["running_var"],
+            own["weight"],
+            own["bias"],
             self.training or not self.track_running_stats,
             momentum,
             self.eps,
