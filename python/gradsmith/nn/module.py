@@ -173,10 +173,10 @@ class Module:
     def __getattr__(self, name: str) -> Any:
         """Look the name up in the registries."""
         own = self.__dict__
-        for registry in ("_parameters", "_buffers", "_modules"):
-            entries = own.get(registry)
-            if entries is not None and name in entries:
-                return entries[name]
+        if "_parameters" in own:  # after __init__
+            for entries in (own["_modules"], own["_parameters"], own["_buffers"]):
+                if name in entries:
+                    return entries[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:

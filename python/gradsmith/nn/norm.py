@@ -113,16 +113,20 @@ class _BatchNorm(_Tracking):
         """Apply the layer; in training it updates the running statistics."""
         self._check_rank(input)
         momentum = 0.0 if self.momentum is None else self.momentum
-        mean, var = self.running_mean, self.running_var
+        own: Any = self._parameters  # without a detour through __getattr__
+        buffers: Any = self._buffers
+        mean, var = buffers["running_mean"], buffers["running_var"]
         training = self.training or not self.track_running_stats
         if training and not input.shape[0]:  # nothing to take statistics of, and none are used
             shape = (self.num_features,)
-            mean, var = (make(shape, dtype=input.dtype) for make in (gs.zeros, gs.ones))
+            mean, var = (
+                make(shape, dtype=input.dtype, device=input.device) for make in (gs.zeros, gs.ones)
+            )
             training = False
         if self.training and self.track_running_stats and self.momentum is None:
             momentum = 1 / (self.num_batches_tracked.item() + 1)
         output = _core.batch_norm(
-            input, mean, var, self.weight, self.bias, training, momentum, self.eps
+            input, mean, var, own["weight"], own["bias"], training, momentum, self.eps
         )
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)  # not before: a batch may be refused
