@@ -230,6 +230,15 @@ def test_collapse_is_warned_about():
         trainer.fit(GaussianRing(64), epochs=4, batch_size=32)
 
 
+def test_an_averaged_generator_is_what_is_measured():
+    ema = train.EMA(0.9)
+    trainer = build(hidden=8, callbacks=[ema])
+    row = trainer.fit(GaussianRing(128), epochs=2, batch_size=32).last
+    averaged = {n: w.numpy().tobytes() for n, w in ema.average.weights.items()}
+    assert weights(trainer) == list(averaged.values())
+    assert row["diversity"] == diversity(trainer.reference, trainer.sample().numpy())
+
+
 def test_sample_grids(tmp_path):
     pytest.importorskip("matplotlib")
     grid = train.SampleGrid(tmp_path / "points-{epoch}.png", every=2)

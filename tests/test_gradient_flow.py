@@ -130,6 +130,14 @@ def test_vanishing_and_exploding_are_told_apart_with_a_remedy():
         assert len(texts) == len(set(texts))  # once each
 
 
+def test_the_remedy_for_an_lstm_is_not_an_lstm():
+    gs.manual_seed(0)
+    flow = once(Reader("lstm"), *data(60))
+    (first, second) = flow.diagnose()
+    assert {first.where, second.where} == {"rnn.h_l0", "rnn.c_l0"}
+    assert "forget gates" in first.text and "use an LSTM" not in first.text
+
+
 def test_a_deep_sigmoid_network_vanishes_and_a_relu_one_does_not():
     x, y = gs.randn(16, 8), gs.randn(16, 1)
     for activation, found in ((nn.Sigmoid, True), (nn.ReLU, False)):

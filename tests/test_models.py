@@ -217,3 +217,18 @@ def test_dcgan_trains_with_a_gradient_penalty():
     trainer.fit(gs.rand(32, 1, 28, 28) * 2 - 1, batch_size=16)
     assert (generator.main[0].weight.detach() - before).abs().max().item() > 0
     assert tuple(trainer.sample(3).shape) == (3, 1, 28, 28)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_against_torchvision(name, tmp_path):
+    theirs = pytest.importorskip("torchvision.models")
+    torch = pytest.importorskip("torch")
+    other = getattr(theirs, name)(num_classes=5).double().eval()
+    ours = getattr(models, name)(num_classes=5).double().eval()
+    assert list(ours.state_dict()) == list(other.state_dict())
+    torch.save(other.state_dict(), tmp_path / "w.pth")
+    assert gs.load_pretrained(ours, tmp_path / "w.pth").complete
+    images = np.random.default_rng(0).normal(size=(2, 3, 40, 48))
+    expected = other(torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_allclose(ours(gs.tensor(images)).detach().numpy(), expected, rtol=1e-10)

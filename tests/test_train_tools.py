@@ -88,6 +88,15 @@ def test_ema_validates_the_average_and_resumes(tmp_path):
     assert same(state(resumed.model), averaged)
 
 
+def test_the_best_weights_are_those_that_were_validated():
+    stop = train.EarlyStopping(patience=0, restore_best=True, mode="max", monitor="val_loss")
+    trainer = build(callbacks=[stop, train.EMA(0.9)])
+    trainer.fit((X, Y), (X, Y), epochs=5, batch_size=16)  # the loss falls: the first epoch is best
+    assert trainer.epoch == 2 and stop.best_epoch == 1
+    best = trainer.history.rows[0]["val_loss"]
+    assert trainer.evaluate((X, Y), batch_size=256)["loss"] == best
+
+
 # -- logs ------------------------------------------------------------------------------------------
 
 

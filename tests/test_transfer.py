@@ -10,6 +10,7 @@ import gradsmith as gs
 import numpy as np
 import pytest
 from gradsmith import models, nn, optim, transfer
+from gradsmith.transfer import torch_file
 
 PUBLISHED = (
     Path(os.environ.get("GRADSMITH_DATA", ".")) / "vision_pretrained/resnet20-12fca82f.safetensors"
@@ -78,6 +79,19 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys):
         archive.writestr("archive/data.pkl", pickle.dumps({"a": Hostile()}, 2))
     with pytest.raises(ValueError, match=r"asks for __builtin__\.print"):
         gs.load_pretrained(small(), tmp_path / "bad.pth")
+    with zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+    with pytest.raises(ValueError, match="its entries are compressed"):
+        gs.load_pretrained(small(), tmp_path / "packed.pth")
+    storage = torch_file._Storage("<f4", bytes(8))
+    for offset, size, stride in (
+        (0, (3,), (1,)),
+        (1, (2,), (1,)),
+        (0, (9,), (0,)),
+        (1, (2,), (-1,)),
+    ):
+        with pytest.raises(ValueError, match="does not lie in its storage"):
+            torch_file._rebuild_tensor(storage, offset, size, stride)
     np.savez(tmp_path / "bad.npz", a=np.array([Hostile()], dtype=object))
     with pytest.raises(ValueError, match=r"no \.npz of plain arrays"):
         gs.load_pretrained(small(), tmp_path / "bad.npz")

@@ -141,7 +141,7 @@ def read_csv(
         lines: Any = (line.split() for line in stream)
         if delimiter != " ":
             lines = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
-        rows = [[value.strip().strip("'") for value in row] for row in lines if row]
+        rows = [[_bare(value) for value in row] for row in lines if row]
     heading = rows.pop(0) if header and rows else None
     if not rows:
         raise ValueError(f"read_csv: {path} has no rows")
@@ -159,6 +159,13 @@ def read_csv(
         for name, values in zip(columns, map(list, zip(*rows, strict=True)), strict=True)
     }
     return Table(found)
+
+
+def _bare(value: str) -> str:
+    """Take off spaces, and single quotes that some files put around values."""
+    value = value.strip()
+    quoted = len(value) > 1 and value[0] == value[-1] == "'"
+    return value[1:-1] if quoted else value
 
 
 def _numbers(values: list[str], missing: set[str]) -> Any:

@@ -191,9 +191,10 @@ class GANTrainer(Loop):
             speed = seen / max(time.perf_counter() - start, 1e-9)
             self._call("on_batch_end", {**logs, "samples_per_second": speed})
         timing = {"lr": rate, "seconds": time.perf_counter() - start, "samples_per_second": speed}
-        self._call("on_validation_start")
         if reference:
             self.reference = np.concatenate(reference)
+        self._call("on_validation_start")
+        if self.reference is not None:
             logs.update(self._measure(self.reference))
         self._call("on_validation_end")
         self.epoch += 1

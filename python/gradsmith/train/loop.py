@@ -36,7 +36,7 @@ class Loop:
         self.callbacks = list(callbacks)
         if progress:
             self.callbacks.append(Progress(progress if isinstance(progress, str) else "auto"))
-        self.callbacks.sort(key=lambda callback: callback.runs_last)  # stable
+        self.callbacks.sort(key=lambda each: each.runs_last - each.runs_first)  # stable
 
         self.history = History()
         self.epoch = 0  # epochs completed
@@ -44,8 +44,14 @@ class Loop:
         self.batch = 0  # batches completed in this epoch
         self.batches = 0  # batches per epoch
         self.should_stop = False
+        self.averaged: dict[str, Tensor] | None = None  # weights that validation takes instead
         self._loaders: dict[str, DataLoader] = {}
         self._loader_states: dict[str, Any] = {}
+
+    def validated_weights(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that validation measures: an average's where one is kept."""
+        weights = self.model.state_dict() if self.averaged is None else self.averaged
+        return {name: tensor.clone() for name, tensor in weights.items()}
 
     def _epoch(self) -> dict[str, float]:
         """Train one epoch, count it in `self.epoch`, and return its row of the history."""

@@ -8,6 +8,7 @@ containers and tensors, and everything else is refused.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -51,7 +52,10 @@ def _rebuild_tensor(
     kind = "<u2" if storage.kind == "bfloat16" else storage.kind
     flat = np.frombuffer(storage.data, kind)
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if min((offset, *size, *stride), default=0) < 0 or (0 not in size and last >= flat.size):
+    elements = math.prod(int(n) for n in size)  # no more than are stored: none are repeated
+    if min((offset, *size, *stride), default=0) < 0 or (
+        elements and (last >= flat.size or elements > flat.size)
+    ):
         raise ValueError(f"a tensor of shape {size} does not lie in its storage")
     steps = tuple(s * flat.itemsize for s in stride)
     array = np.lib.stride_tricks.as_strided(flat[offset:], size, steps, writeable=False)
@@ -124,6 +128,9 @@ def read_torch_file(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             folder = _folder(archive)
             assert folder is not None
+            # PyTorch does not compress; a small file must not become large memory.
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its entries are compressed")
             order = f"{folder}byteorder"
             if order in archive.namelist() and archive.read(order) != b"little":
                 raise ValueError("its numbers are not little-endian")

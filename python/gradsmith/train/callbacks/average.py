@@ -95,6 +95,8 @@ class EMA(Callback):
         apply_at_end: whether the model gets the averaged weights when training is over.
     """
 
+    runs_first = True
+
     def __init__(
         self, decay: float = 0.999, warmup: bool = True, apply_at_end: bool = True
     ) -> None:
@@ -115,6 +117,7 @@ class EMA(Callback):
         if self._restored is not None:
             self.average.load_state_dict(self._restored)
             self._restored = None
+        trainer.averaged = self.average.weights
 
     def on_step_end(self, trainer: Loop) -> None:
         """Take the new weights into account."""
@@ -133,6 +136,7 @@ class EMA(Callback):
     def on_fit_end(self, trainer: Loop) -> None:
         """Leave the average in the model, if that is wanted."""
         self._applied.close()  # where validation was interrupted
+        trainer.averaged = None
         if self.apply_at_end and self.average is not None and self.average.updates:
             trainer.model.load_state_dict(self.average.weights)
 

@@ -16,9 +16,11 @@ Logs = Mapping[str, float]
 class Callback:
     """Base class; every method may be left as it is.
 
-    `runs_last` callbacks run after the others, so that what they save is complete.
+    `runs_first` callbacks run before the others, which see what those leave behind; `runs_last`
+    callbacks run after them, so that what they save is complete.
     """
 
+    runs_first: bool = False
     runs_last: bool = False
 
     def on_fit_start(self, trainer: Loop) -> None:

@@ -30,8 +30,12 @@ _REMEDIES = {
         "normalisation layers or shortcuts"
     ),
     ("vanishing", "time"): (
-        "use an LSTM or GRU, with an LSTM's forget gate biased towards 1; start recurrent weights "
-        "orthogonal; shorten the distance between cause and effect"
+        "use an LSTM or GRU; start recurrent weights orthogonal; shorten the distance between "
+        "cause and effect"
+    ),
+    ("vanishing", "time of an LSTM"): (
+        "bias the forget gates towards remembering (1 or more; Gers, Schmidhuber and Cummins, "
+        "2000); start recurrent weights orthogonal; shorten the distance between cause and effect"
     ),
     ("exploding", "layer"): "clip the gradient's norm, lower the learning rate, normalise",
     ("exploding", "time"): (
@@ -202,8 +206,17 @@ class GradientFlow(Callback):
         return [finding for finding in found if finding is not None]
 
     def _finding(self, kind: str, along: str, where: str, value: float, what: str) -> Finding:
-        text = f"{kind} gradient: {what}; {_REMEDIES[kind, along]}"
-        return Finding(kind, along, where, value, text)
+        case = along
+        if (kind, along) == ("vanishing", "time") and self._of_lstm(where):
+            case = "time of an LSTM"
+        return Finding(
+            kind, along, where, value, f"{kind} gradient: {what}; {_REMEDIES[kind, case]}"
+        )
+
+    def _of_lstm(self, key: str) -> bool:
+        """Say whether a state is an LSTM's: there is a cell state of the same name beside it."""
+        prefix, _, state = key.rpartition(".")
+        return f"{prefix}.c{state[1:]}".lstrip(".") in self.records[-1].steps
 
     def _layers_finding(self, layers: Mapping[str, float]) -> Finding | None:
         for name, value in layers.items():

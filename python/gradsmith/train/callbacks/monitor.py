@@ -148,8 +148,7 @@ class EarlyStopping(_Monitor):
             self.bad_epochs = 0
             self.best_epoch = trainer.epoch
             if self.restore_best:
-                state = trainer.model.state_dict()
-                self._best_weights = {name: tensor.clone() for name, tensor in state.items()}
+                self._best_weights = trainer.validated_weights()
             return
         self.bad_epochs += 1
         if self.bad_epochs > self.patience:

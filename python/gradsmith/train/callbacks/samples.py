@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradsmith.train.plotting import image_grid, new_figure
 
-from .base import Callback, Logs
+from .base import Callback
 
 if TYPE_CHECKING:
     from gradsmith.train.loop import Loop
@@ -47,13 +47,14 @@ class SampleGrid(Callback):
         self.value_range = value_range
         self.written: list[str] = []
 
-    def on_epoch_end(self, trainer: Loop, logs: Logs) -> None:
-        """Draw if it is time."""
-        if trainer.epoch % self.every and trainer.epoch != trainer.epochs:
+    def on_validation_start(self, trainer: Loop) -> None:
+        """Draw if it is time; where weights are averaged, it is the average that draws."""
+        epoch = trainer.epoch + 1  # it is counted at its end
+        if epoch % self.every and epoch != trainer.epochs:
             return
         gan: Any = trainer
         samples = gan.sample().numpy()
-        path = Path(self.path.format(epoch=trainer.epoch))
+        path = Path(self.path.format(epoch=epoch))
         path.parent.mkdir(parents=True, exist_ok=True)
         if samples.ndim == 4:
             grid = image_grid(samples, self.columns, self.value_range)
@@ -63,7 +64,7 @@ class SampleGrid(Callback):
             )
             figure.savefig(path, dpi=100)
         elif samples.ndim == 2 and samples.shape[1] == 2:
-            self._scatter(samples, gan.reference, path, trainer.epoch)
+            self._scatter(samples, gan.reference, path, epoch)
         else:
             raise ValueError(
                 f"SampleGrid: samples must be images (N, 1 or 3, H, W) or points (N, 2), "
