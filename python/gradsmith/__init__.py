@@ -32,6 +32,9 @@ from ._core import (  # named for type checkers; `*` brings the ops
 from ._core import (
     __version__ as __version__,
 )
+from ._einsum import einsum as einsum
+from ._functions import *  # noqa: F403
+from ._order import *  # noqa: F403
 from ._random import get_rng_state as get_rng_state
 from ._random import manual_seed as manual_seed
 from ._random import set_rng_state as set_rng_state

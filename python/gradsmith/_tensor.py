@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _core
+from . import _core, _functions, _order
 from ._core import Tensor
 from ._hooks import RemovableHandle
 
@@ -239,6 +239,44 @@ def _format(self: Tensor, spec: str) -> str:
     )
 
 
+# Functions of other modules that are methods under the same name.
+_FUNCTIONS = {
+    _functions: (
+        "addmm",
+        "allclose",
+        "baddbmm",
+        "clip",
+        "count_nonzero",
+        "diag",
+        "diag_embed",
+        "equal",
+        "isclose",
+        "logaddexp",
+        "mm",
+        "moveaxis",
+        "movedim",
+        "mv",
+        "ravel",
+        "repeat_interleave",
+        "roll",
+        "scatter",
+        "swapaxes",
+        "take_along_dim",
+        "tile",
+        "tril",
+        "triu",
+    ),
+    _order: (
+        "argsort",
+        "bincount",
+        "kthvalue",
+        "median",
+        "quantile",
+        "sort",
+        "topk",
+        "unique",
+    ),
+}
 _METHODS = {
     "backward": _backward,
     "register_hook": _register_hook,
@@ -255,5 +293,6 @@ _METHODS = {
     "__deepcopy__": _deepcopy,
     "__format__": _format,
 }
+_METHODS |= {name: getattr(module, name) for module, names in _FUNCTIONS.items() for name in names}
 for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)

@@ -135,7 +135,7 @@ from .pool import (
     MaxUnpool3d,
 )
 from .rnn import GRU, LSTM, RNN
-from .rnn_cell import GRUCell, LSTMCell, RNNCell
+from .rnn_cell import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from .sparse import Embedding, EmbeddingBag
 from .vision import (
     ChannelShuffle,
@@ -249,6 +249,7 @@ __all__ = [
     "PoissonNLLLoss",
     "RMSNorm",
     "RNNCell",
+    "RNNCellBase",
     "RReLU",
     "ReLU",
     "ReLU6",

@@ -14,10 +14,10 @@ from ._args import choice, positive_int
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["GRUCell", "LSTMCell", "RNNCell"]
+__all__ = ["GRUCell", "LSTMCell", "RNNCell", "RNNCellBase"]
 
 
-class _Cell(Module):
+class RNNCellBase(Module):
     """What the three cells share."""
 
     _gates: ClassVar[int]
@@ -75,7 +75,7 @@ class _Cell(Module):
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
 
 
-class LSTMCell(_Cell):
+class LSTMCell(RNNCellBase):
     """One step of an LSTM; formula and gate order as in `LSTM`.
 
     Args:
@@ -109,7 +109,7 @@ class LSTMCell(_Cell):
         return self._like(input, h), self._like(input, c)
 
 
-class GRUCell(_Cell):
+class GRUCell(RNNCellBase):
     """One step of a GRU; formula and gate order as in `GRU`.
 
     Args:
@@ -142,7 +142,7 @@ class GRUCell(_Cell):
         return self._like(input, h)
 
 
-class RNNCell(_Cell):
+class RNNCell(RNNCellBase):
     """One step of a plain recurrent network; formula as in `RNN`.
 
     Args:

@@ -118,16 +118,6 @@ def _resample(x: Tensor, dim: int, taps: _Taps) -> Tensor:
     return total
 
 
-def _repeat_pixels(x: Tensor, factors: Sequence[int]) -> Tensor:
-    """Nearest neighbours where every axis grows by a whole factor: no indices are needed."""
-    lead, spread, merged = tuple(x.shape[:2]), [], []
-    for size, factor in zip(x.shape[2:], factors, strict=True):
-        spread += [size, factor]
-        merged.append(size * factor)
-    ones = [n for size in x.shape[2:] for n in (size, 1)]
-    return x.reshape(*lead, *ones).expand(*lead, *spread).reshape(*lead, *merged)
-
-
 def interpolate(
     input: Tensor,
     size: int | Sequence[int] | None = None,
@@ -186,10 +176,6 @@ def interpolate(
     if mode == "area":
         pools = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
         return pools[axes - 1](input, tuple(wanted))
-    if not smooth and all(w % n == 0 for w, n in zip(wanted, sizes, strict=True)):
-        factors = [w // n for w, n in zip(wanted, sizes, strict=True)]
-        if all(s is None or s == f for s, f in zip(scales, factors, strict=True)):
-            return _repeat_pixels(input, factors)
     y = input
     for axis in range(axes):
         if smooth or wanted[axis] != sizes[axis] or scales[axis] not in (None, 1.0):

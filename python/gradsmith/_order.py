@@ -1,0 +1,218 @@
+"""Sorting, order statistics and sets: indices from NumPy, values gathered so that gradients pass.
+
+NaN counts as larger than every number, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _core
+from ._core import Tensor
+from ._functions import _axis, ravel
+
+__all__ = [
+    "argsort",
+    "bincount",
+    "isin",
+    "kthvalue",
+    "median",
+    "quantile",
+    "searchsorted",
+    "sort",
+    "topk",
+    "unique",
+]
+
+
+class Ordered(NamedTuple):
+    """What `sort`, `topk`, `kthvalue` and `median` along an axis return."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    source = tensor.detach().to("cpu")
+    return np.asarray((source.float() if source.dtype is _core.bfloat16 else source).numpy())
+
+
+def _picked(input: Tensor, axis: int, index: np.ndarray[Any, Any]) -> Ordered:
+    indices = _core.from_numpy(np.ascontiguousarray(index, dtype=np.int64)).to(input.device)
+    return Ordered(_core.gather(input, axis, indices), indices)
+
+
+def _order(values: np.ndarray[Any, Any], axis: int, descending: bool) -> np.ndarray[Any, Any]:
+    if not descending:
+        return np.argsort(values, axis, kind="stable")
+    # Reversed before and after, equal elements keep their order.
+    turned = np.flip(np.argsort(np.flip(values, axis), axis, kind="stable"), axis)
+    return values.shape[axis] - 1 - turned
+
+
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
+    """Sort along `dim`; returns (values, indices). Equal elements keep their order."""
+    if not input.shape:
+        return Ordered(input.clone(), _core.zeros((), dtype="int64"))
+    axis = _axis("sort", dim, len(input.shape))
+    return _picked(input, axis, _order(_array(input), axis, descending))
+
+
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    """Indices that sort along `dim`."""
+    return sort(input.detach(), dim, descending).indices
+
+
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> Ordered:
+    """The k largest (or smallest) elements along `dim`, in order; returns (values, indices)."""
+    axis = _axis("topk", dim, len(input.shape))
+    size = input.shape[axis]
+    if not 0 <= k <= size:
+        raise ValueError(f"topk: k must lie in [0, {size}], got {k}")
+    values = _array(input)
+    if 0 < k < size:
+        kth = size - k if largest else k - 1
+        wanted = slice(kth, None) if largest else slice(None, k)
+        parts = np.argpartition(values, kth, axis)
+        chosen = np.sort(parts[(slice(None),) * axis + (wanted,)], axis)
+    else:
+        chosen = np.argsort(values, axis, kind="stable")[(slice(None),) * axis + (slice(k),)]
+        chosen = np.sort(chosen, axis)
+    inner = _order(np.take_along_axis(values, chosen, axis), axis, largest)
+    return _picked(input, axis, np.take_along_axis(chosen, inner, axis))
+
+
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
+    """The k-th smallest element along `dim`, from 1; returns (values, indices)."""
+    axis = _axis("kthvalue", dim, len(input.shape))
+    size = input.shape[axis]
+    if not 1 <= k <= size:
+        raise ValueError(f"kthvalue: k must lie in [1, {size}], got {k}")
+    index = np.argpartition(_array(input), k - 1, axis).take([k - 1], axis)
+    found = _picked(input, axis, index)
+    return found if keepdim else Ordered(found.values.squeeze(axis), found.indices.squeeze(axis))
+
+
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | Ordered:
+    """The lower of the middle elements, of all or along `dim` with its index; NaN if one is."""
+    x = ravel(input) if dim is None else input
+    axis = _axis("median", 0 if dim is None else dim, len(x.shape))
+    size = x.shape[axis]
+    if size == 0:
+        raise ValueError(f"median: cannot take the median of no elements, {tuple(input.shape)}")
+    values = _array(x)
+    index = np.argpartition(values, (size - 1) // 2, axis).take([(size - 1) // 2], axis)
+    missing = np.isnan(values)
+    index = np.where(missing.any(axis, keepdims=True), missing.argmax(axis, keepdims=True), index)
+    found = _picked(x, axis, index)
+    if not keepdim or dim is None:
+        found = Ordered(found.values.squeeze(axis), found.indices.squeeze(axis))
+    return found.values if dim is None else found
+
+
+def quantile(
+    input: Tensor,
+    q: float | Tensor,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Tensor:
+    """Quantiles of all elements or along `dim`; NaN where an element is.
+
+    Args:
+        input: floating.
+        q: shares in [0, 1]; a vector of them becomes the first axis of the result.
+        dim: the axis.
+        keepdim: keep the axis, of size 1.
+        interpolation: between neighbours: "linear", "lower", "higher", "nearest" or "midpoint".
+    """
+    shares = np.atleast_1d(_array(q) if isinstance(q, Tensor) else np.float64(q)).astype(float)
+    if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError(f"quantile: q must lie in [0, 1], got {shares.tolist()}")
+    x = ravel(input) if dim is None else input
+    axis = _axis("quantile", 0 if dim is None else dim, len(x.shape))
+    size = x.shape[axis]
+    if size == 0:
+        raise ValueError(f"quantile: cannot take quantiles of no elements, {tuple(input.shape)}")
+    places = shares * (size - 1)
+    rounding: dict[str, Any] = {"lower": np.floor, "higher": np.ceil, "nearest": np.round}
+    if interpolation in rounding:
+        places = rounding[interpolation](places)
+    elif interpolation == "midpoint":
+        places = (np.floor(places) + np.ceil(places)) / 2
+    elif interpolation != "linear":
+        raise ValueError(
+            "quantile: interpolation must be linear, lower, higher, nearest or midpoint, "
+            f"got {interpolation!r}"
+        )
+    ordered = sort(x, axis).values
+    low = np.floor(places).astype(np.int64)
+    high = np.ceil(places).astype(np.int64)
+    shape = (-1, *(1,) * (len(x.shape) - 1 - axis))
+    share = _core.from_numpy(places - low).to(x.dtype).reshape(shape)
+    below, above = (_core.index_select(ordered, axis, _core.from_numpy(at)) for at in (low, high))
+    y = _core.lerp(below, above, share)
+    missing = _core.isnan(ordered.detach().narrow(axis, size - 1, 1))
+    y = y.masked_fill(missing, math.nan)
+    many = isinstance(q, Tensor) and len(q.shape) == 1
+    if dim is None:
+        y = y.reshape(len(shares), *(1,) * len(input.shape)) if keepdim else y
+        return y if many else y.squeeze(0)
+    if not many:
+        return y if keepdim else y.squeeze(axis)
+    y = y.unsqueeze(0).transpose(0, axis + 1)
+    return y if keepdim else y.squeeze(axis + 1)
+
+
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The different elements, or slices along `dim`, in order.
+
+    With `return_inverse` also where each element went, with `return_counts` how many there were.
+    """
+    different: Any = np.unique
+    _, *found = different(_array(input), True, return_inverse, return_counts, axis=dim)
+    first, *more = (_core.from_numpy(np.ascontiguousarray(part, np.int64)) for part in found)
+    source = ravel(input.detach()) if dim is None else input.detach()
+    values = _core.index_select(source, 0 if dim is None else dim, first)
+    if return_inverse and dim is None:
+        more[0] = more[0].reshape(input.shape)
+    elif return_inverse:
+        more[0] = more[0].reshape(-1)
+    return (values, *more) if more else values
+
+
+def searchsorted(sorted_sequence: Tensor, values: Tensor, right: bool = False) -> Tensor:
+    """Where values go in a rising vector, before equal elements or behind them (`right`)."""
+    if len(sorted_sequence.shape) != 1:
+        raise ValueError(
+            f"searchsorted: sorted_sequence must be a vector, got {tuple(sorted_sequence.shape)}"
+        )
+    side: Any = "right" if right else "left"
+    found = np.searchsorted(_array(sorted_sequence), _array(values), side)
+    return _core.from_numpy(np.asarray(found, np.int64))
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """Count each of 0, 1, 2, ... in a vector of integers, or add its weights up."""
+    counted = _array(input)
+    if counted.ndim != 1 or counted.dtype.kind not in "iu" or (counted < 0).any():
+        raise ValueError("bincount: input must be a vector of integers from 0")
+    found = np.bincount(counted, None if weights is None else _array(weights), minlength)
+    return _core.from_numpy(found if weights is None else found.astype(_array(weights).dtype))
+
+
+def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
+    """Whether each element is among the others."""
+    return _core.from_numpy(np.isin(_array(elements), _array(test_elements)))

@@ -1,0 +1,205 @@
+"""Tensor functions composed of ops: NumPy's results, torch's, gradients, and errors."""
+
+import math
+
+import gradsmith as gs
+import numpy as np
+import pytest
+from gradsmith.testing import assert_close, gradcheck, gradgradcheck
+
+RNG = np.random.default_rng(11)
+A, B = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
+C, V = RNG.normal(size=(2, 3, 4)), RNG.normal(size=5)
+INDEX = RNG.integers(0, 4, (3, 2))
+TIES = np.array([[2.0, 1, 2, 1], [0, 0, 3, 3], [math.nan, 1, -math.inf, 5]])
+
+# Name, arguments, and what NumPy makes of them.
+CASES = [
+    ("mm", (A, B.T), A @ B.T),
+    ("mv", (A, A[0]), A @ A[0]),
+    ("addmm", (A[:, :3], A, B.T), A[:, :3] + A @ B.T),
+    ("baddbmm", (np.ones((2, 3, 3)), C, C.transpose(0, 2, 1)), 1 + C @ C.transpose(0, 2, 1)),
+    ("logaddexp", (A, B[0]), np.logaddexp(A, B[0])),
+    ("clip", (A, -0.5, 0.7), np.clip(A, -0.5, 0.7)),
+    ("ravel", (A.T,), A.T.ravel()),
+    ("swapaxes", (C, 0, -1), C.swapaxes(0, -1)),
+    ("movedim", (C, 0, -1), np.moveaxis(C, 0, -1)),
+    ("moveaxis", (C, (0, 1), (2, 0)), np.moveaxis(C, (0, 1), (2, 0))),
+    ("tile", (A, (2, 1, 3)), np.tile(A, (2, 1, 3))),
+    ("tril", (C, 1), np.tril(C, 1)),
+    ("triu", (A, -1), np.triu(A, -1)),
+    ("diag", (V,), np.diag(V)),
+    ("diag", (V, 2), np.diag(V, 2)),
+    ("diag", (V, -1), np.diag(V, -1)),
+    ("diag", (A, 1), np.diag(A, 1)),
+    ("roll", (A, 5), np.roll(A, 5)),
+    ("roll", (C, (1, -2), (0, 2)), np.roll(C, (1, -2), (0, 2))),
+    ("repeat_interleave", (A, 2), np.repeat(A, 2)),
+    ("repeat_interleave", (A, np.array([2, 0, 3]), 0), np.repeat(A, [2, 0, 3], 0)),
+    ("take_along_dim", (A, INDEX, 1), np.take_along_axis(A, INDEX, 1)),
+    ("take_along_dim", (C, INDEX[None], -1), np.take_along_axis(C, INDEX[None], -1)),
+    ("var_mean", (A, 1), (A.var(1, ddof=1), A.mean(1))),
+    ("std_mean", (A,), (A.std(ddof=1), A.mean())),
+    ("broadcast_tensors", (A, A[:1]), np.broadcast_arrays(A, A[:1])),
+    ("meshgrid", (V, A[0]), np.meshgrid(V, A[0], indexing="ij")),
+    ("sort", (A, 0), (np.sort(A, 0), np.argsort(A, 0))),
+    ("median", (V,), np.median(V)),
+    ("quantile", (A, 0.3), np.quantile(A, 0.3)),
+    ("quantile", (A, np.array([0.0, 0.37, 1.0]), 1), np.quantile(A, [0, 0.37, 1], 1)),
+    ("quantile", (C, 0.5, 1, True), np.quantile(C, 0.5, 1, keepdims=True)),
+    ("count_nonzero", (np.array([[0, 2], [3, 0], [1, 1]]), 0), np.array([2, 2])),
+    ("isclose", (A, A + 1e-9), np.full(A.shape, True)),
+    ("unique", (np.array([[3, 1], [1, 7]]),), np.array([1, 3, 7])),
+    ("bincount", (np.array([0, 3, 3]),), np.array([1, 0, 0, 2])),
+    ("isin", (np.array([0, 3, 5]), np.array([3, 9])), np.array([False, True, False])),
+    ("searchsorted", (np.sort(V), A), np.searchsorted(np.sort(V), A)),
+]
+CONSTANT = ("count_nonzero", "isclose", "unique", "bincount", "isin", "searchsorted")
+
+
+def tensors(args):
+    return [gs.tensor(a.copy()) if isinstance(a, np.ndarray) else a for a in args]
+
+
+def flat(value):
+    return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+@pytest.mark.parametrize(("name", "args", "expected"), CASES)
+def test_like_numpy(name, args, expected):
+    given = tensors(args)
+    found, wanted = flat(getattr(gs, name)(*given)), flat(expected)
+    assert len(found) == len(wanted)
+    for mine, other in zip(found, wanted, strict=True):
+        assert_close(mine, other, rtol=1e-12)
+    if hasattr(gs.Tensor, name):
+        for mine, other in zip(flat(getattr(given[0], name)(*given[1:])), wanted, strict=True):
+            assert_close(mine, other, rtol=1e-12)
+    if name in CONSTANT:
+        return
+    for tensor in given:
+        if isinstance(tensor, gs.Tensor) and tensor.dtype is gs.float64 and tensor.ndim:
+            tensor.requires_grad_(name != "quantile" or tensor.shape != (3,))
+    assert gradcheck(getattr(gs, name), given)
+    assert gradgradcheck(getattr(gs, name), given)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("name", "args", "options"),
+    [
+        ("sort", (TIES,), {"dim": 1, "stable": True}),
+        ("sort", (TIES,), {"dim": 1, "descending": True, "stable": True}),
+        ("argsort", (TIES,), {"dim": 0, "stable": True}),
+        ("topk", (C, 2), {}),
+        ("topk", (C, 3), {"dim": 1, "largest": False}),
+        ("topk", (TIES[2], 2), {}),
+        ("kthvalue", (C, 2), {"dim": 1}),
+        ("kthvalue", (A, 4), {"keepdim": True}),
+        ("median", (A,), {}),
+        ("median", (A,), {"dim": 1}),
+        ("median", (TIES[2:],), {"dim": 1}),
+        ("quantile", (A, 0.2), {"dim": 0, "interpolation": "nearest"}),
+        ("quantile", (A, 0.2), {"interpolation": "midpoint"}),
+        ("quantile", (TIES, 0.2), {"dim": 1}),
+        ("quantile", (A, np.array([0.1, 0.9])), {"dim": 0, "keepdim": True}),
+        ("quantile", (A, np.array([0.1, 0.9])), {"keepdim": True}),
+        ("unique", (INDEX,), {"return_inverse": True, "return_counts": True}),
+        ("unique", (np.array([[1, 2], [0, 3], [1, 2]]),), {"dim": 0, "return_inverse": True}),
+        ("scatter", (A, 1, INDEX * [1, 0] + [0, 3], B), {}),
+        ("scatter", (A, 0, INDEX[:1] % 3, 7.0), {}),
+        ("addmm", (np.full((3, 3), math.nan), A, B.T), {"beta": 0, "alpha": 2}),
+        ("meshgrid", (V, A[0]), {"indexing": "xy"}),
+        ("logaddexp", (np.array([-math.inf, 1e4]), np.array([-math.inf, 1e4])), {}),
+        ("diag_embed", (C,), {"offset": -2}),
+    ],
+)
+def test_like_torch(name, args, options):
+    torch = pytest.importorskip("torch")
+    theirs = [torch.tensor(a) if isinstance(a, np.ndarray) else a for a in args]
+    expected = flat(getattr(torch, name)(*theirs, **options))
+    found = flat(getattr(gs, name)(*tensors(args), **options))
+    assert len(found) == len(expected)
+    for mine, other in zip(found, expected, strict=True):
+        assert_close(mine, other.numpy(), rtol=1e-12)
+        assert str(mine.dtype).split(".")[1] == str(other.dtype).split(".")[1]
+
+
+def test_scatter_and_its_gradient():
+    index = gs.tensor([[0, 0, 3]])
+    x, src = (gs.tensor(v, requires_grad=True) for v in (A, B))
+    y = gs.scatter(x, 1, index, src)
+    assert y[0].tolist() == [B[0, 1], A[0, 1], A[0, 2], B[0, 2]]
+    assert gradcheck(lambda a, b: gs.scatter(a, 1, index, b), [x, src])
+    assert gradgradcheck(lambda a, b: gs.scatter(a, 1, index, b), [x, src])
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ij,jk->ik", ((2, 3), (3, 4))),
+        ("ij,jk", ((2, 3), (3, 4))),
+        ("bij,bjk->bki", ((2, 3, 2), (2, 2, 3))),
+        ("ij->", ((2, 3),)),
+        ("ii", ((3, 3),)),
+        ("ii->i", ((3, 3),)),
+        ("iji->ij", ((2, 3, 2),)),
+        ("i,j->ij", ((2,), (3,))),
+        ("ij,ij->j", ((2, 3), (2, 3))),
+        ("...ij,...jk->...ik", ((2, 1, 2, 3), (3, 3, 2))),
+        ("i...->...", ((2, 3),)),
+        ("bn,anm,bm->ba", ((2, 3), (4, 3, 2), (2, 2))),
+        ("a,b,c->cab", ((2,), (3,), (2,))),
+        (",ij->ji", ((), (2, 3))),
+        ("ij,kl->", ((2, 2), (3, 2))),
+    ],
+)
+def test_einsum(equation, shapes):
+    arrays = [RNG.normal(size=shape) for shape in shapes]
+    inputs = [gs.tensor(a, requires_grad=True) for a in arrays]
+    y = gs.einsum(equation, *inputs)
+    assert_close(y, np.einsum(equation, *arrays), rtol=1e-12, atol=1e-14)
+    assert gradcheck(lambda *x: gs.einsum(equation, *x), inputs)
+    assert gradgradcheck(lambda *x: gs.einsum(equation, *x), inputs)
+
+
+def test_whole_tensors():
+    x = gs.tensor(A)
+    assert gs.equal(x, x.clone()) and not gs.equal(x, x[:2]) and not x.equal(x + 1)
+    assert x.allclose(x + 1e-9) and not x.allclose(x + 1)
+    special = gs.tensor([math.inf, math.nan, -math.inf])
+    assert gs.isclose(special, special).tolist() == [True, False, True]
+    assert special.allclose(special, equal_nan=True)
+    assert gs.vstack([gs.ones(2), gs.zeros(1, 2)]).tolist() == [[1, 1], [0, 0]]
+    assert gs.hstack([gs.ones(1), gs.zeros(2)]).tolist() == [1, 0, 0]
+    assert gs.bincount(gs.tensor([1, 1]), gs.tensor([0.5, 1.0]), 3).tolist() == [0, 1.5, 0]
+    for empty in (gs.zeros(0, 3), gs.zeros(3, 0)):
+        assert empty.sort(0).values.shape == empty.shape and empty.ravel().shape == (0,)
+        assert empty.roll(1, 0).shape == empty.shape and empty.triu().shape == empty.shape
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: gs.mm(gs.ones(2), gs.ones(2, 2)), ValueError, r"mm: input must have 2 axes"),
+        (lambda: gs.topk(gs.ones(3), 4), ValueError, r"k must lie in \[0, 3\], got 4"),
+        (lambda: gs.kthvalue(gs.ones(3), 0), ValueError, r"k must lie in \[1, 3\]"),
+        (lambda: gs.sort(gs.ones(3), 2), IndexError, "sort: dim 2 out of range for 1 axes"),
+        (lambda: gs.quantile(gs.ones(3), 1.5), ValueError, r"q must lie in \[0, 1\]"),
+        (lambda: gs.quantile(gs.ones(3), 0.5, interpolation="cubic"), ValueError, "'cubic'"),
+        (lambda: gs.median(gs.ones(0)), ValueError, "no elements"),
+        (lambda: gs.tril(gs.ones(3)), ValueError, "at least 2 axes"),
+        (lambda: gs.roll(gs.ones(3), (1, 2), 0), ValueError, "2 shifts for 1 dims"),
+        (lambda: gs.movedim(gs.ones(2, 2), (0, 0), (0, 1)), ValueError, "appears twice"),
+        (lambda: gs.meshgrid(gs.ones(2), indexing="ab"), ValueError, "'ij' or 'xy'"),
+        (lambda: gs.repeat_interleave(gs.ones(3), -1), ValueError, "must be counts"),
+        (lambda: gs.einsum("ij,jk", gs.ones(2, 2)), ValueError, "2 terms in 'ij,jk', 1 operands"),
+        (lambda: gs.einsum("i->j", gs.ones(2)), ValueError, "must name letters"),
+        (lambda: gs.einsum("ijk", gs.ones(2)), ValueError, "does not fit operand 0"),
+        (lambda: gs.einsum("i,i->", gs.ones(2), gs.ones(3)), ValueError, "sizes 2 and 3"),
+        (lambda: gs.scatter(gs.ones(2), 0, gs.tensor([[0]]), 1.0), ValueError, "number of axes"),
+    ],
+)
+def test_errors(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
