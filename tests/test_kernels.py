@@ -242,6 +242,18 @@ def test_out_is_the_callers_memory_and_inputs_are_not_copied() -> None:
     assert gs._core.memory_stats()["in_use_bytes"] - before < 1 << 20
 
 
+def test_arrays_are_borrowed_for_the_call_only() -> None:
+    a, b, out = normal(5, 3), normal(3, 4), np.full((5, 4), np.nan, np.float32)
+    before = [sys.getrefcount(x) for x in (a, b, out)]
+    assert kernels.gemm(a, b, out) is out
+    with pytest.raises(ValueError, match="columns"):
+        kernels.gemm(a, a, out)
+    y = kernels.gemm(a, b)
+    assert [sys.getrefcount(x) for x in (a, b, out)] == before
+    del a, b
+    close(y, out, 0)
+
+
 def test_new_results_are_of_the_first_arguments_kind() -> None:
     x = normal(3)
     assert isinstance(kernels.exp(x), np.ndarray)
