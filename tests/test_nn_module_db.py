@@ -54,6 +54,7 @@ LOOSE = {"Hardswish": 1e-6}
 def samples():
     """All samples of the layers that both have, as (name, kind of run, number, sample)."""
     found = []
+    torch.manual_seed(0)  # far out in the tails torch's own digits cancel (GELU near -8)
     for info in module_db:
         name = info.module_cls.__name__
         if name in ABSENT:
