@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "ops/common.h"
+#include "ops/dispatch.h"
 
 namespace gradsmith::ops {
 
@@ -290,7 +290,7 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
   constexpr const char* op = "binary_cross_entropy";
   const Reduction r = check_pair(op, input, target, reduction);
   const Tensor bad = logical_or(lt(input.detach(), Operand(0.0)), gt(input.detach(), Operand(1.0)));
-  GS_CHECK(!*any(bad).data_as<bool>(), "{}: argument 'input' must be in [0, 1]", op);
+  GS_CHECK(!is_set(any(bad)), "{}: argument 'input' must be in [0, 1]", op);
   const Tensor p = input.detach(), t = target.detach();
   Tensor loss = neg(add(mul(t, bounded_log(p)), mul(one_minus(t), bounded_log_of_rest(p))));
   if (tracked(input, target)) {
