@@ -242,6 +242,12 @@ constexpr Api kApi{
                void* stream) { return with_device(device, [&] { return copy(*args, stream); }); },
     .gemm = [](int device, const GemmArgs* args,
                void* stream) { return with_device(device, [&] { return gemm(*args, stream); }); },
+#define GS_ENTRY(name, Args)                                         \
+  .name = [](int device, const Args* args, void* stream) {           \
+    return with_device(device, [&] { return name(*args, stream); }); \
+  },
+    GS_CUDA_INDEX_FUNCTIONS(GS_ENTRY)
+#undef GS_ENTRY
 };
 
 }  // namespace
