@@ -174,6 +174,7 @@ void gemm(int device, const GemmArgs& args, void* stream) {
     check(api, api.name(device, &args, stream), #name);   \
   }
 GS_CUDA_ROWS_FUNCTIONS(GS_DEFINE)
+GS_CUDA_INDEX_FUNCTIONS(GS_DEFINE)
 #undef GS_DEFINE
 
 }  // namespace cuda

@@ -34,6 +34,7 @@ GS_API void gemm(int device, const GemmArgs& args, void* stream = nullptr);
 #define GS_DECLARE(name, Args) \
   GS_API void name(int device, const Args& args, void* stream = nullptr);
 GS_CUDA_ROWS_FUNCTIONS(GS_DECLARE)
+GS_CUDA_INDEX_FUNCTIONS(GS_DECLARE)
 #undef GS_DECLARE
 
 }  // namespace cuda

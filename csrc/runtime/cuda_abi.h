@@ -112,7 +112,10 @@ struct GemmArgs {
 };
 
 }  // namespace gradsmith::cuda
+
+#include "runtime/cuda_abi_index.h"
 #include "runtime/cuda_abi_rows.h"
+
 namespace gradsmith::cuda {
 
 // ---- The table ----------------------------------------------------------------------------------
@@ -150,9 +153,10 @@ struct Api {
   int (*binary)(int device, const BinaryArgs* args, void* stream);
   int (*copy)(int device, const CopyArgs* args, void* stream);
   int (*gemm)(int device, const GemmArgs* args, void* stream);
-#define GS_ENTRY(name, Args) int (*name)(int device, const Args* args, void* stream);
-  GS_CUDA_ROWS_FUNCTIONS(GS_ENTRY)
-#undef GS_ENTRY
+#define GS_MEMBER(name, Args) int (*name)(int device, const Args* args, void* stream);
+  GS_CUDA_ROWS_FUNCTIONS(GS_MEMBER)
+  GS_CUDA_INDEX_FUNCTIONS(GS_MEMBER)
+#undef GS_MEMBER
 };
 
 using ApiFn = const Api*();  // extern "C" gradsmith_cuda_api

@@ -10,6 +10,7 @@ int copy(const CopyArgs& args, void* stream);
 int gemm(const GemmArgs& args, void* stream);
 #define GS_DECLARE(name, Args) int name(const Args& args, void* stream);
 GS_CUDA_ROWS_FUNCTIONS(GS_DECLARE)
+GS_CUDA_INDEX_FUNCTIONS(GS_DECLARE)
 #undef GS_DECLARE
 
 // Memory of the current device for what a launcher queues next on `stream`: given back when the
