@@ -405,8 +405,8 @@ def test_autograd():
     with gs.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="produced NaN"):
         gs.log(x * 0 - 1)
     bias = on_cuda(rand(4).requires_grad_())
-    with pytest.raises(RuntimeError, match=r"sum.*: there is no CUDA kernel"):
-        (x.detach() + bias).backward(gs.ones_like(x))
+    (x.detach() + bias).backward(gs.ones_like(x))
+    assert bias.grad.tolist() == [3.0] * 4
 
 
 @gpu
@@ -438,13 +438,6 @@ def test_mixed_devices_raise():
 def test_ops_without_a_kernel_raise():
     x, image = on_cuda(rand(4, 4)), on_cuda(rand(1, 2, 4, 4))
     for use in (
-        lambda: x.sum(),
-        lambda: x.mean(0),
-        lambda: x.argmax(),
-        lambda: x.softmax(1),
-        lambda: x.cumsum(0),
-        lambda: x.isnan(),
-        lambda: x.logical_not(),
         lambda: x % 2,
         lambda: x.atan2(x),
         lambda: x.double() @ x.double(),

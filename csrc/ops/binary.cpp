@@ -145,7 +145,8 @@ Tensor pow(const Operand& a, const Operand& b) {
               Tensor gx, gy;
               if (g.needs(0)) {  // b a^(b-1), which is 0 for b = 0 even at a = 0
                 const Tensor slope = mul(exponent, pow(base, sub(exponent, Operand(1.0))));
-                gx = mul(g[0], where(eq(exponent.detach(), Operand(0.0)), Operand(0.0), slope));
+                const Tensor none = to_device(eq(exponent.detach(), Operand(0.0)), slope.device());
+                gx = mul(g[0], where(none, Operand(0.0), slope));
               }
               if (g.needs(1)) {  // a^b log a, which is 0 for a = 0 and b >= 0
                 const Tensor still = logical_and(eq(base.detach(), Operand(0.0)),
