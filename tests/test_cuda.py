@@ -94,7 +94,8 @@ def emulated_library():
     return ROOT / "build/tests/cpp/cuda_emu/libgradsmith_cuda_emulated.so"
 
 
-def test_emulated():
+def run_emulated(file):
+    """The tests marked gpu in this file, on the emulator."""
     if gs.cuda.is_available():
         pytest.skip("there is a device: the tests marked gpu have run on it")
     library = emulated_library()
@@ -103,10 +104,14 @@ def test_emulated():
             f"no {library}: build the target gradsmith_cuda_emulated with -DGRADSMITH_TESTS=ON, or "
             "name it in GRADSMITH_TEST_CUDA_LIBRARY"
         )
-    pytest_gpu = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", __file__]
+    pytest_gpu = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", file]
     result = run_with(library, *pytest_gpu)
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed" in result.stdout and "skipped" not in result.stdout, result.stdout
+
+
+def test_emulated():
+    run_emulated(__file__)
 
 
 # ---- on a device ----
@@ -181,9 +186,7 @@ def test_unary_with_parameters():
     check(lambda x: x.clamp(max=0.25), x)
     check(lambda x: gs.hardtanh(x, -1, 0.5), x)
     for op in (gs.leaky_relu, gs.elu, gs.selu, gs.softplus, gs.hardswish):
-        check(op, x, backward=False)
-        with pytest.raises(RuntimeError, match="where: there is no CUDA kernel"):
-            check(op, x)
+        check(op, x)
     for op in (gs.neg, gs.abs, gs.sign, gs.square, gs.relu):
         check(op, gs.tensor([-3, 0, 5]))
 
@@ -402,8 +405,8 @@ def test_autograd():
     with gs.autograd.detect_anomaly(), pytest.raises(RuntimeError, match="produced NaN"):
         gs.log(x * 0 - 1)
     bias = on_cuda(rand(4).requires_grad_())
-    with pytest.raises(RuntimeError, match=r"sum.*: there is no CUDA kernel"):
-        (x.detach() + bias).backward(gs.ones_like(x))
+    (x.detach() + bias).backward(gs.ones_like(x))
+    assert bias.grad.tolist() == [3.0] * 4
 
 
 @gpu
@@ -434,30 +437,13 @@ def test_mixed_devices_raise():
 @gpu
 def test_ops_without_a_kernel_raise():
     x, image = on_cuda(rand(4, 4)), on_cuda(rand(1, 2, 4, 4))
-    index = gs.tensor([0, 1]).cuda()
     for use in (
-        lambda: x.sum(),
-        lambda: x.mean(0),
-        lambda: x.argmax(),
-        lambda: x.softmax(1),
-        lambda: x.cumsum(0),
-        lambda: x[index],
-        lambda: x[x > 0],
-        lambda: x.index_select(0, index),
-        lambda: x.cpu().index_select(0, index),
-        lambda: x.index_add(0, index, x[:2]),
-        lambda: gs.where(x > 0, x, 0),
-        lambda: gs.where(x.cpu() > 0, x, 0),
-        lambda: x.masked_fill(x > 0, 1),
-        lambda: x.isnan(),
-        lambda: x.logical_not(),
         lambda: x % 2,
         lambda: x.atan2(x),
         lambda: x.double() @ x.double(),
         lambda: nn.functional.dropout(x, 0.5),
         lambda: nn.functional.conv2d(image, image),
         lambda: nn.functional.max_pool2d(image, 2),
-        lambda: nn.functional.embedding(index, x),
         lambda: gs.nn.utils.clip_grad_norm_([nn.Parameter(x)], 1) or 1 / 0,
     ):
         try:

@@ -1,4 +1,5 @@
 // Elementwise ops of two inputs, with broadcasting and type promotion, and of three (where, lerp).
+#include "ops/dispatch_index.h"
 #include "ops/elementwise.h"
 
 namespace gradsmith::ops {
@@ -144,7 +145,8 @@ Tensor pow(const Operand& a, const Operand& b) {
               Tensor gx, gy;
               if (g.needs(0)) {  // b a^(b-1), which is 0 for b = 0 even at a = 0
                 const Tensor slope = mul(exponent, pow(base, sub(exponent, Operand(1.0))));
-                gx = mul(g[0], where(eq(exponent.detach(), Operand(0.0)), Operand(0.0), slope));
+                const Tensor none = to_device(eq(exponent.detach(), Operand(0.0)), slope.device());
+                gx = mul(g[0], where(none, Operand(0.0), slope));
               }
               if (g.needs(1)) {  // a^b log a, which is 0 for a = 0 and b >= 0
                 const Tensor still = logical_and(eq(base.detach(), Operand(0.0)),
@@ -250,15 +252,16 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
   GS_CHECK_TYPE(condition.dtype() == DType::b8, "where: argument 'condition' must be bool, got {}",
                 condition.dtype());
   const auto [x, y] = promoted("where", a, b);
-  check_cpu("where", condition, x, y);
   const Dims shape =
       broadcast_shapes("where", condition.shape(), broadcast_shapes("where", x.shape(), y.shape()));
-  const Tensor c = broadcast_to(condition, shape);
-  Tensor out = empty(shape, x.dtype());
-  kernels::where(out.view(), c.view(), broadcast_to(x.detach(), shape).view(),
-                 broadcast_to(y.detach(), shape).view());
+  const Device device = on_cpu(condition) ? x.device() : condition.device();
+  for (const Tensor* t : {&condition, &x, &y})
+    GS_CHECK(t->device() == device || (on_cpu(*t) && t->dim() == 0 && t != &condition),
+             "where: tensors are on different devices, {} and {}", device, t->device());
+  Tensor out = empty(shape, x.dtype(), device);
+  dispatch::where(out, condition, x, y);
   if (!tracked(x, y)) return out;
-  return record("where", out, {x, y}, [c = save(c)](const Grads& g) {
+  return record("where", out, {x, y}, [c = save(condition)](const Grads& g) {
     const Tensor& on = c.unpack(g);
     const Operand zero(0.0);
     return grads(g.needs(0) ? where(on, g[0], zero) : Tensor(),

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <unordered_map>
 
@@ -18,6 +19,8 @@ Device device_beside_number(const char* op, const Tensor& a, const Tensor& b) {
   check_same_device(op, a, b);  // throws
   return {};
 }
+
+bool is_set(const Tensor& x) { return *to_device(x.detach(), Device{}).data_as<bool>(); }
 
 namespace dispatch {
 namespace {
@@ -107,6 +110,23 @@ void unary(const char* op, const UnaryKernel& kernel, const Tensor& out, const T
   args.a = params.p;
   args.b = params.q;
   cuda::unary(out.device().index, args);
+}
+
+// On CUDA a comparison says the same.
+void predicate(const char* op, const UnaryKernel& kernel, const Tensor& out, const Tensor& x) {
+  if (on_cpu(out)) return kernels::unary(kernel, out.view(), x.view(), {});
+  const std::string_view name = kernel.name;
+  const auto compare = [&](const BinaryKernel& with, const Tensor& a, const Tensor& b) {
+    binary(op, with, out, a, b, {});
+  };
+  const auto number = [&](double value) { return full({}, value, x.dtype()); };
+  const double inf = std::numeric_limits<double>::infinity();
+  if (name == "isnan") return compare(kernels::ne, x, x);
+  if (name == "logical_not") return compare(kernels::eq, x, number(0));
+  const Tensor size = abs(x.detach());
+  if (name == "isinf") return compare(kernels::eq, size, number(inf));
+  check_has(op, name == "isfinite", x.dtype());
+  compare(kernels::lt, size, number(inf));
 }
 
 void binary(const char* op, const BinaryKernel& kernel, const Tensor& out, const Tensor& a,

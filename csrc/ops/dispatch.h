@@ -11,6 +11,9 @@ struct Gemm;
 
 namespace gradsmith::ops {
 
+// Of one bool; waits for the device.
+bool is_set(const Tensor& x);
+
 inline bool on_cpu(const Tensor& x) { return x.device().type == DeviceType::cpu; }
 
 // Where an op on both runs. Beside a CUDA tensor, a CPU tensor of rank 0 counts as a number.
@@ -28,6 +31,8 @@ using BinaryKernel = kernels::Kernel<kernels::binary_kernel>;
 // x has out's shape; a and b broadcast to it, and either may be a number as above.
 void unary(const char* op, const UnaryKernel& kernel, const Tensor& out, const Tensor& x,
            kernels::Params params);
+// out is bool.
+void predicate(const char* op, const UnaryKernel& kernel, const Tensor& out, const Tensor& x);
 void binary(const char* op, const BinaryKernel& kernel, const Tensor& out, const Tensor& a,
             const Tensor& b, kernels::Params params);
 // Any strides and dtypes, one shape and device.

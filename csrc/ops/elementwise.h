@@ -15,9 +15,8 @@ inline Tensor run_unary(const char* op, const UnaryKernel& kernel, const Tensor&
 }
 // A kernel whose output is bool.
 inline Tensor run_predicate(const char* op, const UnaryKernel& kernel, const Tensor& x) {
-  check_cpu(op, x);
-  Tensor y = empty(x.shape(), DType::b8);
-  dispatch::unary(op, kernel, y, x, {});
+  Tensor y = empty(x.shape(), DType::b8, x.device());
+  dispatch::predicate(op, kernel, y, x);
   return y;
 }
 

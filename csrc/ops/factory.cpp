@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/rng/rng.h"
-#include "ops/dispatch.h"
+#include "ops/dispatch_index.h"
 #include "runtime/philox.h"
 
 namespace gradsmith::ops {
@@ -119,26 +119,35 @@ Tensor arange(double start, double end, double step, DType dtype, Device device)
            "arange: integers must be within 2^53 of 0, got start {} and end {}", start, end);
   const double count = std::ceil((end - start) / step);
   GS_CHECK_KIND(memory, count < 9e18, "arange: {} elements do not fit in memory", count);
-  Tensor x = empty({count > 0 ? std::int64_t(count) : 0}, dtype);
+  Tensor x = empty({count > 0 ? std::int64_t(count) : 0}, dtype, device);
+  if (!on_cpu(x)) {
+    dispatch::sequence(x, start, step, 0, x.numel());
+    return x;
+  }
   with_type(dtype, [&]<class T>(T) {
     T* p = x.data_as<T>();
     for (std::int64_t i = 0; i < x.numel(); ++i) p[i] = from_double<T>(start + double(i) * step);
   });
-  return to_device(x, device);
+  return x;
 }
 
 Tensor linspace(double start, double end, std::int64_t steps, DType dtype, Device device) {
   GS_CHECK(steps >= 0, "linspace: steps must not be negative, got {}", steps);
-  Tensor x = empty({steps}, dtype);
+  Tensor x = empty({steps}, dtype, device);
   const double step = steps > 1 ? (end - start) / double(steps - 1) : 0;
+  const std::int64_t forward = steps == 1 ? 1 : steps / 2;
+  if (!on_cpu(x)) {
+    dispatch::sequence(x, start, step, end, forward);
+    return x;
+  }
   with_type(dtype, [&]<class T>(T) {
     T* p = x.data_as<T>();
     // From both ends, so that the last value is exactly `end`.
     for (std::int64_t i = 0; i < steps; ++i)
-      p[i] = from_double<T>(i < steps / 2 || steps == 1 ? start + double(i) * step
-                                                        : end - double(steps - 1 - i) * step);
+      p[i] = from_double<T>(i < forward ? start + double(i) * step
+                                        : end - double(steps - 1 - i) * step);
   });
-  return to_device(x, device);
+  return x;
 }
 
 Tensor eye(std::int64_t n, std::optional<std::int64_t> m, DType dtype, Device device) {

@@ -1,22 +1,23 @@
 // Gathering and scattering by index tensors.
 #include <algorithm>
 
-#include "kernels/embedding/embedding.h"
-#include "ops/common.h"
+#include "ops/dispatch_index.h"
 
 namespace gradsmith::ops {
 
 namespace {
 
-// int64, on the CPU, every value in [-size, size).
+// Element `at` of an index tensor in row-major order, for messages; 0 for none.
+std::int64_t element(const Tensor& index, std::int64_t at) {
+  return at < 0 ? 0 : to_device(contiguous(index), {}).data_as<std::int64_t>()[at];
+}
+
+// int64, every value in [-size, size).
 void check_index(const char* op, const Tensor& index, std::int64_t size) {
   check_class_index(op, "index", index);
-  check_cpu(op, index);
-  const Tensor flat = contiguous(index);
-  const auto* values = flat.data_as<std::int64_t>();
-  const std::int64_t bad = kernels::bad_index(values, flat.numel(), size);
+  const std::int64_t bad = dispatch::bad_index(index, -size, size);
   GS_CHECK_INDEX(bad < 0, "{}: index {} (at position {}) is out of range for size {}", op,
-                 values[bad < 0 ? 0 : bad], bad, size);
+                 element(index, bad), bad, size);
 }
 
 // An index vector seen as a tensor of `shape` that varies along `dim` only.
@@ -28,10 +29,10 @@ Tensor spread_index(const Tensor& index, const Dims& shape, int dim) {
 
 int check_axis_and_vector(const char* op, const Tensor& x, std::int64_t dim, const Tensor& index) {
   check_defined(op, "input", x);
-  check_cpu(op, x);
   const int at = check_dim(op, dim, x.dim());
   GS_CHECK(x.dim() > 0, "{}: the input must have rank 1 or more", op);
   check_rank(op, "index", index, 1);
+  check_same_device(op, x, index);
   check_index(op, index, x.shape()[at]);
   return at;
 }
@@ -47,17 +48,11 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const int at = check_axis_and_vector("index_select", x, dim, index);
   Dims shape = x.shape();
   shape[at] = index.numel();
-  Tensor y = empty(shape, x.dtype());
-  if (y.numel() > 0) {
-    const bool rows = at == 0 && x.is_contiguous() && index.is_contiguous();
-    if (rows) {
-      const std::int64_t columns = x.numel() / x.shape()[0];
-      kernels::embedding_forward(
-          x.dtype(), {y.data(), x.data(), index.data_as<std::int64_t>(), index.numel(), columns,
-                      columns, columns, x.shape()[0]});
-    } else {
-      kernels::gather_axis(y.view(), x.view(), spread_index(index, shape, at).view(), at);
-    }
+  Tensor y = empty(shape, x.dtype(), x.device());
+  if (at == 0 && x.is_contiguous() && index.is_contiguous()) {
+    dispatch::take_rows(y, x, index);
+  } else {
+    dispatch::gather(y, x, spread_index(index, shape, at), at);
   }
   if (!tracked(x)) return y;
   return record("index_select", y, {x}, [=, from = x.shape(), index = save(index)](const Grads& g) {
@@ -65,32 +60,6 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
     return grads(index_add(base, at, index.unpack(g), g[0]));
   });
 }
-
-namespace {
-// Adds the source's slices to those of y, in place.
-void add_slices(const Tensor& y, int at, const Tensor& index, const Tensor& source) {
-  if (source.numel() == 0) return;
-  if (at != 0 || !index.is_contiguous() || !y.is_contiguous()) {
-    kernels::scatter_add_axis(y.view(), source.view(),
-                              spread_index(index, source.shape(), at).view(), at);
-    return;
-  }
-  const Tensor rows = contiguous(source.detach());
-  const std::int64_t columns = y.numel() / y.shape()[0];
-  kernels::AddRows args{y.data(),
-                        rows.data(),
-                        index.data_as<std::int64_t>(),
-                        index.numel(),
-                        columns,
-                        columns,
-                        columns,
-                        y.shape()[0],
-                        -1,
-                        0,
-                        0};
-  kernels::embedding_backward(y.dtype(), args);
-}
-}  // namespace
 
 // x with source rows added where index says.
 Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
@@ -103,7 +72,7 @@ Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const T
   GS_CHECK(source.shape() == shape, "index_add: source must have shape {}, got {}", shape,
            source.shape());
   Tensor y = clone(x.detach());
-  add_slices(y, at, index, source);
+  dispatch::add_slices(y, source, index, at);
   if (!tracked(x, source)) return y;
   return record("index_add", y, {x, source}, [=, index = save(index)](const Grads& g) {
     return grads(g[0], g.needs(1) ? index_select(g[0], at, index.unpack(g)) : Tensor());
@@ -113,9 +82,9 @@ Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const T
 namespace {
 int check_gather(const char* op, const Tensor& x, std::int64_t dim, const Tensor& index) {
   check_defined(op, "input", x);
-  check_cpu(op, x);
   const int at = check_dim(op, dim, x.dim());
   check_class_index(op, "index", index);
+  check_same_device(op, x, index);
   GS_CHECK(index.dim() == x.dim(), "{}: index has rank {}, the input {}", op, index.dim(), x.dim());
   for (int d = 0; d < x.dim(); ++d)
     GS_CHECK(d == at || index.shape()[d] <= x.shape()[d],
@@ -130,8 +99,8 @@ Tensor lift(const Tensor& t) { return t.dim() == 0 ? alias(t, {1}, {1}, 0) : t; 
 
 Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
   const int at = check_gather("gather", x, dim, index);
-  Tensor y = empty(index.shape(), x.dtype());
-  if (y.numel() > 0) kernels::gather_axis(lift(y).view(), lift(x).view(), lift(index).view(), at);
+  Tensor y = empty(index.shape(), x.dtype(), x.device());
+  dispatch::gather(lift(y), lift(x), lift(index), at);
   if (!tracked(x)) return y;
   return record("gather", y, {x}, [=, from = x.shape(), index = save(index)](const Grads& g) {
     const Tensor base = zeros(from, g[0].dtype(), g[0].device());
@@ -147,8 +116,7 @@ Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const
   GS_CHECK(source.shape() == index.shape(),
            "scatter_add: source must have index's shape {}, got {}", index.shape(), source.shape());
   Tensor y = clone(x.detach());
-  if (source.numel() > 0)
-    kernels::scatter_add_axis(lift(y).view(), lift(source).view(), lift(index).view(), at);
+  dispatch::scatter_add(lift(y), lift(source), lift(index), at);
   if (!tracked(x, source)) return y;
   return record("scatter_add", y, {x, source}, [=, index = save(index)](const Grads& g) {
     return grads(g[0], g.needs(1) ? gather(g[0], at, index.unpack(g)) : Tensor());
@@ -209,19 +177,20 @@ Plan make_plan(const Tensor& x, const std::vector<Tensor>& given) {
   }
   GS_CHECK(count > 0, "index: no index tensor was given");
   p.front = last - first + 1 == count ? first : 0;  // neighbours stay in place, as in NumPy
-  p.flat = zeros(p.positions, DType::i64);
-  auto* flat = p.flat.data_as<std::int64_t>();
   for (int d = 0; d < int(indices.size()); ++d) {
     if (!indices[std::size_t(d)].defined()) continue;
     p.order.push_back(d);
     const std::int64_t size = x.shape()[d];
     p.merged *= size;
-    check_index("index", indices[std::size_t(d)], size);
-    const Tensor full = contiguous(broadcast_to(indices[std::size_t(d)], p.positions));
-    const auto* values = full.data_as<std::int64_t>();
-    for (std::int64_t i = 0; i < full.numel(); ++i)
-      flat[i] = flat[i] * size + (values[i] < 0 ? values[i] + size : values[i]);
+    Tensor at = indices[std::size_t(d)];
+    GS_CHECK(on_cpu(at) || at.device() == x.device(),
+             "index: the tensors are on different devices, {} and {}", x.device(), at.device());
+    check_index("index", at, size);
+    at = to_device(broadcast_to(at, p.positions), x.device());
+    if (count > 1) at = add(at, mul(to_dtype(lt(at, 0), DType::i64), size));  // from the front
+    p.flat = p.flat.defined() ? add(mul(p.flat, size), at) : at;
   }
+  p.flat = contiguous(p.flat);
   for (int d = 0; d < x.dim(); ++d) {
     if (p.order.contains(d)) continue;
     p.order.push_back(d);
@@ -265,15 +234,16 @@ Tensor index_put_(const Tensor& x, const std::vector<Tensor>& indices, const Ope
                   bool accumulate) {
   check_writable("index_put_", x);
   check_untracked("index_put_", "values", values);
-  check_cpu("index_put_", x, values);
-  const Plan p = make_plan(x, indices);
+  GS_CHECK(x.device() == values.device() || (on_cpu(values) && values.dim() == 0),
+           "index_put_: tensors are on different devices, {} and {}", x.device(), values.device());
   NoGradGuard guard;
+  const Plan p = make_plan(x, indices);
   const Dims order = result_order(p);
   Dims shape;  // of x[indices]
   const Dims unordered = joined(p.positions, p.tail);
   for (auto d : order) shape.push_back(unordered[int(d)]);
   check_broadcast("index_put_", "values", values, shape);
-  const Tensor spread = broadcast_to(to_dtype(values, x.dtype()), shape);
+  const Tensor spread = broadcast_to(to_device(to_dtype(values, x.dtype()), x.device()), shape);
   Tensor rows =
       contiguous(reshape(permute(spread, inverse(order)), joined({p.flat.numel()}, p.tail)));
   if (rows.numel() == 0) return x;
@@ -284,10 +254,9 @@ Tensor index_put_(const Tensor& x, const std::vector<Tensor>& indices, const Ope
   const Tensor target = reshape(front, joined({p.merged}, p.tail));
   if (accumulate) {
     check_addable("index_put_", x);
-    add_slices(target, 0, flat_index, rows);
+    dispatch::add_slices(target, rows, flat_index, 0);
   } else {
-    kernels::scatter_axis(target.view(), rows.view(),
-                          spread_index(flat_index, rows.shape(), 0).view(), 0);
+    dispatch::put_slices(target, rows, flat_index, 0);
   }
   if (!same_memory(target, x)) copy_(front, reshape(target, front.shape()));
   return written(x);
@@ -295,23 +264,7 @@ Tensor index_put_(const Tensor& x, const std::vector<Tensor>& indices, const Ope
 
 Tensor nonzero(const Tensor& x) {
   check_defined("nonzero", "input", x);
-  check_cpu("nonzero", x);
-  const Tensor mask = contiguous(x.dtype() == DType::b8 ? x : ne(x.detach(), Operand(0.0)));
-  const bool* on = mask.data_as<bool>();
-  std::int64_t count = 0;
-  for (std::int64_t i = 0; i < mask.numel(); ++i) count += on[i];
-  Tensor out = empty({count, x.dim()}, DType::i64);
-  auto* row = out.data_as<std::int64_t>();
-  for (std::int64_t i = 0; i < mask.numel(); ++i) {
-    if (!on[i]) continue;
-    std::int64_t rest = i;
-    for (int d = x.dim() - 1; d >= 0; --d) {
-      row[d] = rest % x.shape()[d];
-      rest /= x.shape()[d];
-    }
-    row += x.dim();
-  }
-  return out;
+  return dispatch::nonzero(contiguous(x.dtype() == DType::b8 ? x : ne(x.detach(), Operand(0.0))));
 }
 
 Tensor masked_select(const Tensor& x, const Tensor& mask) {
@@ -325,25 +278,19 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
 
 Tensor one_hot(const Tensor& x, std::int64_t num_classes) {
   check_class_index("one_hot", "input", x);
-  check_cpu("one_hot", x);
-  const Tensor flat = contiguous(x);
-  const auto* values = flat.data_as<std::int64_t>();
   std::int64_t classes = num_classes;
   if (classes == -1) {
     GS_CHECK(x.numel() > 0, "one_hot: num_classes must be given for an empty input");
+    const Tensor here = to_device(contiguous(x), {});
+    const auto* values = here.data_as<std::int64_t>();
     for (std::int64_t i = 0; i < x.numel(); ++i) classes = std::max(classes, values[i] + 1);
   }
   GS_CHECK(classes > 0, "one_hot: num_classes must be positive, got {}", num_classes);
-  Dims shape = x.shape();
-  shape.push_back(classes);
-  Tensor y = zeros(shape, DType::i64);
-  auto* out = y.data_as<std::int64_t>();
-  for (std::int64_t i = 0; i < x.numel(); ++i) {
-    GS_CHECK_INDEX(values[i] >= 0 && values[i] < classes,
-                   "one_hot: class {} is out of range for {} classes", values[i], classes);
-    out[i * classes + values[i]] = 1;
-  }
-  return y;
+  const std::int64_t bad = dispatch::bad_index(x, 0, classes);
+  GS_CHECK_INDEX(bad < 0, "one_hot: class {} is out of range for {} classes", element(x, bad),
+                 classes);
+  const Tensor all = arange(0, double(classes), 1, DType::i64, x.device());
+  return to_dtype(eq(unsqueeze(x, -1), all), DType::i64);
 }
 
 }  // namespace gradsmith::ops

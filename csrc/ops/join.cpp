@@ -89,7 +89,7 @@ Tensor pad_by_index(const Tensor& x, int dim, std::int64_t before, std::int64_t 
     }
     p[i] = at;
   }
-  return index_select(x, dim, index);
+  return index_select(x, dim, to_device(index, x.device()));
 }
 
 }  // namespace

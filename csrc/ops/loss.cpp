@@ -1,9 +1,7 @@
 // Losses. Cross entropy with class indices is fused; the others are compositions of simple ops.
-#include "kernels/loss/loss.h"
-
 #include <cmath>
 
-#include "ops/common.h"
+#include "ops/dispatch_rows.h"
 
 namespace gradsmith::ops {
 
@@ -56,12 +54,11 @@ void check_classes(const char* op, const Tensor& input, const Tensor& target,
   GS_CHECK(target.shape() == wanted,
            "{}: target must have shape {} for an input of shape {}, got {}", op, wanted,
            input.shape(), target.shape());
-  const Tensor flat = contiguous(target);
+  const Tensor flat = contiguous(target.detach());
   const std::int64_t classes = input.size(int(class_dim(input)));
-  const auto* values = flat.data_as<std::int64_t>();
-  const std::int64_t bad = kernels::check_targets(values, flat.numel(), classes, ignore_index);
+  const std::int64_t bad = dispatch::check_targets(flat, classes, ignore_index);
   GS_CHECK_INDEX(bad < 0, "{}: target {} at position {} is not a class in [0, {})", op,
-                 values[bad < 0 ? 0 : bad], bad, classes);
+                 to_device(flat, {}).data_as<std::int64_t>()[bad], bad, classes);
 }
 
 Classes class_rows(const Tensor& input, const Tensor& target) {
@@ -116,19 +113,19 @@ Tensor fused_cross_entropy(const CrossEntropy& c, const Tensor& rows, const Tens
   const Tensor x = contiguous(rows.detach());
   const Tensor w = weight.defined() ? contiguous(weight.detach()) : Tensor();
   const std::int64_t n = x.size(0), classes = x.size(1);
-  Tensor loss = empty({n}, x.dtype()), stats = empty({n, 2}, x.dtype()),
-         counted = empty({n}, x.dtype());
-  kernels::cross_entropy_forward(x.dtype(), {.loss = loss.data(),
-                                             .stats = stats.data(),
-                                             .target_weight = counted.data(),
-                                             .x = x.data(),
-                                             .target = target.data_as<std::int64_t>(),
-                                             .weight = w.defined() ? w.data() : nullptr,
-                                             .rows = n,
-                                             .n = classes,
-                                             .x_stride = classes,
-                                             .ignore_index = c.ignore_index,
-                                             .label_smoothing = c.smoothing});
+  const auto numbers = [&x](const Dims& shape) { return empty(shape, x.dtype(), x.device()); };
+  Tensor loss = numbers({n}), stats = numbers({n, 2}), counted = numbers({n});
+  dispatch::cross_entropy_forward(x, {.loss = loss.data(),
+                                      .stats = stats.data(),
+                                      .target_weight = counted.data(),
+                                      .x = x.data(),
+                                      .target = target.data_as<std::int64_t>(),
+                                      .weight = w.defined() ? w.data() : nullptr,
+                                      .rows = n,
+                                      .n = classes,
+                                      .x_stride = classes,
+                                      .ignore_index = c.ignore_index,
+                                      .label_smoothing = c.smoothing});
   Tensor y = loss, divisor;
   if (c.reduction != Reduction::none) y = sum(loss);
   if (c.reduction == Reduction::mean) {
@@ -149,21 +146,21 @@ Tensor fused_cross_entropy(const CrossEntropy& c, const Tensor& rows, const Tens
                                scale = factor.defined() ? contiguous(factor) : factor;
                   const Tensor up = contiguous(total.defined() ? div(g[0], total) : g[0]);
                   Tensor dx = empty_like(dense);
-                  kernels::cross_entropy_backward(
-                      dense.dtype(), {.dx = dx.data(),
-                                      .x = dense.data(),
-                                      .stats = stats.unpack(g).data(),
-                                      .target = t.data_as<std::int64_t>(),
-                                      .weight = scale.defined() ? scale.data() : nullptr,
-                                      .g = up.data(),
-                                      .g_stride = up.dim() == 0 ? 0 : 1,
-                                      .g_scale = 1,
-                                      .rows = dense.size(0),
-                                      .n = dense.size(1),
-                                      .dx_stride = dense.size(1),
-                                      .x_stride = dense.size(1),
-                                      .ignore_index = c.ignore_index,
-                                      .label_smoothing = c.smoothing});
+                  dispatch::cross_entropy_backward(
+                      dense, {.dx = dx.data(),
+                              .x = dense.data(),
+                              .stats = stats.unpack(g).data(),
+                              .target = t.data_as<std::int64_t>(),
+                              .weight = scale.defined() ? scale.data() : nullptr,
+                              .g = up.data(),
+                              .g_stride = up.dim() == 0 ? 0 : 1,
+                              .g_scale = 1,
+                              .rows = dense.size(0),
+                              .n = dense.size(1),
+                              .dx_stride = dense.size(1),
+                              .x_stride = dense.size(1),
+                              .ignore_index = c.ignore_index,
+                              .label_smoothing = c.smoothing});
                   return grads(dx);
                 });
 }
@@ -195,7 +192,6 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
   constexpr const char* op = "cross_entropy";
   const CrossEntropy c{ignore_index, label_smoothing, parse_reduction(op, reduction)};
   check_float(op, "input", input);
-  check_cpu(op, input);
   check_defined(op, "target", target);
   GS_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
            "{}: argument 'label_smoothing' must be in [0, 1], got {}", op, label_smoothing);
@@ -224,7 +220,6 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight,
   constexpr const char* op = "nll_loss";
   const Reduction r = parse_reduction(op, reduction);
   check_float(op, "input", input);
-  check_cpu(op, input);
   check_classes(op, input, target, ignore_index);
   check_vector(op, "weight", weight, input.size(int(class_dim(input))), input);
   const Classes k = class_rows(input, target);
@@ -290,7 +285,7 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
   constexpr const char* op = "binary_cross_entropy";
   const Reduction r = check_pair(op, input, target, reduction);
   const Tensor bad = logical_or(lt(input.detach(), Operand(0.0)), gt(input.detach(), Operand(1.0)));
-  GS_CHECK(!*any(bad).data_as<bool>(), "{}: argument 'input' must be in [0, 1]", op);
+  GS_CHECK(!is_set(any(bad)), "{}: argument 'input' must be in [0, 1]", op);
   const Tensor p = input.detach(), t = target.detach();
   Tensor loss = neg(add(mul(t, bounded_log(p)), mul(one_minus(t), bounded_log_of_rest(p))));
   if (tracked(input, target)) {

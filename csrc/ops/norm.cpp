@@ -1,11 +1,9 @@
 // Normalisation: layer (Ba et al. 2016), RMS (Zhang and Sennrich 2019), group (Wu and He 2018) and
 // batch (Ioffe and Szegedy 2015). Forward and backward are fused kernels; gradients of gradients
 // come from the same formulas written with simple ops.
-#include "kernels/norm/norm.h"
-
 #include <cmath>
 
-#include "ops/common.h"
+#include "ops/dispatch_rows.h"
 
 namespace gradsmith::ops {
 
@@ -13,12 +11,10 @@ namespace {
 
 void check_input(const char* op, const Tensor& input, double eps) {
   check_float(op, "input", input);
-  check_cpu(op, input);
   GS_CHECK(std::isfinite(eps) && eps >= 0,
            "{}: argument 'eps' must be finite and not negative, got {}", op, eps);
 }
 
-const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 Tensor dense_or_none(const Tensor& t) { return t.defined() ? contiguous(t.detach()) : Tensor(); }
 
 // xhat from x, over `dims`.
@@ -40,17 +36,11 @@ Dims channel_shape(const Tensor& x) {
   return shape;
 }
 
-struct Buffers {
-  Tensor dx, dgamma, dbeta;
-  kernels::NormGradients pointers() const {
-    return {dx.defined() ? dx.data() : nullptr, dgamma.defined() ? dgamma.data() : nullptr,
-            dbeta.defined() ? dbeta.data() : nullptr};
-  }
-};
-Buffers buffers(const Grads& g, const Dims& x_shape, const Dims& parameter_shape, DType dtype) {
-  return {g.needs(0) ? empty(x_shape, dtype) : Tensor(),
-          g.needs(1) ? empty(parameter_shape, dtype) : Tensor(),
-          g.needs(2) ? empty(parameter_shape, dtype) : Tensor()};
+dispatch::NormGradients buffers(const Grads& g, const Tensor& x, const Dims& parameter_shape) {
+  const auto wanted = [&](int i, const Dims& shape) {
+    return g.needs(i) ? empty(shape, x.dtype(), x.device()) : Tensor();
+  };
+  return {wanted(0, x.shape()), wanted(1, parameter_shape), wanted(2, parameter_shape)};
 }
 
 // ---- layer, RMS and group: statistics of rows ----
@@ -74,9 +64,9 @@ Tensor run_rows(const RowNorm& norm, const Tensor& input, const Tensor& gamma, c
   const kernels::NormProblem& p = norm.problem;
   const Tensor x = contiguous(input.detach());
   const Tensor scale = dense_or_none(gamma), shift = dense_or_none(beta);
-  Tensor y = empty_like(x), average = empty({p.rows}, x.dtype()), rstd = empty({p.rows}, x.dtype());
-  kernels::norm_forward(p, y.data(), average.data(), rstd.data(), x.data(), data_or_null(scale),
-                        data_or_null(shift));
+  Tensor y = empty_like(x), average = empty({p.rows}, x.dtype(), x.device()),
+         rstd = empty_like(average);
+  dispatch::norm_forward(p, y, average, rstd, x, scale, shift);
   if (!tracked(input, gamma, beta)) return y;
   return record(norm.op, y, {input, gamma, beta},
                 [norm, x = save(input), gamma = save(gamma), beta = save(beta),
@@ -89,10 +79,9 @@ Tensor run_rows(const RowNorm& norm, const Tensor& input, const Tensor& gamma, c
                         });
                   const Tensor dense = contiguous(v.detach()), up = contiguous(g[0]);
                   const Tensor factor = dense_or_none(w);
-                  const Buffers b = buffers(g, v.shape(), norm.parameter_shape, v.dtype());
-                  kernels::norm_backward(norm.problem, b.pointers(), dense.data(), up.data(),
-                                         average.unpack(g).data(), rstd.unpack(g).data(),
-                                         data_or_null(factor));
+                  const auto b = buffers(g, v, norm.parameter_shape);
+                  dispatch::norm_backward(norm.problem, b, dense, up, average.unpack(g),
+                                          rstd.unpack(g), factor);
                   return grads(b.dx, b.dgamma, b.dbeta);
                 });
 }
@@ -222,36 +211,34 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
   const Tensor scale = dense_or_none(weight), shift = dense_or_none(bias);
   Tensor y = empty_like(x), average, variance;
   if (training) {
-    average = empty({channels}, x.dtype());
-    variance = empty({channels}, x.dtype());
-    kernels::batch_norm_train(norm.shape, y.data(), average.data(), variance.data(), x.data(),
-                              data_or_null(scale), data_or_null(shift), eps);
+    average = empty({channels}, x.dtype(), x.device());
+    variance = empty_like(average);
+    dispatch::batch_norm_train(norm.shape, y, average, variance, x, scale, shift, eps);
     update_running(running_mean, average, momentum, 1);
     update_running(running_var, variance, momentum, double(values) / double(values - 1));
   } else {  // copies: training steps in between may change the running statistics
     average = clone(running_mean.detach());
     variance = clone(running_var.detach());
-    kernels::batch_norm_forward(norm.shape, y.data(), x.data(), average.data(), variance.data(),
-                                data_or_null(scale), data_or_null(shift), eps);
+    dispatch::batch_norm_forward(norm.shape, y, x, average, variance, scale, shift, eps);
   }
   if (!tracked(input, weight, bias)) return y;
-  return record(
-      op, y, {input, weight, bias},
-      [norm, x = save(input), weight = save(weight), bias = save(bias), average = save(average),
-       variance = save(variance)](const Grads& g) {
-        const Tensor &v = x.unpack(g), &w = weight.unpack(g);
-        const Tensor &mu = average.unpack(g), &var = variance.unpack(g);
-        if (grad_enabled())
-          return through_composite(g, {v, w, bias.unpack(g)}, [&](const std::vector<Tensor>& in) {
-            return std::vector{composite(norm, in[0], in[1], in[2], mu, var)};
-          });
-        const Tensor dense = contiguous(v.detach()), up = contiguous(g[0]);
-        const Tensor factor = dense_or_none(w);
-        const Buffers b = buffers(g, v.shape(), {norm.shape.channels}, v.dtype());
-        kernels::batch_norm_backward(norm.shape, b.pointers(), dense.data(), up.data(), mu.data(),
-                                     var.data(), data_or_null(factor), norm.eps, norm.training);
-        return grads(b.dx, b.dgamma, b.dbeta);
-      });
+  return record(op, y, {input, weight, bias},
+                [norm, x = save(input), weight = save(weight), bias = save(bias),
+                 average = save(average), variance = save(variance)](const Grads& g) {
+                  const Tensor &v = x.unpack(g), &w = weight.unpack(g);
+                  const Tensor &mu = average.unpack(g), &var = variance.unpack(g);
+                  if (grad_enabled())
+                    return through_composite(
+                        g, {v, w, bias.unpack(g)}, [&](const std::vector<Tensor>& in) {
+                          return std::vector{composite(norm, in[0], in[1], in[2], mu, var)};
+                        });
+                  const Tensor dense = contiguous(v.detach()), up = contiguous(g[0]);
+                  const Tensor factor = dense_or_none(w);
+                  const auto b = buffers(g, v, {norm.shape.channels});
+                  dispatch::batch_norm_backward(norm.shape, b, dense, up, mu, var, factor, norm.eps,
+                                                norm.training);
+                  return grads(b.dx, b.dgamma, b.dbeta);
+                });
 }
 
 }  // namespace gradsmith::ops

@@ -1,9 +1,7 @@
 // Reductions over any dimensions.
-#include "kernels/reduce/reduce.h"
-
 #include <cmath>
 
-#include "ops/common.h"
+#include "ops/dispatch_rows.h"
 
 namespace gradsmith::ops {
 
@@ -14,7 +12,6 @@ namespace {
 // Bit d is set where dim d is reduced; no dims, or an empty list, means all of them.
 unsigned reduced_dims(const char* op, const Tensor& x, const std::optional<Dims>& dim) {
   check_defined(op, "input", x);
-  check_cpu(op, x);
   if (!dim || dim->empty()) return (1u << x.dim()) - 1u;
   unsigned mask = 0;
   for (auto d : *dim) {
@@ -53,8 +50,9 @@ Tensor run(ReduceOp op, const Tensor& x, unsigned mask, bool keepdim, double cor
   if (is_half(x.dtype()))
     return to_dtype(run(op, to_dtype(x.detach(), DType::f32), mask, keepdim, correction),
                     x.dtype());
-  Tensor y = empty(kept_shape(x.shape(), mask, keepdim), kernels::reduce_dtype(op, x.dtype()));
-  kernels::reduce(op, y.data(), x.view(), mask, correction);
+  Tensor y =
+      empty(kept_shape(x.shape(), mask, keepdim), kernels::reduce_dtype(op, x.dtype()), x.device());
+  dispatch::reduce(op, y, x, mask, correction);
   return y;
 }
 
@@ -175,8 +173,7 @@ Tensor prod(const Tensor& x, const std::optional<std::int64_t>& dim, bool keepdi
     if (v.numel() == 0) return grads(gradient);
     const Tensor zero = eq(v.detach(), Operand(0.0));
     // Gradients of this gradient must not divide by the product either.
-    if (grad_enabled() || *any(zero).data_as<bool>())
-      return grads(mul(gradient, product_of_others(v, at)));
+    if (grad_enabled() || is_set(any(zero))) return grads(mul(gradient, product_of_others(v, at)));
     return grads(mul(gradient, div(spread(y.unpack(g), v.shape(), mask), v)));
   });
 }
@@ -206,10 +203,9 @@ std::tuple<Tensor, Tensor> extreme_along(const char* op, bool largest, const Ten
   const int at = check_dim(op, dim, x.dim());
   const Dims shape = kept_shape(x.shape(), mask, keepdim);
   const Tensor source = is_half(x.dtype()) ? to_dtype(x.detach(), DType::f32) : x;
-  Tensor values = empty(shape, source.dtype()), indices = empty(shape, DType::i64);
-  if (values.numel() > 0)
-    kernels::arg_reduce(largest, values.data(), indices.data_as<std::int64_t>(), source.view(),
-                        mask);
+  Tensor values = empty(shape, source.dtype(), x.device()),
+         indices = empty(shape, DType::i64, x.device());
+  if (values.numel() > 0) dispatch::arg_reduce(largest, values, indices, source, mask);
   values = to_dtype(values, x.dtype());
   if (tracked(x))
     record_all(op, {values}, Inputs{x},
@@ -229,9 +225,8 @@ Tensor arg_extreme(const char* op, bool largest, const Tensor& x,
   check_not_empty(op, x, mask);
   GS_CHECK(x.numel() > 0 || dim, "{}: an empty tensor has no extreme", op);
   const Tensor source = is_half(x.dtype()) ? to_dtype(x.detach(), DType::f32) : x;
-  Tensor indices = empty(kept_shape(x.shape(), mask, keepdim), DType::i64);
-  if (indices.numel() > 0)
-    kernels::arg_reduce(largest, nullptr, indices.data_as<std::int64_t>(), source.view(), mask);
+  Tensor indices = empty(kept_shape(x.shape(), mask, keepdim), DType::i64, x.device());
+  if (indices.numel() > 0) dispatch::arg_reduce(largest, {}, indices, source, mask);
   return indices;
 }
 
@@ -310,14 +305,13 @@ Tensor norm(const Tensor& x, double p, const std::optional<Dims>& dim, bool keep
 
 Tensor cumsum(const Tensor& x, std::int64_t dim) {
   check_defined("cumsum", "input", x);
-  check_cpu("cumsum", x);
   const int at = check_dim("cumsum", dim, x.dim());
   if (is_half(x.dtype())) return to_dtype(cumsum(to_dtype(x, DType::f32), dim), x.dtype());
   const Tensor source = contiguous(x.detach());
-  Tensor y = empty(x.shape(), is_floating(x.dtype()) ? x.dtype() : DType::i64);
+  Tensor y = empty(x.shape(), is_floating(x.dtype()) ? x.dtype() : DType::i64, x.device());
   std::int64_t outer = 1, inner = 1;
   for (int d = 0; d < x.dim(); ++d) (d < at ? outer : inner) *= d == at ? 1 : x.shape()[d];
-  kernels::cumsum(x.dtype(), y.data(), source.data(), outer, x.dim() ? x.shape()[at] : 1, inner);
+  dispatch::cumsum(y, source, outer, x.dim() ? x.shape()[at] : 1, inner);
   if (!tracked(x)) return y;
   return record("cumsum", y, {x},
                 [at](const Grads& g) { return grads(flip(cumsum(flip(g[0], {at}), at), {at})); });

@@ -1,17 +1,12 @@
 // Softmax and its logarithm over one dim: the exemplar op (see README.md in this folder).
 //
 //   y_i = exp(x_i - max x) / sum_j exp(x_j - max x)          z_i = log y_i
-#include "kernels/softmax/softmax.h"
-
-#include "ops/common.h"
+#include "ops/dispatch_rows.h"
 
 namespace gradsmith::ops {
 
 namespace {
 
-kernels::SoftmaxView dense_view(const Tensor& x, const kernels::SoftmaxProblem& p) {
-  return {x.data(), p.n * p.inner, p.inner};
-}
 kernels::SoftmaxProblem problem(const Tensor& x, int dim, bool log) {
   kernels::SoftmaxProblem p{.dtype = x.dtype(), .log = log, .outer = 1, .n = 1, .inner = 1};
   for (int d = 0; d < x.dim(); ++d) (d < dim ? p.outer : d == dim ? p.n : p.inner) *= x.shape()[d];
@@ -24,8 +19,7 @@ kernels::SoftmaxProblem problem(const Tensor& x, int dim, bool log) {
 Tensor softmax_backward(const Tensor& g, const Tensor& y, int dim, bool log) {
   const Tensor gradient = contiguous(g.detach()), output = contiguous(y.detach());
   Tensor dx = empty_like(output);
-  const kernels::SoftmaxProblem p = problem(output, dim, log);
-  kernels::softmax_backward(p, dense_view(dx, p), dense_view(output, p), dense_view(gradient, p));
+  dispatch::softmax_backward(problem(output, dim, log), dx, output, gradient);
   if (!tracked(g, y)) return dx;
   return record("softmax_backward", dx, {g, y}, [=, g = save(g), y = save(y)](const Grads& grad) {
     const Tensor &u = grad[0], &v = g.unpack(grad), &out = y.unpack(grad);
@@ -45,11 +39,9 @@ Tensor forward(const char* op, const Tensor& input, std::int64_t dim, bool log) 
   if (is_half(input.dtype()))
     return to_dtype(forward(op, to_dtype(input, DType::f32), dim, log), input.dtype());
   check_float(op, "input", input);
-  check_cpu(op, input);
   const Tensor x = contiguous(input.detach());
   Tensor y = empty_like(x);
-  const kernels::SoftmaxProblem p = problem(x, at, log);
-  kernels::softmax_forward(p, dense_view(y, p), dense_view(x, p));
+  dispatch::softmax_forward(problem(x, at, log), y, x);
   if (!tracked(input)) return y;
   return record(op, y, {input}, [at, log, y = save_output(y)](const Grads& g) {
     return grads(softmax_backward(g[0], y.unpack(g), at, log));

@@ -168,5 +168,14 @@ void gemm(int device, const GemmArgs& args, void* stream) {
   check(api, api.gemm(device, &args, stream), "gemm");
 }
 
+#define GS_DEFINE(name, Args)                             \
+  void name(int device, const Args& args, void* stream) { \
+    const Api& api = api_for(device);                     \
+    check(api, api.name(device, &args, stream), #name);   \
+  }
+GS_CUDA_ROWS_FUNCTIONS(GS_DEFINE)
+GS_CUDA_INDEX_FUNCTIONS(GS_DEFINE)
+#undef GS_DEFINE
+
 }  // namespace cuda
 }  // namespace gradsmith

@@ -31,6 +31,11 @@ GS_API void unary(int device, const UnaryArgs& args, void* stream = nullptr);
 GS_API void binary(int device, const BinaryArgs& args, void* stream = nullptr);
 GS_API void copy(int device, const CopyArgs& args, void* stream = nullptr);
 GS_API void gemm(int device, const GemmArgs& args, void* stream = nullptr);
+#define GS_DECLARE(name, Args) \
+  GS_API void name(int device, const Args& args, void* stream = nullptr);
+GS_CUDA_ROWS_FUNCTIONS(GS_DECLARE)
+GS_CUDA_INDEX_FUNCTIONS(GS_DECLARE)
+#undef GS_DECLARE
 
 }  // namespace cuda
 }  // namespace gradsmith

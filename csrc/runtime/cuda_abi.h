@@ -13,7 +13,7 @@
 
 namespace gradsmith::cuda {
 
-inline constexpr std::uint32_t kAbiVersion = 1;  // raise with every change in this file
+inline constexpr std::uint32_t kAbiVersion = 2;  // raise with every change in these files
 
 // ---- Elementwise --------------------------------------------------------------------------------
 
@@ -111,6 +111,13 @@ struct GemmArgs {
   float slope;  // leaky_relu's
 };
 
+}  // namespace gradsmith::cuda
+
+#include "runtime/cuda_abi_index.h"
+#include "runtime/cuda_abi_rows.h"
+
+namespace gradsmith::cuda {
+
 // ---- The table ----------------------------------------------------------------------------------
 
 struct DeviceInfo {
@@ -146,6 +153,10 @@ struct Api {
   int (*binary)(int device, const BinaryArgs* args, void* stream);
   int (*copy)(int device, const CopyArgs* args, void* stream);
   int (*gemm)(int device, const GemmArgs* args, void* stream);
+#define GS_MEMBER(name, Args) int (*name)(int device, const Args* args, void* stream);
+  GS_CUDA_ROWS_FUNCTIONS(GS_MEMBER)
+  GS_CUDA_INDEX_FUNCTIONS(GS_MEMBER)
+#undef GS_MEMBER
 };
 
 using ApiFn = const Api*();  // extern "C" gradsmith_cuda_api

@@ -242,9 +242,25 @@ constexpr Api kApi{
                void* stream) { return with_device(device, [&] { return copy(*args, stream); }); },
     .gemm = [](int device, const GemmArgs* args,
                void* stream) { return with_device(device, [&] { return gemm(*args, stream); }); },
+#define GS_ENTRY(name, Args)                                         \
+  .name = [](int device, const Args* args, void* stream) {           \
+    return with_device(device, [&] { return name(*args, stream); }); \
+  },
+    GS_CUDA_ROWS_FUNCTIONS(GS_ENTRY)
+    GS_CUDA_INDEX_FUNCTIONS(GS_ENTRY)
+#undef GS_ENTRY
 };
 
 }  // namespace
+
+int Scratch::allocate(std::size_t bytes) {
+  if (const int status = check("cudaGetDevice", cudaGetDevice(&device_))) return status;
+  bytes_ = bytes;
+  return heap(device_).allocate(bytes, stream_, &data_);
+}
+Scratch::~Scratch() {
+  if (data_) heap(device_).deallocate(data_, bytes_, stream_);
+}
 
 int fail(Status status, std::string message) {
   last_message = std::move(message);

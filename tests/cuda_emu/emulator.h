@@ -24,6 +24,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
+#define __grid_constant__
 #define __launch_bounds__(...)
 #define __shared__ static_assert(false, "take shared memory with GS_SHARED");
 
@@ -119,6 +120,25 @@ inline __half __ushort_as_half(std::uint16_t bits) {
 inline std::uint16_t __half_as_ushort(__half h) { return h.bits; }
 inline float __half2float(__half h) { return float(h); }
 inline __half __float2half_rn(float x) { return __half(x); }
+
+// Threads take turns, so a plain change is atomic. Integers only: sums of floats would depend on
+// the order.
+inline int atomicAdd(int* p, int v) {
+  const int before = *p;
+  *p += v;
+  return before;
+}
+inline unsigned long long atomicMin(unsigned long long* p, unsigned long long v) {
+  const unsigned long long before = *p;
+  if (v < before) *p = v;
+  return before;
+}
+
+// Never fused with what comes after.
+inline float __fadd_rn(float x, float y) { return x + y; }
+inline float __fmul_rn(float x, float y) { return x * y; }
+inline double __dadd_rn(double x, double y) { return x + y; }
+inline double __dmul_rn(double x, double y) { return x * y; }
 
 // ---- The runtime --------------------------------------------------------------------------------
 
