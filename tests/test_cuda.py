@@ -231,23 +231,6 @@ def test_binary_more():
 
 
 @gpu
-def test_in_place():
-    for op in ("add_", "sub_", "mul_", "div_"):
-        for other in (rand(3, 5, low=0.5, high=2), rand(5, low=0.5, high=2), 3):
-            x = rand(3, 5)
-            y = on_cuda(x)
-            getattr(y, op)(on_cuda(other) if isinstance(other, gs.Tensor) else other)
-            assert_close(y.cpu(), getattr(x, op)(other))
-    y = gs.zeros(4, 5, device="cuda")
-    y[1:3, ::2] = 7
-    y[0] = gs.arange(5, dtype="float32")
-    y[3] += 1
-    y[:, gs.tensor(1).cuda()] = gs.ones(4).cuda()
-    assert y.tolist() == [[0, 1, 2, 3, 4], [7, 1, 7, 0, 7], [7, 1, 7, 0, 7], [1, 1, 1, 1, 1]]
-    assert y.fill_(3).zero_().clamp_(1, 2).tolist() == [[1.0] * 5] * 4
-
-
-@gpu
 @pytest.mark.parametrize("source", DTYPES)
 @pytest.mark.parametrize("target", DTYPES)
 def test_casts(source, target):
@@ -385,8 +368,10 @@ def test_module():
     state = twin.state_dict()
     assert all(v.device == gs.device("cuda") for v in state.values())
     model.load_state_dict(state)  # across devices
-    with pytest.raises(RuntimeError, match="no CUDA kernel"):
-        gs.optim.SGD(twin.parameters(), lr=0.1).step()
+    for net in (model, twin):
+        gs.optim.SGD(net.parameters(), lr=0.1).step()
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert_close(q.cpu(), p, 1e-5, 1e-6)
 
 
 @gpu
@@ -436,15 +421,11 @@ def test_mixed_devices_raise():
 
 @gpu
 def test_ops_without_a_kernel_raise():
-    x, image = on_cuda(rand(4, 4)), on_cuda(rand(1, 2, 4, 4))
+    x = on_cuda(rand(4, 4))
     for use in (
         lambda: x % 2,
         lambda: x.atan2(x),
         lambda: x.double() @ x.double(),
-        lambda: nn.functional.dropout(x, 0.5),
-        lambda: nn.functional.conv2d(image, image),
-        lambda: nn.functional.max_pool2d(image, 2),
-        lambda: gs.nn.utils.clip_grad_norm_([nn.Parameter(x)], 1) or 1 / 0,
     ):
         try:
             use()

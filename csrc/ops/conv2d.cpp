@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "ops/activation.h"
-#include "ops/common.h"
+#include "ops/dispatch_index.h"
 
 namespace gradsmith::ops {
 
@@ -73,21 +73,23 @@ Tensor weight_grad(const ConvArgs& a, const Tensor& x, const Tensor& dy, const D
 // Bias gradient: over images and pixels.
 Tensor channel_sum(const Tensor& g) { return sum(g, Dims{0, 2, 3}); }
 
-// Without a tape every activation is fused; on it those whose slope the result tells.
-bool fuses(const Activated& act, bool taped) { return !taped || act.from_output; }
+// Without a tape every activation is fused; on it those whose slope the result tells. On CUDA none.
+bool fuses(const Activated& act, bool taped, const Tensor& x) {
+  return act.none() || (on_cpu(x) && (!taped || act.from_output));
+}
 
 Tensor forward(const ConvArgs& a, const Tensor& x, const Tensor& w, const Tensor& bias,
                const Activated& act) {
   const bool taped = tracked(x, w, bias);
-  if (!fuses(act, taped)) return apply_activation(act, forward(a, x, w, bias, kNoActivation));
+  if (!fuses(act, taped, x)) return apply_activation(act, forward(a, x, w, bias, kNoActivation));
   const ConvShape s = conv_shape(a, x.shape(), w.shape());
   const Tensor images = contiguous(x.detach()), weights = contiguous(w.detach());
   const Tensor constant = bias.defined() ? contiguous(bias.detach()) : Tensor();
-  Tensor y = empty({s.n, s.o, s.out_h(), s.out_w()}, x.dtype());
+  Tensor y = empty({s.n, s.o, s.out_h(), s.out_w()}, x.dtype(), x.device());
   kernels::ConvEpilogue epilogue{.activation = act.kernel};
   if (bias.defined()) epilogue.bias = constant.data();
   KeptScope scope = keep_packed(w);
-  kernels::conv2d_forward(x.dtype(), s, y.data(), images.data(), weights.data(), epilogue);
+  dispatch::conv_forward(s, y, images, weights, epilogue);
   if (!taped) return y;
   return record("conv2d", y, {x, w, bias},
                 [a, &act, x = save(x), w = save(w), y = save_output(y)](const Grads& g) {
@@ -102,8 +104,8 @@ Tensor forward(const ConvArgs& a, const Tensor& x, const Tensor& w, const Tensor
 Tensor input_grad(const ConvArgs& a, const Tensor& weight, const Tensor& dy, const Dims& x_shape) {
   const ConvShape s = conv_shape(a, x_shape, weight.shape());
   const Tensor weights = contiguous(weight.detach()), gradient = contiguous(dy.detach());
-  Tensor dx = empty(x_shape, dy.dtype());
-  kernels::conv2d_input_grad(dy.dtype(), s, dx.data(), gradient.data(), weights.data());
+  Tensor dx = empty(x_shape, dy.dtype(), dy.device());
+  dispatch::conv_input_grad(s, dx, gradient, weights, {});
   if (!tracked(weight, dy)) return dx;
   return record("conv2d_input_grad", dx, {weight, dy},
                 [a, weight = save(weight), dy = save(dy)](const Grads& g) {
@@ -117,8 +119,8 @@ Tensor input_grad(const ConvArgs& a, const Tensor& weight, const Tensor& dy, con
 Tensor weight_grad(const ConvArgs& a, const Tensor& x, const Tensor& dy, const Dims& w_shape) {
   const ConvShape s = conv_shape(a, x.shape(), w_shape);
   const Tensor images = contiguous(x.detach()), gradient = contiguous(dy.detach());
-  Tensor dw = empty(w_shape, x.dtype());
-  kernels::conv2d_weight_grad(x.dtype(), s, dw.data(), gradient.data(), images.data());
+  Tensor dw = empty(w_shape, x.dtype(), x.device());
+  dispatch::conv_weight_grad(s, dw, gradient, images);
   if (!tracked(x, dy)) return dw;
   return record("conv2d_weight_grad", dw, {x, dy}, [a, x = save(x), dy = save(dy)](const Grads& g) {
     const Tensor &v = x.unpack(g), &u = dy.unpack(g);
@@ -133,11 +135,11 @@ Tensor transposed(const ConvArgs& a, const Tensor& x, const Tensor& w, const Ten
   const ConvShape s = conv_shape(a, y_shape, w.shape());
   const Tensor images = contiguous(x.detach()), weights = contiguous(w.detach());
   const Tensor constant = bias.defined() ? contiguous(bias.detach()) : Tensor();
-  Tensor y = empty(y_shape, x.dtype());
+  Tensor y = empty(y_shape, x.dtype(), x.device());
   kernels::ConvEpilogue epilogue;
   if (bias.defined()) epilogue.bias = constant.data();
   KeptScope scope = keep_packed(w);
-  kernels::conv2d_input_grad(x.dtype(), s, y.data(), images.data(), weights.data(), epilogue);
+  dispatch::conv_input_grad(s, y, images, weights, epilogue);
   if (!tracked(x, w, bias)) return y;
   return record("conv_transpose2d", y, {x, w, bias}, [a, x = save(x), w = save(w)](const Grads& g) {
     const Tensor &v = x.unpack(g), &k = w.unpack(g);
@@ -155,7 +157,6 @@ void check_conv(const char* op, const Tensor& input, const Tensor& weight, int r
            rank - 1, input.shape());
   check_same_dtype(op, "input", input, "weight", weight);
   check_float(op, "input", input);
-  check_cpu(op, input);
 }
 
 }  // namespace

@@ -239,4 +239,155 @@ void sequence(const Tensor& out, double first, double step, double last, std::in
                  {out.data(), out.dtype(), out.numel(), forward, first, step, last});
 }
 
+// ---- Random numbers ----
+
+namespace {
+
+void random(const Tensor& out, cuda::RandomOp op, const kernels::RandomFill& a) {
+  cuda::random(out.device().index, {.op = op,
+                                    .dtype = out.dtype(),
+                                    .out = a.out,
+                                    .count = a.count,
+                                    .seed = a.seed,
+                                    .block = a.block,
+                                    .a = a.a,
+                                    .b = a.b});
+}
+
+}  // namespace
+
+void fill_uniform(const Tensor& out, const kernels::RandomFill& args) {
+  if (on_cpu(out)) return kernels::fill_uniform(out.dtype(), args);
+  random(out, cuda::RandomOp::uniform, args);
+}
+void fill_normal(const Tensor& out, const kernels::RandomFill& args) {
+  if (on_cpu(out)) return kernels::fill_normal(out.dtype(), args);
+  random(out, cuda::RandomOp::normal, args);
+}
+void fill_bernoulli(const Tensor& out, const kernels::RandomFill& args) {
+  if (on_cpu(out)) return kernels::fill_bernoulli(args);
+  random(out, cuda::RandomOp::bernoulli, args);
+}
+void fill_integers(const Tensor& out, const kernels::RandomIntegers& a) {
+  if (on_cpu(out)) return kernels::fill_integers(a);
+  cuda::random(out.device().index, {.op = cuda::RandomOp::integers,
+                                    .dtype = DType::i64,
+                                    .out = a.out,
+                                    .count = a.count,
+                                    .seed = a.seed,
+                                    .block = a.block,
+                                    .low = a.low,
+                                    .range = a.range});
+}
+void dropout(const Tensor& y, const kernels::DropoutForward& a) {
+  if (on_cpu(y)) return kernels::dropout(y.dtype(), a);
+  cuda::dropout(y.device().index,
+                {y.dtype(), false, a.y, a.mask, a.x, a.count, a.seed, a.block, a.p});
+}
+void dropout_grad(const Tensor& dx, const kernels::DropoutBackward& a) {
+  if (on_cpu(dx)) return kernels::dropout_grad(dx.dtype(), a);
+  cuda::dropout(dx.device().index, {dx.dtype(), true, a.dx, const_cast<std::uint8_t*>(a.mask), a.dy,
+                                    a.count, 0, 0, a.p});
+}
+
+// ---- Pooling ----
+
+namespace {
+
+cuda::PoolArgs pool_args(cuda::PoolOp op, const Windows& windows, const Tensor& out,
+                         const Tensor& in) {
+  const kernels::PoolShape& s = windows.shape;
+  return {.op = op,
+          .dtype = out.dtype(),
+          .planes = s.planes,
+          .h = s.h,
+          .w = s.w,
+          .out_h = s.out_h,
+          .out_w = s.out_w,
+          .kernel_h = s.kernel_h,
+          .kernel_w = s.kernel_w,
+          .stride_h = s.stride_h,
+          .stride_w = s.stride_w,
+          .pad_h = s.pad_h,
+          .pad_w = s.pad_w,
+          .dilation_h = s.dilation_h,
+          .dilation_w = s.dilation_w,
+          .adaptive = windows.adaptive,
+          .out = out.data(),
+          .index = nullptr,
+          .in = in.data(),
+          .count_include_pad = true,
+          .divisor_override = 0};
+}
+
+}  // namespace
+
+void max_pool(const Windows& windows, const Tensor& y, const Tensor& index, const Tensor& x) {
+  const kernels::PoolShape& s = windows.shape;
+  auto* at = index.defined() ? index.data_as<std::int64_t>() : nullptr;
+  if (!on_cpu(y)) {
+    auto args = pool_args(cuda::PoolOp::max, windows, y, x);
+    args.index = at;
+    cuda::pool(y.device().index, args);
+  } else if (windows.adaptive) {
+    kernels::adaptive_max_pool2d(y.dtype(),
+                                 {s.planes, s.h, s.w, s.out_h, s.out_w, y.data(), at, x.data()});
+  } else {
+    kernels::max_pool2d(y.dtype(), {s, y.data(), at, x.data()});
+  }
+}
+
+void average_pool(const Windows& windows, const Tensor& y, const Tensor& x, bool count_include_pad,
+                  std::int64_t divisor) {
+  const kernels::PoolShape& s = windows.shape;
+  if (!on_cpu(y)) {
+    auto args = pool_args(cuda::PoolOp::average, windows, y, x);
+    args.count_include_pad = count_include_pad;
+    args.divisor_override = divisor;
+    cuda::pool(y.device().index, args);
+  } else if (windows.adaptive) {
+    kernels::adaptive_avg_pool2d(
+        y.dtype(), {s.planes, s.h, s.w, s.out_h, s.out_w, y.data(), nullptr, x.data()});
+  } else {
+    kernels::avg_pool2d(y.dtype(), {s, y.data(), x.data(), count_include_pad, divisor});
+  }
+}
+
+void average_pool_backward(const Windows& windows, const Tensor& dx, const Tensor& dy,
+                           bool count_include_pad, std::int64_t divisor) {
+  const kernels::PoolShape& s = windows.shape;
+  if (!on_cpu(dx)) {
+    auto args = pool_args(cuda::PoolOp::average_backward, windows, dx, dy);
+    args.count_include_pad = count_include_pad;
+    args.divisor_override = divisor;
+    cuda::pool(dx.device().index, args);
+  } else if (windows.adaptive) {
+    kernels::adaptive_avg_pool2d_backward(
+        dx.dtype(), {s.planes, s.h, s.w, s.out_h, s.out_w, dx.data(), dy.data()});
+  } else {
+    kernels::avg_pool2d_backward(dx.dtype(), {s, dx.data(), dy.data(), count_include_pad, divisor});
+  }
+}
+
+void pool_pick(const Windows& windows, const Tensor& y, const Tensor& index, const Tensor& x) {
+  const kernels::PoolShape& s = windows.shape;
+  if (on_cpu(y))
+    return kernels::max_pool2d_gather(y.dtype(), {s.planes, s.h * s.w, s.out_h * s.out_w, y.data(),
+                                                  index.data_as<std::int64_t>(), x.data()});
+  auto args = pool_args(cuda::PoolOp::pick, windows, y, x);
+  args.index = index.data_as<std::int64_t>();
+  cuda::pool(y.device().index, args);
+}
+
+void pool_unpick(const Windows& windows, const Tensor& dx, const Tensor& index, const Tensor& dy) {
+  const kernels::PoolShape& s = windows.shape;
+  if (on_cpu(dx))
+    return kernels::max_pool2d_backward(dx.dtype(),
+                                        {s.planes, s.h * s.w, s.out_h * s.out_w, dx.data(),
+                                         index.data_as<std::int64_t>(), dy.data()});
+  auto args = pool_args(cuda::PoolOp::unpick, windows, dx, dy);
+  args.index = index.data_as<std::int64_t>();
+  cuda::pool(dx.device().index, args);
+}
+
 }  // namespace gradsmith::ops::dispatch

@@ -1,6 +1,5 @@
 // Dropout (Srivastava et al. 2014), inverted: what stays is scaled by 1 / (1 - p).
-#include "kernels/rng/rng.h"
-#include "ops/common.h"
+#include "ops/dispatch_index.h"
 #include "runtime/philox.h"
 
 namespace gradsmith::ops {
@@ -11,8 +10,8 @@ namespace {
 Tensor apply_mask(const Tensor& g, const Tensor& mask, double p) {
   const Tensor dense = contiguous(g.detach());
   Tensor dx = empty_like(dense);
-  kernels::dropout_grad(g.dtype(),
-                        {dx.data(), dense.data(), mask.data_as<std::uint8_t>(), dense.numel(), p});
+  dispatch::dropout_grad(dx,
+                         {dx.data(), dense.data(), mask.data_as<std::uint8_t>(), dense.numel(), p});
   if (!tracked(g)) return dx;
   return record("dropout_backward", dx, {g}, [mask = save(mask), p](const Grads& u) {
     return grads(apply_mask(u[0], mask.unpack(u), p));
@@ -28,12 +27,11 @@ Tensor dropout(const Tensor& input, double p, bool training) {
   if (is_half(input.dtype()))
     return to_dtype(dropout(to_dtype(input, DType::f32), p, training), input.dtype());
   check_float("dropout", "input", input);
-  check_cpu("dropout", input);
   const Tensor x = contiguous(input.detach());
-  Tensor y = empty_like(x), mask = empty(x.shape(), DType::u8);
+  Tensor y = empty_like(x), mask = empty(x.shape(), DType::u8, x.device());
   const PhiloxState s = reserve_random(kernels::random_blocks(x.numel(), 1));
-  kernels::dropout(x.dtype(), {y.data(), mask.data_as<std::uint8_t>(), x.data(), x.numel(), s.seed,
-                               s.offset, p});
+  dispatch::dropout(
+      y, {y.data(), mask.data_as<std::uint8_t>(), x.data(), x.numel(), s.seed, s.offset, p});
   if (!tracked(input)) return y;
   return record("dropout", y, {input}, [mask = save(mask), p](const Grads& g) {
     return grads(apply_mask(g[0], mask.unpack(g), p));

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/rng/rng.h"
 #include "ops/dispatch_index.h"
 #include "runtime/philox.h"
 
@@ -48,18 +47,17 @@ bool fits_in(DType dtype, double v) {
 }
 
 // A contiguous place to fill: x itself, or a scratch tensor that is copied into x afterwards.
-// Random numbers are drawn on the CPU for every device.
 template <class Fill>
 Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
   check_writable(op, x);
   const bool compute = x.dtype() == DType::f32 || x.dtype() == DType::f64;
   GS_CHECK_TYPE(is_floating(x.dtype()), "{}: must be a floating point tensor, got {}", op,
                 x.dtype());
-  if (compute && x.is_contiguous() && on_cpu(x)) {
+  if (compute && x.is_contiguous()) {
     fill(x);
     return written(x);
   }
-  Tensor scratch = empty(x.shape(), compute ? x.dtype() : DType::f32);
+  Tensor scratch = empty(x.shape(), compute ? x.dtype() : DType::f32, x.device());
   fill(scratch);
   return copy_(x, scratch);
 }
@@ -178,7 +176,7 @@ Tensor uniform_(const Tensor& x, double from, double to) {
   return fill_contiguous("uniform_", x, [&](const Tensor& y) {
     const auto blocks = kernels::random_blocks(y.numel(), kernels::random_words(y.dtype()));
     const PhiloxState s = reserve_random(blocks);
-    kernels::fill_uniform(y.dtype(), {y.data(), y.numel(), s.seed, s.offset, from, to});
+    dispatch::fill_uniform(y, {y.data(), y.numel(), s.seed, s.offset, from, to});
   });
 }
 
@@ -189,35 +187,36 @@ Tensor normal_(const Tensor& x, double mean, double std) {
   return fill_contiguous("normal_", x, [&](const Tensor& y) {
     const auto blocks = kernels::random_blocks(y.numel(), kernels::random_words(y.dtype()));
     const PhiloxState s = reserve_random(blocks);
-    kernels::fill_normal(y.dtype(), {y.data(), y.numel(), s.seed, s.offset, mean, std});
+    dispatch::fill_normal(y, {y.data(), y.numel(), s.seed, s.offset, mean, std});
   });
 }
 
 Tensor bernoulli_(const Tensor& x, double p) {
   check_writable("bernoulli_", x);
   GS_CHECK(p >= 0 && p <= 1, "bernoulli_: argument 'p' must be in [0, 1], got {}", p);
-  Tensor mask = empty(x.shape(), DType::b8);
+  Tensor mask = empty(x.shape(), DType::b8, x.device());
   const PhiloxState s = reserve_random(kernels::random_blocks(x.numel(), 1));
-  kernels::fill_bernoulli({mask.data(), mask.numel(), s.seed, s.offset, p, 0});
+  dispatch::fill_bernoulli(mask, {mask.data(), mask.numel(), s.seed, s.offset, p, 0});
   return copy_(x, mask);
 }
 
 Tensor rand(const Dims& shape, DType dtype, Device device) {
-  return to_device(uniform_(empty(shape, dtype)), device);
+  return uniform_(empty(shape, dtype, device));
 }
 Tensor randn(const Dims& shape, DType dtype, Device device) {
-  return to_device(normal_(empty(shape, dtype)), device);
+  return normal_(empty(shape, dtype, device));
 }
 
 Tensor randint(std::int64_t low, std::int64_t high, const Dims& shape, DType dtype, Device device) {
   GS_CHECK(low < high, "randint: low must be below high, got {} and {}", low, high);
-  Tensor x = empty(shape, DType::i64);
+  Tensor x = empty(shape, DType::i64, device);
   const PhiloxState s = reserve_random(kernels::random_blocks(x.numel(), 2));
-  kernels::fill_integers({x.data_as<std::int64_t>(), x.numel(), s.seed, s.offset, low,
-                          std::uint64_t(high) - std::uint64_t(low)});
-  return to_device(to_dtype(x, dtype), device);
+  dispatch::fill_integers(x, {x.data_as<std::int64_t>(), x.numel(), s.seed, s.offset, low,
+                              std::uint64_t(high) - std::uint64_t(low)});
+  return to_dtype(x, dtype);
 }
 
+// On the CPU for every device: each swap depends on those before.
 Tensor randperm(std::int64_t n, DType dtype, Device device) {
   GS_CHECK(n >= 0, "randperm: n must not be negative, got {}", n);
   Tensor x = empty({n}, DType::i64);

@@ -1,9 +1,7 @@
 // Optimizer steps and gradient clipping over lists of tensors, in one parallel region each.
-#include "kernels/optim/optim.h"
-
 #include <cmath>
 
-#include "ops/common.h"
+#include "ops/dispatch_index.h"
 
 namespace gradsmith::ops {
 
@@ -14,7 +12,6 @@ namespace {
 class Written {
  public:
   Written(const char* op, const Tensor& x) : target_(x) {
-    check_cpu(op, x);
     check_float(op, "params", x);
     GS_CHECK(!x.impl()->storage->read_only, "{}: the memory of a tensor is read-only", op);
     dense_ = contiguous(x);
@@ -47,21 +44,23 @@ void check_finite(const char* op, const char* name, double v) {
   GS_CHECK(std::isfinite(v), "{}: argument '{}' must be finite, got {}", op, name, v);
 }
 
-// Steps grouped by dtype, and everything that they write.
+// Steps grouped by device and dtype, and everything that they write.
 template <class Step>
 class Batch {
  public:
   Batch(const char* op, std::size_t params) : op_(op) {
     written_.reserve(params * 4);
     read_.reserve(params);
-    f32_.reserve(params);
   }
   void* write(const Tensor& x) { return written_.emplace_back(op_, x).data(); }
   const void* read(const Tensor& x) { return read_.emplace_back(contiguous(x)).data(); }
-  void add(DType dtype, const Step& step) { (dtype == DType::f32 ? f32_ : f64_).push_back(step); }
+  void add(const Tensor& param, const Step& step) {
+    for (Group& g : groups_)
+      if (g.device == param.device() && g.dtype == param.dtype()) return g.steps.push_back(step);
+    groups_.push_back({param.device(), param.dtype(), {step}});
+  }
   void run() {
-    if (!f32_.empty()) kernels::optimizer_step(DType::f32, f32_.data(), std::int64_t(f32_.size()));
-    if (!f64_.empty()) kernels::optimizer_step(DType::f64, f64_.data(), std::int64_t(f64_.size()));
+    for (const Group& g : groups_) dispatch::optimizer_step(g.device, g.dtype, g.steps);
     for (const Written& w : written_) w.finish();
   }
 
@@ -69,7 +68,12 @@ class Batch {
   const char* op_;
   std::vector<Written> written_;
   std::vector<Tensor> read_;
-  std::vector<Step> f32_, f64_;
+  struct Group {
+    Device device;
+    DType dtype;
+    std::vector<Step> steps;
+  };
+  std::vector<Group> groups_;
 };
 
 }  // namespace
@@ -90,7 +94,7 @@ void sgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& gra
     check_defined(op, "params", params[i]);
     check_alike(op, "grads", grads[i], params[i]);
     if (momentum != 0) check_alike(op, "momentum_buffers", momentum_buffers[i], params[i]);
-    batch.add(params[i].dtype(),
+    batch.add(params[i],
               {.param = batch.write(params[i]),
                .grad = batch.read(grads[i]),
                .momentum_buffer = momentum != 0 ? batch.write(momentum_buffers[i]) : nullptr,
@@ -131,22 +135,21 @@ void adam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& gr
     check_alike(op, "exp_avgs", exp_avgs[i], params[i]);
     check_alike(op, "exp_avg_sqs", exp_avg_sqs[i], params[i]);
     if (amsgrad) check_alike(op, "max_exp_avg_sqs", max_exp_avg_sqs[i], params[i]);
-    batch.add(params[i].dtype(),
-              {.param = batch.write(params[i]),
-               .grad = batch.read(grads[i]),
-               .exp_avg = batch.write(exp_avgs[i]),
-               .exp_avg_sq = batch.write(exp_avg_sqs[i]),
-               .max_exp_avg_sq = amsgrad ? batch.write(max_exp_avg_sqs[i]) : nullptr,
-               .count = params[i].numel(),
-               .lr = lr,
-               .step_size = step_size,
-               .bias_correction2_sqrt = correction,
-               .beta1 = beta1,
-               .beta2 = beta2,
-               .eps = eps,
-               .weight_decay = weight_decay,
-               .decoupled = decoupled,
-               .maximize = maximize});
+    batch.add(params[i], {.param = batch.write(params[i]),
+                          .grad = batch.read(grads[i]),
+                          .exp_avg = batch.write(exp_avgs[i]),
+                          .exp_avg_sq = batch.write(exp_avg_sqs[i]),
+                          .max_exp_avg_sq = amsgrad ? batch.write(max_exp_avg_sqs[i]) : nullptr,
+                          .count = params[i].numel(),
+                          .lr = lr,
+                          .step_size = step_size,
+                          .bias_correction2_sqrt = correction,
+                          .beta1 = beta1,
+                          .beta2 = beta2,
+                          .eps = eps,
+                          .weight_decay = weight_decay,
+                          .decoupled = decoupled,
+                          .maximize = maximize});
   }
   batch.run();
 }
@@ -173,7 +176,7 @@ void rmsprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>&
     check_alike(op, "square_avgs", square_avgs[i], params[i]);
     if (centered) check_alike(op, "grad_avgs", grad_avgs[i], params[i]);
     if (momentum != 0) check_alike(op, "momentum_buffers", momentum_buffers[i], params[i]);
-    batch.add(params[i].dtype(),
+    batch.add(params[i],
               {.param = batch.write(params[i]),
                .grad = batch.read(grads[i]),
                .square_avg = batch.write(square_avgs[i]),
@@ -207,14 +210,14 @@ void adagrad_step_(const std::vector<Tensor>& params, const std::vector<Tensor>&
     check_defined(op, "params", params[i]);
     check_alike(op, "grads", grads[i], params[i]);
     check_alike(op, "state_sums", state_sums[i], params[i]);
-    batch.add(params[i].dtype(), {.param = batch.write(params[i]),
-                                  .grad = batch.read(grads[i]),
-                                  .state_sum = batch.write(state_sums[i]),
-                                  .count = params[i].numel(),
-                                  .lr = lr / (1 + double(step - 1) * lr_decay),
-                                  .eps = eps,
-                                  .weight_decay = weight_decay,
-                                  .maximize = maximize});
+    batch.add(params[i], {.param = batch.write(params[i]),
+                          .grad = batch.read(grads[i]),
+                          .state_sum = batch.write(state_sums[i]),
+                          .count = params[i].numel(),
+                          .lr = lr / (1 + double(step - 1) * lr_decay),
+                          .eps = eps,
+                          .weight_decay = weight_decay,
+                          .maximize = maximize});
   }
   batch.run();
 }
@@ -240,11 +243,36 @@ Arrays arrays_of(const char* op, const std::vector<Tensor>& tensors, DType dtype
 
 }  // namespace
 
+namespace {
+
+// Where they all are.
+Device device_of(const char* op, const std::vector<Tensor>& grads) {
+  for (const Tensor& g : grads) {
+    check_defined(op, "grads", g);
+    check_same_device(op, grads[0], g);
+  }
+  return grads.empty() ? Device{} : grads[0].device();
+}
+
+// The norm stays on the device, and so does the decision whether to scale.
+Tensor clip_on_device(const char* op, Device device, const std::vector<Tensor>& grads,
+                      double max_norm, double norm_type) {
+  const Arrays f32 = arrays_of(op, grads, DType::f32), f64 = arrays_of(op, grads, DType::f64);
+  const Tensor total = dispatch::clip_norm(device, {f32.flat, f64.flat}, norm_type, max_norm);
+  for (const Arrays* a : {&f32, &f64})
+    for (const Written& w : a->written) w.finish();
+  return f64.flat.empty() ? to_dtype(total, DType::f32) : total;
+}
+
+}  // namespace
+
 Tensor clip_grad_norm_(const std::vector<Tensor>& grads, double max_norm, double norm_type) {
   constexpr const char* op = "clip_grad_norm_";
   GS_CHECK(max_norm >= 0, "{}: argument 'max_norm' must not be negative, got {}", op, max_norm);
   GS_CHECK(norm_type > 0, "{}: argument 'norm_type' must be positive, got {}", op, norm_type);
   NoGradGuard guard;
+  const Device device = device_of(op, grads);
+  if (device.type != DeviceType::cpu) return clip_on_device(op, device, grads, max_norm, norm_type);
   double total = 0;
   DType widest = DType::f32;
   std::vector<Arrays> groups;
@@ -284,10 +312,10 @@ void clip_grad_value_(const std::vector<Tensor>& grads, double clip_value) {
   GS_CHECK(clip_value >= 0, "{}: argument 'clip_value' must not be negative, got {}", op,
            clip_value);
   NoGradGuard guard;
+  const Device device = device_of(op, grads);
   for (const DType dtype : {DType::f32, DType::f64}) {
     const Arrays a = arrays_of(op, grads, dtype);
-    kernels::clamp_arrays(dtype, a.flat.data(), std::int64_t(a.flat.size()), -clip_value,
-                          clip_value);
+    dispatch::clamp_arrays(device, dtype, a.flat, -clip_value, clip_value);
     for (const Written& w : a.written) w.finish();
   }
 }

@@ -1,13 +1,12 @@
 // Pooling over the last two dimensions. Max pooling picks elements by index, so its gradient
 // scatters and the gradient of that gathers; average pooling is linear, with an adjoint.
-#include "kernels/pool/pool.h"
-
-#include "ops/common.h"
+#include "ops/dispatch_index.h"
 
 namespace gradsmith::ops {
 
 namespace {
 
+using dispatch::Windows;
 using kernels::PoolShape;
 
 // [.., C, H, W] seen as planes; without a batch the rank is 3.
@@ -16,7 +15,6 @@ void check_planes(const char* op, const Tensor& x) {
   GS_CHECK(x.dim() == 4 || x.dim() == 3,
            "{}: argument 'input' must have shape (N, C, H, W) or (C, H, W), got {}", op, x.shape());
   check_float(op, "input", x);
-  check_cpu(op, x);
 }
 std::int64_t plane_count(const Dims& shape) {
   std::int64_t n = 1;
@@ -63,61 +61,53 @@ PoolShape pool_shape(const char* op, const Dims& x, const Dims& kernel_size, con
 // ---- picking by index ----
 
 // x's elements at `index` (positions inside each plane), and its adjoint.
-Tensor pick(const Tensor& x, const Tensor& index);
-Tensor unpick(const Tensor& g, const Tensor& index, const Dims& x_shape) {
+Tensor pick(const Windows& windows, const Tensor& x, const Tensor& index);
+Tensor unpick(const Windows& windows, const Tensor& g, const Tensor& index, const Dims& x_shape) {
   const Tensor dense = contiguous(g.detach());
-  Tensor dx = empty(x_shape, g.dtype());
-  const std::int64_t planes = plane_count(x_shape);
-  const std::int64_t in = x_shape[x_shape.size() - 2] * x_shape.back();
-  kernels::max_pool2d_backward(g.dtype(), {planes, in, g.size(-2) * g.size(-1), dx.data(),
-                                           index.data_as<std::int64_t>(), dense.data()});
+  Tensor dx = empty(x_shape, g.dtype(), g.device());
+  dispatch::pool_unpick(windows, dx, index, dense);
   if (!tracked(g)) return dx;
-  return record("max_pool_backward", dx, {g}, [index = save(index)](const Grads& u) {
-    return grads(pick(u[0], index.unpack(u)));
+  return record("max_pool_backward", dx, {g}, [windows, index = save(index)](const Grads& u) {
+    return grads(pick(windows, u[0], index.unpack(u)));
   });
 }
-Tensor pick(const Tensor& x, const Tensor& index) {
-  const Tensor dense = contiguous(x.detach());
-  Tensor y = empty(index.shape(), x.dtype());
-  kernels::max_pool2d_gather(
-      x.dtype(), {plane_count(x.shape()), x.size(-2) * x.size(-1), index.size(-2) * index.size(-1),
-                  y.data(), index.data_as<std::int64_t>(), dense.data()});
+Tensor record_pick(const char* op, const Windows& windows, const Tensor& y, const Tensor& x,
+                   const Tensor& index) {
   if (!tracked(x)) return y;
-  return record("max_pool_pick", y, {x}, [index = save(index), from = x.shape()](const Grads& g) {
-    return grads(unpick(g[0], index.unpack(g), from));
+  return record(op, y, {x}, [windows, index = save(index), from = x.shape()](const Grads& g) {
+    return grads(unpick(windows, g[0], index.unpack(g), from));
   });
 }
-
-Tensor record_pick(const char* op, const Tensor& y, const Tensor& x, const Tensor& index) {
-  if (!tracked(x)) return y;
-  return record(op, y, {x}, [index = save(index), from = x.shape()](const Grads& g) {
-    return grads(unpick(g[0], index.unpack(g), from));
-  });
+Tensor pick(const Windows& windows, const Tensor& x, const Tensor& index) {
+  Tensor y = empty(index.shape(), x.dtype(), x.device());
+  dispatch::pool_pick(windows, y, index, contiguous(x.detach()));
+  return record_pick("max_pool_pick", windows, y, x, index);
 }
 
 // ---- averages ----
 
 struct Average {
-  PoolShape shape;
-  bool count_include_pad;
-  std::int64_t divisor;
+  Windows windows;
+  bool count_include_pad = true;
+  std::int64_t divisor = 0;
+  const char* op = "avg_pool2d";
+  const char* backward = "avg_pool2d_backward";
 };
 Tensor average(const Average& a, const Tensor& x);
 Tensor average_backward(const Average& a, const Tensor& g, const Dims& x_shape) {
   const Tensor dense = contiguous(g.detach());
-  Tensor dx = empty(x_shape, g.dtype());
-  kernels::avg_pool2d_backward(g.dtype(),
-                               {a.shape, dx.data(), dense.data(), a.count_include_pad, a.divisor});
+  Tensor dx = empty(x_shape, g.dtype(), g.device());
+  dispatch::average_pool_backward(a.windows, dx, dense, a.count_include_pad, a.divisor);
   if (!tracked(g)) return dx;
-  return record("avg_pool2d_backward", dx, {g},
-                [a](const Grads& u) { return grads(average(a, u[0])); });
+  return record(a.backward, dx, {g}, [a](const Grads& u) { return grads(average(a, u[0])); });
 }
 Tensor average(const Average& a, const Tensor& x) {
   const Tensor dense = contiguous(x.detach());
-  Tensor y = empty(with_size(x.shape(), a.shape.out_h, a.shape.out_w), x.dtype());
-  kernels::avg_pool2d(x.dtype(), {a.shape, y.data(), dense.data(), a.count_include_pad, a.divisor});
+  const PoolShape& shape = a.windows.shape;
+  Tensor y = empty(with_size(x.shape(), shape.out_h, shape.out_w), x.dtype(), x.device());
+  dispatch::average_pool(a.windows, y, dense, a.count_include_pad, a.divisor);
   if (!tracked(x)) return y;
-  return record("avg_pool2d", y, {x}, [a, from = x.shape()](const Grads& g) {
+  return record(a.op, y, {x}, [a, from = x.shape()](const Grads& g) {
     return grads(average_backward(a, g[0], from));
   });
 }
@@ -132,28 +122,20 @@ Dims adaptive_size(const char* op, const Tensor& x, const Dims& output_size) {
   return size;
 }
 
-Tensor adaptive_average(const Tensor& x, std::int64_t out_h, std::int64_t out_w);
-Tensor adaptive_average_backward(const Tensor& g, const Dims& x_shape) {
-  const Tensor dense = contiguous(g.detach());
-  Tensor dx = empty(x_shape, g.dtype());
-  const std::int64_t h = x_shape[x_shape.size() - 2], w = x_shape.back();
-  kernels::adaptive_avg_pool2d_backward(
-      g.dtype(), {plane_count(x_shape), h, w, g.size(-2), g.size(-1), dx.data(), dense.data()});
-  if (!tracked(g)) return dx;
-  return record("adaptive_avg_pool2d_backward", dx, {g},
-                [h = g.size(-2), w = g.size(-1)](const Grads& u) {
-                  return grads(adaptive_average(u[0], h, w));
-                });
+Windows adaptive_windows(const Tensor& x, const Dims& size) {
+  Windows windows{.shape = {.planes = plane_count(x.shape()), .h = x.size(-2), .w = x.size(-1)},
+                  .adaptive = true};
+  windows.shape.out_h = size[0];
+  windows.shape.out_w = size[1];
+  return windows;
 }
-Tensor adaptive_average(const Tensor& x, std::int64_t out_h, std::int64_t out_w) {
-  const Tensor dense = contiguous(x.detach());
-  Tensor y = empty(with_size(x.shape(), out_h, out_w), x.dtype());
-  kernels::adaptive_avg_pool2d(x.dtype(), {plane_count(x.shape()), x.size(-2), x.size(-1), out_h,
-                                           out_w, y.data(), nullptr, dense.data()});
-  if (!tracked(x)) return y;
-  return record("adaptive_avg_pool2d", y, {x}, [from = x.shape()](const Grads& g) {
-    return grads(adaptive_average_backward(g[0], from));
-  });
+
+std::tuple<Tensor, Tensor> max_with_indices(const char* op, const Windows& windows,
+                                            const Tensor& x) {
+  const Dims out = with_size(x.shape(), windows.shape.out_h, windows.shape.out_w);
+  Tensor y = empty(out, x.dtype(), x.device()), index = empty(out, DType::i64, x.device());
+  dispatch::max_pool(windows, y, index, contiguous(x.detach()));
+  return {record_pick(op, windows, y, x, index), index};
 }
 
 }  // namespace
@@ -162,14 +144,10 @@ std::tuple<Tensor, Tensor> max_pool2d_with_indices(const Tensor& input, const Di
                                                    const Dims& stride, const Dims& padding,
                                                    const Dims& dilation, bool ceil_mode) {
   check_planes("max_pool2d", input);
-  const PoolShape shape =
-      pool_shape("max_pool2d", input.shape(), kernel_size, stride, padding, dilation, ceil_mode);
-  const Tensor dense = contiguous(input.detach());
-  const Dims out = with_size(input.shape(), shape.out_h, shape.out_w);
-  Tensor y = empty(out, input.dtype()), index = empty(out, DType::i64);
-  kernels::max_pool2d(input.dtype(),
-                      {shape, y.data(), index.data_as<std::int64_t>(), dense.data()});
-  return {record_pick("max_pool2d", y, input, index), index};
+  return max_with_indices(
+      "max_pool2d",
+      {pool_shape("max_pool2d", input.shape(), kernel_size, stride, padding, dilation, ceil_mode)},
+      input);
 }
 
 Tensor max_pool2d(const Tensor& input, const Dims& kernel_size, const Dims& stride,
@@ -181,8 +159,9 @@ Tensor max_pool2d(const Tensor& input, const Dims& kernel_size, const Dims& stri
   const PoolShape shape =
       pool_shape("max_pool2d", input.shape(), kernel_size, stride, padding, dilation, ceil_mode);
   const Tensor dense = contiguous(input.detach());
-  Tensor y = empty(with_size(input.shape(), shape.out_h, shape.out_w), input.dtype());
-  kernels::max_pool2d(input.dtype(), {shape, y.data(), nullptr, dense.data()});
+  Tensor y =
+      empty(with_size(input.shape(), shape.out_h, shape.out_w), input.dtype(), input.device());
+  dispatch::max_pool({shape}, y, {}, dense);
   return y;
 }
 
@@ -195,24 +174,21 @@ Tensor avg_pool2d(const Tensor& input, const Dims& kernel_size, const Dims& stri
            divisor_override.value_or(1));
   const PoolShape shape =
       pool_shape("avg_pool2d", input.shape(), kernel_size, stride, padding, {1}, ceil_mode);
-  return average({shape, count_include_pad, divisor_override.value_or(0)}, input);
+  return average({{shape}, count_include_pad, divisor_override.value_or(0)}, input);
 }
 
 Tensor adaptive_avg_pool2d(const Tensor& input, const Dims& output_size) {
   const Dims size = adaptive_size("adaptive_avg_pool2d", input, output_size);
-  return adaptive_average(input, size[0], size[1]);
+  return average({.windows = adaptive_windows(input, size),
+                  .op = "adaptive_avg_pool2d",
+                  .backward = "adaptive_avg_pool2d_backward"},
+                 input);
 }
 
 std::tuple<Tensor, Tensor> adaptive_max_pool2d_with_indices(const Tensor& input,
                                                             const Dims& output_size) {
   const Dims size = adaptive_size("adaptive_max_pool2d", input, output_size);
-  const Tensor dense = contiguous(input.detach());
-  const Dims out = with_size(input.shape(), size[0], size[1]);
-  Tensor y = empty(out, input.dtype()), index = empty(out, DType::i64);
-  kernels::adaptive_max_pool2d(
-      input.dtype(), {plane_count(out), input.size(-2), input.size(-1), size[0], size[1], y.data(),
-                      index.data_as<std::int64_t>(), dense.data()});
-  return {record_pick("adaptive_max_pool2d", y, input, index), index};
+  return max_with_indices("adaptive_max_pool2d", adaptive_windows(input, size), input);
 }
 
 Tensor adaptive_max_pool2d(const Tensor& input, const Dims& output_size) {

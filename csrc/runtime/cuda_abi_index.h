@@ -116,6 +116,130 @@ struct SequenceArgs {
   double first, step, last;
 };
 
+// ---- Random numbers -----------------------------------------------------------------------------
+// The numbers of kernels/rng/rng.h: a function of seed, block and position.
+
+enum class RandomOp : std::int32_t { uniform, normal, bernoulli, integers };
+
+// out: dtype float32 or float64 for uniform (a, b: low, high) and normal (a, b: mean, deviation);
+// bytes for bernoulli (a: the probability); int64 for integers (low, range).
+struct RandomArgs {
+  RandomOp op;
+  DType dtype;
+  void* out;
+  std::int64_t count;
+  std::uint64_t seed, block;
+  double a, b;
+  std::int64_t low;
+  std::uint64_t range;
+};
+
+// Forward: draws the mask and writes it, y = x * mask / (1 - p). Backward: reads the mask.
+struct DropoutArgs {
+  DType dtype;
+  bool backward;
+  void* y;
+  std::uint8_t* mask;
+  const void* x;
+  std::int64_t count;
+  std::uint64_t seed, block;
+  double p;
+};
+
+// ---- Pooling ------------------------------------------------------------------------------------
+
+// As kernels/pool/pool.h has them. pick: out[o] = in[index[o]]; unpick: its adjoint, for indices
+// inside their windows; backward: out is dx, in is dy.
+enum class PoolOp : std::int32_t { max, average, average_backward, pick, unpick };
+
+struct PoolArgs {
+  PoolOp op;
+  DType dtype;
+  std::int64_t planes, h, w, out_h, out_w;
+  std::int64_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+  bool adaptive;  // windows by shape; the line above does not count
+  void* out;
+  std::int64_t* index;  // max: written where not null
+  const void* in;
+  bool count_include_pad;
+  std::int64_t divisor_override;
+};
+
+// ---- Optimizer steps and clipping ---------------------------------------------------------------
+// As kernels/optim/optim.h has them, over lists of contiguous tensors of one dtype.
+
+enum class StepOp : std::int32_t { sgd, adam, rmsprop, adagrad, scale, clamp };
+
+struct StepTensor {
+  // The parameter, its gradient and the op's state in the order of its struct; null: none. All but
+  // the gradient are written.
+  void* arrays[5];
+  std::int64_t count;
+};
+
+struct StepNumbers {
+  double lr, step_size, bias_correction2_sqrt, beta1, beta2, eps, weight_decay;
+  double momentum, dampening;  // rmsprop: alpha in beta2
+  double low, high;            // clamp
+  const double* factor;        // scale: in device memory; nothing happens where it is 1 or more
+  bool nesterov, maximize, decoupled, first_step;
+};
+
+struct StepArgs {
+  StepOp op;
+  DType dtype;
+  const StepTensor* tensors;  // in host memory
+  std::int64_t tensor_count;
+  StepNumbers numbers;
+};
+
+// partials: one per started kNormPiece elements of every tensor's first array: the sum of
+// |x|^power, or for an infinite power the largest |x|, NaN where there is one.
+struct NormArgs {
+  DType dtype;
+  const StepTensor* tensors;  // in host memory
+  std::int64_t tensor_count;
+  double power;
+  double* partials;
+};
+inline constexpr std::int64_t kNormPiece = 16384;
+
+// result[0] = the norm that the partials are of, result[1] = max_norm / (norm + 1e-6).
+struct NormFinishArgs {
+  const double* partials;
+  std::int64_t count;
+  double power, max_norm;
+  double* result;
+};
+
+// ---- Convolution --------------------------------------------------------------------------------
+
+enum class ConvOp : std::int32_t { forward, input_grad, weight_grad };
+
+// Names and layouts as in kernels/conv/conv.h, all contiguous; no size may be above 2^30.
+//   forward       out = y, in = x, other = w        bias: per output channel, or null
+//   input_grad    out = dx, in = dy, other = w      bias: per input channel, or null
+//   weight_grad   out = dw, in = x, other = dy      scratch: conv_weight_parts() times dw
+struct ConvArgs {
+  ConvOp op;
+  DType dtype;
+  std::int64_t n, c, h, w, o, kh, kw, out_h, out_w;
+  std::int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+  void* out;
+  const void *in, *other, *bias;
+  void* scratch;
+};
+// Parts that a weight gradient's sum over pixels is cut into: enough for 512 blocks of 64 x 64
+// weights, none shorter than 512 pixels.
+constexpr std::int64_t conv_weight_parts(const ConvArgs& a) {
+  const std::int64_t columns = a.c / a.groups * a.kh * a.kw;
+  const std::int64_t blocks = (a.o / a.groups + 63) / 64 * ((columns + 63) / 64) * a.groups;
+  const std::int64_t wanted = blocks > 0 ? (512 + blocks - 1) / blocks : 1;
+  const std::int64_t most = (a.n * a.out_h * a.out_w + 511) / 512;
+  const std::int64_t parts = wanted < most ? wanted : most;
+  return parts > 1 ? parts : 1;
+}
+
 // Every entry is int name(int device, const Args* args, void* stream).
 #define GS_CUDA_INDEX_FUNCTIONS(X)     \
   X(take_rows, TakeRowsArgs)           \
@@ -128,6 +252,13 @@ struct SequenceArgs {
   X(nonzero_count, NonzeroCountArgs)   \
   X(nonzero_write, NonzeroWriteArgs)   \
   X(where, WhereArgs)                  \
-  X(sequence, SequenceArgs)
+  X(sequence, SequenceArgs)            \
+  X(random, RandomArgs)                \
+  X(dropout, DropoutArgs)              \
+  X(pool, PoolArgs)                    \
+  X(optimizer_step, StepArgs)          \
+  X(norm_partials, NormArgs)           \
+  X(norm_finish, NormFinishArgs)       \
+  X(conv, ConvArgs)
 
 }  // namespace gradsmith::cuda

@@ -2,10 +2,16 @@
 // counter-based generator, so element i of a stream is the same on every target, device and
 // thread count.
 #pragma once
-#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "gradsmith/export.h"
+
+#if defined(__CUDACC__)
+#define GS_HOST_DEVICE __host__ __device__
+#else
+#define GS_HOST_DEVICE
+#endif
 
 namespace gradsmith {
 
@@ -14,8 +20,13 @@ struct PhiloxState {
   std::uint64_t offset;  // counter of the first block of four numbers
 };
 
-inline std::array<std::uint32_t, 4> philox4x32(std::uint64_t seed, std::uint64_t counter,
-                                               std::uint64_t stream = 0) {
+struct PhiloxBlock {
+  std::uint32_t word[4];
+  GS_HOST_DEVICE std::uint32_t operator[](std::size_t i) const { return word[i]; }
+};
+
+GS_HOST_DEVICE inline PhiloxBlock philox4x32(std::uint64_t seed, std::uint64_t counter,
+                                             std::uint64_t stream = 0) {
   std::uint32_t c0 = std::uint32_t(counter), c1 = std::uint32_t(counter >> 32);
   std::uint32_t c2 = std::uint32_t(stream), c3 = std::uint32_t(stream >> 32);
   std::uint32_t k0 = std::uint32_t(seed), k1 = std::uint32_t(seed >> 32);
@@ -31,11 +42,13 @@ inline std::array<std::uint32_t, 4> philox4x32(std::uint64_t seed, std::uint64_t
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return {c0, c1, c2, c3};
+  return {{c0, c1, c2, c3}};
 }
 
 // Uniform in [0, 1) with 24 bits: the float nearest below is always representable.
-inline float uniform24(std::uint32_t u) { return float(u >> 8) * 5.9604644775390625e-8f; }
+GS_HOST_DEVICE inline float uniform24(std::uint32_t u) {
+  return float(u >> 8) * 5.9604644775390625e-8f;
+}
 
 // The process-wide default generator.
 GS_API void manual_seed(std::uint64_t seed);

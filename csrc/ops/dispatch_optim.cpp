@@ -1,0 +1,123 @@
+// Optimizer steps and clipping: the CPU's drivers or CUDA's kernels.
+#include "ops/dispatch_index.h"
+#include "runtime/cuda.h"
+
+namespace gradsmith::ops::dispatch {
+
+namespace {
+
+void* mutable_data(const void* p) { return const_cast<void*>(p); }
+cuda::StepTensor step_tensor(const kernels::SgdStep& s) {
+  return {{s.param, mutable_data(s.grad), s.momentum_buffer}, s.count};
+}
+cuda::StepTensor step_tensor(const kernels::AdamStep& s) {
+  return {{s.param, mutable_data(s.grad), s.exp_avg, s.exp_avg_sq, s.max_exp_avg_sq}, s.count};
+}
+cuda::StepTensor step_tensor(const kernels::RmspropStep& s) {
+  return {{s.param, mutable_data(s.grad), s.square_avg, s.grad_avg, s.momentum_buffer}, s.count};
+}
+cuda::StepTensor step_tensor(const kernels::AdagradStep& s) {
+  return {{s.param, mutable_data(s.grad), s.state_sum}, s.count};
+}
+cuda::StepTensor step_tensor(const kernels::FlatArray& a) { return {{a.data}, a.count}; }
+
+struct Numbered {
+  cuda::StepOp op;
+  cuda::StepNumbers numbers;
+};
+Numbered numbers(const kernels::SgdStep& s) {
+  return {cuda::StepOp::sgd,
+          {.lr = s.lr,
+           .weight_decay = s.weight_decay,
+           .momentum = s.momentum,
+           .dampening = s.dampening,
+           .nesterov = s.nesterov,
+           .maximize = s.maximize,
+           .first_step = s.first_step}};
+}
+Numbered numbers(const kernels::AdamStep& s) {
+  return {cuda::StepOp::adam,
+          {.lr = s.lr,
+           .step_size = s.step_size,
+           .bias_correction2_sqrt = s.bias_correction2_sqrt,
+           .beta1 = s.beta1,
+           .beta2 = s.beta2,
+           .eps = s.eps,
+           .weight_decay = s.weight_decay,
+           .maximize = s.maximize,
+           .decoupled = s.decoupled}};
+}
+Numbered numbers(const kernels::RmspropStep& s) {
+  return {cuda::StepOp::rmsprop,
+          {.lr = s.lr,
+           .beta2 = s.alpha,
+           .eps = s.eps,
+           .weight_decay = s.weight_decay,
+           .momentum = s.momentum,
+           .maximize = s.maximize}};
+}
+Numbered numbers(const kernels::AdagradStep& s) {
+  return {cuda::StepOp::adagrad,
+          {.lr = s.lr, .eps = s.eps, .weight_decay = s.weight_decay, .maximize = s.maximize}};
+}
+
+template <class Item>
+std::vector<cuda::StepTensor> step_tensors(const std::vector<Item>& items) {
+  std::vector<cuda::StepTensor> tensors;
+  for (const Item& item : items) tensors.push_back(step_tensor(item));
+  return tensors;
+}
+
+void run_steps(Device device, DType dtype, const Numbered& n,
+               const std::vector<cuda::StepTensor>& tensors) {
+  cuda::optimizer_step(device.index,
+                       {n.op, dtype, tensors.data(), std::int64_t(tensors.size()), n.numbers});
+}
+
+}  // namespace
+
+template <class Step>
+void optimizer_step(Device device, DType dtype, const std::vector<Step>& steps) {
+  if (steps.empty()) return;
+  if (device.type == DeviceType::cpu)
+    return kernels::optimizer_step(dtype, steps.data(), std::int64_t(steps.size()));
+  run_steps(device, dtype, numbers(steps[0]), step_tensors(steps));
+}
+template void optimizer_step(Device, DType, const std::vector<kernels::SgdStep>&);
+template void optimizer_step(Device, DType, const std::vector<kernels::AdamStep>&);
+template void optimizer_step(Device, DType, const std::vector<kernels::RmspropStep>&);
+template void optimizer_step(Device, DType, const std::vector<kernels::AdagradStep>&);
+
+void clamp_arrays(Device device, DType dtype, const std::vector<kernels::FlatArray>& arrays,
+                  double low, double high) {
+  if (device.type == DeviceType::cpu)
+    return kernels::clamp_arrays(dtype, arrays.data(), std::int64_t(arrays.size()), low, high);
+  run_steps(device, dtype, {cuda::StepOp::clamp, {.low = low, .high = high}}, step_tensors(arrays));
+}
+
+Tensor clip_norm(Device device, const std::vector<kernels::FlatArray> (&arrays)[2], double power,
+                 double max_norm) {
+  const DType dtypes[2] = {DType::f32, DType::f64};
+  std::int64_t pieces = 0;
+  for (const auto& group : arrays)
+    for (const kernels::FlatArray& a : group)
+      pieces += (a.count + cuda::kNormPiece - 1) / cuda::kNormPiece;
+  const Tensor partials = empty({pieces}, DType::f64, device);
+  const Tensor result = empty({2}, DType::f64, device);
+  double* at = partials.data_as<double>();
+  for (int i = 0; i < 2; ++i) {
+    const auto tensors = step_tensors(arrays[i]);
+    cuda::norm_partials(device.index,
+                        {dtypes[i], tensors.data(), std::int64_t(tensors.size()), power, at});
+    for (const kernels::FlatArray& a : arrays[i])
+      at += (a.count + cuda::kNormPiece - 1) / cuda::kNormPiece;
+  }
+  cuda::norm_finish(device.index, {partials.data_as<double>(), pieces, power, max_norm,
+                                   result.data_as<double>()});
+  for (int i = 0; i < 2; ++i)
+    run_steps(device, dtypes[i], {cuda::StepOp::scale, {.factor = result.data_as<double>() + 1}},
+              step_tensors(arrays[i]));
+  return clone(select(result, 0, 0));
+}
+
+}  // namespace gradsmith::ops::dispatch
