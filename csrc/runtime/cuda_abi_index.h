@@ -195,7 +195,7 @@ struct StepArgs {
 
 // partials: one per started kNormPiece elements of every tensor's first array: the sum of
 // |x|^power, or for an infinite power the largest |x|, NaN where there is one.
-struct NormArgs {
+struct TotalNormArgs {
   DType dtype;
   const StepTensor* tensors;  // in host memory
   std::int64_t tensor_count;
@@ -257,7 +257,7 @@ constexpr std::int64_t conv_weight_parts(const ConvArgs& a) {
   X(dropout, DropoutArgs)              \
   X(pool, PoolArgs)                    \
   X(optimizer_step, StepArgs)          \
-  X(norm_partials, NormArgs)           \
+  X(norm_partials, TotalNormArgs)      \
   X(norm_finish, NormFinishArgs)       \
   X(conv, ConvArgs)
 

@@ -239,7 +239,7 @@ void test_norms() {
       fill(y, dtype);
       const StepTensor tensors[] = {{{x.p}, 40000}, {{x.p}, 0}, {{y.p}, 5}};
       in_all_schedules("partials", partials, [&] {
-        const NormArgs a{dtype, tensors, 3, power, static_cast<double*>(partials.p)};
+        const TotalNormArgs a{dtype, tensors, 3, power, static_cast<double*>(partials.p)};
         return api.norm_partials(0, &a, nullptr);
       });
       in_all_schedules("norm", result, [&] {

@@ -269,7 +269,7 @@ __global__ void norm_finish_kernel(NormFinishArgs a) {
 }
 
 template <class T, NormKind kKind>
-int launch_norm(const NormArgs& args, void* stream) {
+int launch_norm(const TotalNormArgs& args, void* stream) {
   return each_table("norm", args.tensors, args.tensor_count, kNormPiece,
                     [&](const Table& table, std::int64_t done) {
                       return launch("norm", norm_kernel<T, kKind>,
@@ -284,7 +284,7 @@ NormKind kind_of(double power) {
 }
 
 template <class T>
-int launch_norm(const NormArgs& args, void* stream) {
+int launch_norm(const TotalNormArgs& args, void* stream) {
   switch (kind_of(args.power)) {
     case NormKind::squares:
       return launch_norm<T, NormKind::squares>(args, stream);
@@ -302,7 +302,7 @@ int optimizer_step(const StepArgs& args, void* stream) {
                                   : launch_op<float>(args, stream);
 }
 
-int norm_partials(const NormArgs& args, void* stream) {
+int norm_partials(const TotalNormArgs& args, void* stream) {
   return args.dtype == DType::f64 ? launch_norm<double>(args, stream)
                                   : launch_norm<float>(args, stream);
 }
