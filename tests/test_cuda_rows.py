@@ -82,3 +82,18 @@ def test_running_statistics(make):
     there.eval()
     check_eval = rand(*shape, seed=9)
     same(there(on_cuda(check_eval)), here(check_eval), rtol=1e-5, atol=1e-6)
+
+
+@gpu
+@pytest.mark.parametrize("dtype", [gs.float32, gs.float64], ids=["float32", "float64"])
+def test_fused_slopes(dtype):
+    x = rand(7, 30, low=-4, high=4, dtype=dtype)
+    ops = [gs.relu, gs.sigmoid, gs.tanh, gs.silu, gs.hardsigmoid, gs.hardswish, gs.log_sigmoid]
+    ops += [gs.mish, gs.elu, gs.softplus, gs.gelu, lambda x: gs.leaky_relu(x, 0.1)]
+    ops += [lambda x: gs.gelu(x, "tanh"), lambda x: x.clamp(-1, 2)]
+    for op in ops:
+        check(op, x)
+        y = on_cuda(x).requires_grad_()
+        (fused,) = gs.autograd.grad(op(y).sum(), y)
+        (composed,) = gs.autograd.grad(op(y).sum(), y, create_graph=True)
+        same(fused, composed.cpu(), 2e-5 if dtype is gs.float32 else 1e-12, 2e-6)

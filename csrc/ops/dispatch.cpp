@@ -153,6 +153,8 @@ void binary(const char* op, const BinaryKernel& kernel, const Tensor& out, const
   args.out = operand(out, out.shape());
   args.x = operand_or_number(a, out, args.x_value, moved_a);
   args.y = operand_or_number(b, out, args.y_value, moved_b);
+  args.a = params.p;
+  args.b = params.q;
   cuda::binary(out.device().index, args);
 }
 

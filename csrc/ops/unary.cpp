@@ -46,21 +46,21 @@ Tensor plus(const Tensor& a, double b) { return add(a, Operand(b)); }
 Tensor one_minus(const Tensor& a) { return sub(Operand(1.0), a); }
 // 1 where the condition holds, as a factor for g.
 Tensor factor(const Tensor& condition, const Tensor& g) { return to_dtype(condition, g.dtype()); }
-// Whether a fused backward kernel can take the place of recorded ops; CUDA has none.
-bool fused(const Tensor& g) { return !grad_enabled() && on_cpu(g); }
+// Whether a fused backward kernel can take the place of recorded ops.
+bool fused() { return !grad_enabled(); }
 
 }  // namespace
 
 Tensor tanh_slope(const Tensor& g, const Tensor& y) {
-  if (fused(g)) return run_binary("tanh", kernels::tanh_backward_y, g, y);
+  if (fused()) return run_binary("tanh", kernels::tanh_backward_y, g, y);
   return mul(g, one_minus(square(y)));
 }
 Tensor sigmoid_slope(const Tensor& g, const Tensor& y) {
-  if (fused(g)) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
+  if (fused()) return run_binary("sigmoid", kernels::sigmoid_backward_y, g, y);
   return mul(g, mul(y, one_minus(y)));
 }
 Tensor relu_slope(const Tensor& g, const Tensor& y) {
-  if (fused(g)) return run_binary("relu", kernels::relu_backward_y, g, y);
+  if (fused()) return run_binary("relu", kernels::relu_backward_y, g, y);
   return mul(g, factor(gt(y.detach(), Operand(0.0)), g));
 }
 
@@ -122,22 +122,22 @@ GS_FROM_X(erf, return mul(g, times(exp(neg(square(x))), 2 * std::numbers::inv_sq
 GS_FROM_Y(tanh, return tanh_slope(g, y);)
 GS_FROM_Y(sigmoid, return sigmoid_slope(g, y);)
 GS_FROM_Y(relu, return relu_slope(g, y);)
-GS_FROM_X(silu, if (fused(g)) return run_binary("silu", kernels::silu_backward_x, g, x);
+GS_FROM_X(silu, if (fused()) return run_binary("silu", kernels::silu_backward_x, g, x);
           const Tensor s = sigmoid(x); return mul(g, mul(s, plus(mul(x, one_minus(s)), 1)));)
 GS_FROM_X(hardsigmoid,
-          if (fused(g)) return run_binary("hardsigmoid", kernels::hardsigmoid_backward_x, g, x);
+          if (fused()) return run_binary("hardsigmoid", kernels::hardsigmoid_backward_x, g, x);
           return times(mul(g, factor(lt(abs(x.detach()), Operand(3.0)), g)), 1.0 / 6);)
 // Slope 0 below -3, 1 above 3, (2x + 3) / 6 between.
 GS_FROM_X(hardswish,
-          if (fused(g)) return run_binary("hardswish", kernels::hardswish_backward_x, g, x);
+          if (fused()) return run_binary("hardswish", kernels::hardswish_backward_x, g, x);
           const Tensor inside = times(plus(times(x, 2), 3), 1.0 / 6);
           const Tensor outer = factor(gt(x.detach(), Operand(0.0)), g);
           return mul(g, where(lt(abs(x.detach()), Operand(3.0)), inside, outer));)
 GS_FROM_X(log_sigmoid,
-          if (fused(g)) return run_binary("log_sigmoid", kernels::log_sigmoid_backward_x, g, x);
+          if (fused()) return run_binary("log_sigmoid", kernels::log_sigmoid_backward_x, g, x);
           return mul(g, sigmoid(neg(x)));)
 // x tanh(sp), sp = softplus(x):  tanh(sp) + x (1 - tanh(sp)^2) sigmoid(x)
-GS_FROM_X(mish, if (fused(g)) return run_binary("mish", kernels::mish_backward_x, g, x);
+GS_FROM_X(mish, if (fused()) return run_binary("mish", kernels::mish_backward_x, g, x);
           const Tensor th = tanh(softplus(x));
           return mul(g, add(th, mul(mul(x, one_minus(square(th))), sigmoid(x))));)
 GS_FROM_X(softsign, return div(g, square(plus(abs(x), 1)));)
@@ -173,7 +173,7 @@ Tensor leaky_relu(const Tensor& input, double slope) {
     if (!tracked(x)) return y;
     return record("leaky_relu", y, {x}, [slope, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (fused(g[0]))
+      if (fused())
         return grads(run_binary("leaky_relu", kernels::leaky_relu_backward_x, g[0], v, {slope, 0}));
       return grads(where(gt(v.detach(), Operand(0.0)), g[0], times(g[0], slope)));
     });
@@ -186,8 +186,7 @@ Tensor elu(const Tensor& input, double alpha) {
     if (!tracked(x)) return y;
     return record("elu", y, {x}, [alpha, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (fused(g[0]))
-        return grads(run_binary("elu", kernels::elu_backward_x, g[0], v, {alpha, 0}));
+      if (fused()) return grads(run_binary("elu", kernels::elu_backward_x, g[0], v, {alpha, 0}));
       const Tensor below = times(mul(g[0], exp(clamp(v, std::nullopt, 0.0))), alpha);
       return grads(where(gt(v.detach(), Operand(0.0)), g[0], below));
     });
@@ -203,7 +202,7 @@ Tensor gelu(const Tensor& input, const std::string& approximate) {
     if (!tracked(x)) return y;
     return record("gelu", y, {x}, [tanh_form, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (fused(g[0]))
+      if (fused())
         return grads(run_binary(
             "gelu", tanh_form ? kernels::gelu_tanh_backward_x : kernels::gelu_backward_x, g[0], v));
       if (!tanh_form) {  // Phi(x) + x phi(x)
@@ -231,7 +230,7 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
     if (!tracked(x)) return y;
     return record("softplus", y, {x}, [=, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
-      if (fused(g[0]))
+      if (fused())
         return grads(
             run_binary("softplus", kernels::softplus_backward_x, g[0], v, {beta, threshold}));
       const Tensor scaled = times(v, beta);
@@ -275,7 +274,7 @@ Tensor clamp(const Tensor& x, const std::optional<double>& min, const std::optio
   if (!tracked(x)) return y;
   return record("clamp", y, {x}, [b, x = save(x)](const Grads& g) {
     const Tensor v = x.unpack(g).detach();
-    if (fused(g[0]))
+    if (fused())
       return grads(run_binary("clamp", kernels::clamp_backward_x, g[0], v, {b.low, b.high}));
     const Tensor inside = logical_and(ge(v, Operand(b.low)), le(v, Operand(b.high)));
     return grads(mul(g[0], factor(inside, g[0])));

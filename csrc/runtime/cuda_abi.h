@@ -28,11 +28,20 @@ inline constexpr std::uint32_t kAbiVersion = 2;  // raise with every change in t
                   X(hardsigmoid) X(hardswish) X(leaky_relu /* a: slope */) X(elu /* a: alpha */)  \
                       X(softplus /* a: beta, b: threshold */)
 // clang-format on
-// The first line gives the operands' dtype (div: floating types only), the others bool.
+// Slopes of activations: the gradient before, from the one after, x, and the activation's input or
+// result, y. Floating types only; a and b are the activation's parameters.
+// clang-format off
+#define GS_CUDA_SLOPE_OPS(X)                                                                   \
+  X(relu_backward_y) X(sigmoid_backward_y) X(tanh_backward_y) X(leaky_relu_backward_x)         \
+      X(elu_backward_x) X(gelu_backward_x) X(gelu_tanh_backward_x) X(silu_backward_x)          \
+          X(softplus_backward_x) X(log_sigmoid_backward_x) X(mish_backward_x)                  \
+              X(clamp_backward_x) X(hardsigmoid_backward_x) X(hardswish_backward_x)
+// clang-format on
+// The first two lines give the operands' dtype (div: floating types only), the others bool.
 // clang-format off
 #define GS_CUDA_BINARY_OPS(X)                                                           \
   X(add)                                                                                \
-  X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) \
+  X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) GS_CUDA_SLOPE_OPS(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) \
       X(logical_and) X(logical_or) X(logical_xor)
 // clang-format on
 
@@ -69,6 +78,7 @@ struct BinaryArgs {
   std::int64_t shape[kMaxDims];
   Operand out, x, y;        // x and y of one dtype
   double x_value, y_value;  // stand for x or y where its data is null; dtype is set all the same
+  double a, b;
 };
 
 // out = cast(x), any two dtypes; x.data null: a fill with one element of out's dtype.

@@ -246,8 +246,7 @@ constexpr Api kApi{
   .name = [](int device, const Args* args, void* stream) {           \
     return with_device(device, [&] { return name(*args, stream); }); \
   },
-    GS_CUDA_ROWS_FUNCTIONS(GS_ENTRY)
-    GS_CUDA_INDEX_FUNCTIONS(GS_ENTRY)
+    GS_CUDA_ROWS_FUNCTIONS(GS_ENTRY) GS_CUDA_INDEX_FUNCTIONS(GS_ENTRY)
 #undef GS_ENTRY
 };
 

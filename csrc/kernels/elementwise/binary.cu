@@ -1,6 +1,7 @@
 // out = f(x, y), each of x and y an array or a number; see elementwise.cuh.
 #include <math.h>
 
+#include "kernels/elementwise/activation.cuh"
 #include "kernels/elementwise/elementwise.cuh"
 
 namespace gradsmith::cuda {
@@ -19,7 +20,9 @@ __device__ T power(T x, T y) {
   }
 }
 template <class T>
-__device__ T apply(BinaryOp op, T x, T y) {
+__device__ T apply(BinaryOp op, T x, T y, T a, T b) {
+  if constexpr (!kIsInteger<T>)
+    if (op > BinaryOp::pow) return slope_of(op, x, y, a, b);
   switch (op) {
     case BinaryOp::add:
       return T(x + y);
@@ -68,7 +71,7 @@ struct BinaryParams {
   bool packed, bf16;
   Out* out;
   const T *x, *y;  // null: the value
-  Compute<T> x_value, y_value;
+  Compute<T> x_value, y_value, a, b;
 };
 
 template <class Out, class T, int kOp>
@@ -79,7 +82,7 @@ __global__ void binary_kernel(BinaryParams<Out, T> p) {
     if constexpr (kOp == int(BinaryOp::eq))
       return Out(compare(p.op, x, y));  // any comparison
     else
-      return encode<Out>(apply(op, x, y), p.bf16);
+      return encode<Out>(apply(op, x, y, p.a, p.b), p.bf16);
   };
   for_elements<V>(
       p.walk.numel, p.packed,
@@ -115,7 +118,9 @@ int launch_binary(const BinaryArgs& args, void* stream) {
       static_cast<const T*>(args.x.data),
       static_cast<const T*>(args.y.data),
       Compute<T>(args.x_value),
-      Compute<T>(args.y_value)};
+      Compute<T>(args.y_value),
+      Compute<T>(args.a),
+      Compute<T>(args.b)};
   p.packed = p.walk.contiguous && aligned16(p.out) && aligned16(p.x) && aligned16(p.y);
   return launch_elements("binary", binary_kernel<Out, T, kOp>, p.walk.numel, kPerThread<T>, stream,
                          p);
@@ -157,6 +162,7 @@ int binary(const BinaryArgs& args, void* stream) {
     return fail(kFailed, "binary: the operands' dtypes do not fit");
   if (!comparison && dtype == DType::b8) return refuse("binary", dtype);
   if (args.op == BinaryOp::div && !is_floating(dtype)) return refuse("div", dtype);
+  if (args.op > BinaryOp::pow && !comparison && !is_floating(dtype)) return refuse("binary", dtype);
   switch (dtype) {
     case DType::f32:
       return launch_dtype<float>(args, stream);

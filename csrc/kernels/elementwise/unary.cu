@@ -1,31 +1,11 @@
 // out = f(x); see elementwise.cuh.
 #include <math.h>
 
+#include "kernels/elementwise/activation.cuh"
 #include "kernels/elementwise/elementwise.cuh"
 
 namespace gradsmith::cuda {
 namespace {
-
-template <class T>
-__device__ T sigmoid_of(T x) {
-  // exp of a negative number only, so that nothing overflows.
-  const T e = ::exp(x < 0 ? x : -x);
-  return (x < 0 ? e : T(1)) / (T(1) + e);
-}
-template <class T>
-__device__ T softplus_of(T x) {  // log(1 + exp(x))
-  return (x > 0 ? x : T(0)) + ::log1p(::exp(-::fabs(x)));
-}
-template <class T>
-__device__ T clamp_of(T x, T low, T high) {  // NaN stays; high wins where low is above it
-  const T raised = x < low ? low : x;
-  return raised > high ? high : raised;
-}
-// x * factor, for a factor that vanishes faster than x grows.
-template <class T>
-__device__ T times_vanishing(T x, T factor) {
-  return factor == 0 ? T(-0.0) : x * factor;
-}
 
 template <class T>
 __device__ T apply_floating(UnaryOp op, T x, T a, T b) {
