@@ -487,3 +487,47 @@ def test_memory_and_devices():
     from gradsmith.cli.info import info
 
     assert f"cuda:0 {gs.cuda.get_device_name()} (capability" in info()
+
+
+@gpu
+def test_a_network_trains_as_on_the_cpu():
+    def losses(device):
+        gs.manual_seed(0)
+        layers = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [nn.Flatten(), nn.Dropout(0.1), nn.Linear(64, 10)]
+        model = nn.Sequential(*layers).to(device)
+        optimizer = gs.optim.AdamW(model.parameters(), lr=1e-2)
+        x, y = gs.randn(16, 1, 8, 8).to(device), gs.randint(0, 10, (16,)).to(device)
+        seen = []
+        for _ in range(6):
+            loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            seen.append(loss.item())
+        return seen
+
+    expected = losses("cpu")
+    np.testing.assert_allclose(losses("cuda"), expected, rtol=1e-4)
+    assert expected[-1] < expected[0]
+
+
+@gpu
+def test_the_trainer_takes_batches_to_the_model(tmp_path):
+    def history(device):
+        gs.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(device)
+        optimizer = gs.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        trainer = gs.Trainer(model, nn.CrossEntropyLoss(), optimizer, progress=False)
+        data = rand(40, 4), gs.randint(0, 3, (40,))
+        trainer.fit(data, data, epochs=2, batch_size=16, seed=1)
+        trainer.save_checkpoint(tmp_path / f"{device}.safetensors")
+        trainer.fit(data, data, epochs=3, batch_size=16, seed=1)
+        rows = [(row["loss"], row["accuracy"], row["val_loss"]) for row in trainer.history.rows]
+        return rows, trainer.predict(data[0])
+
+    (expected, outputs), (found, on_device) = history("cpu"), history("cuda")
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert str(on_device.device) == "cuda:0"
+    assert_close(on_device.cpu(), outputs, 1e-4, 1e-5)

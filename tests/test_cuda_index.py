@@ -14,7 +14,7 @@ from test_cuda import DTYPES, check, gpu, on_cuda, rand, run_emulated, same
 BY_NAME = {case.name: case for case in CASES}
 INDEXING = ["index_select", "index_add", "gather", "scatter_add", "masked_select", "masked_fill"]
 INDEXING += ["nonzero", "one_hot", "embedding", "masked_fill_", "index_put_"]
-VIEWS = ["flip", "diagonal", "split", "chunk", "unbind", "cat", "stack", "pad", "narrow"]
+VIEWS = ["flip", "repeat", "diagonal", "split", "chunk", "unbind", "cat", "stack", "pad", "narrow"]
 POOLING = ["max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"]
 STEPS = ["sgd_step_", "adam_step_", "rmsprop_step_", "adagrad_step_", "clip_grad_norm_"]
 STEPS += ["clip_grad_value_"]

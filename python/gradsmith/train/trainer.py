@@ -19,7 +19,7 @@ from gradsmith.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from .callbacks import Callback
 from .history import History
-from .inference import evaluating, predict
+from .inference import evaluating, predict, to_cpu, to_model
 from .loop import Loop
 from .metrics import Metric, resolve
 
@@ -60,7 +60,8 @@ class Trainer(Loop):
             prediction; parameters, their master copies, stay float32.
 
     Batches are sequences: all items but the last go to the model, the last to the loss. Datasets
-    and (inputs, target) pairs may be given in place of a DataLoader.
+    and (inputs, target) pairs may be given in place of a DataLoader. Batches are moved to the
+    model's device, and metrics see outputs and targets on the CPU.
 
     Example:
         >>> optimizer = gs.optim.AdamW(model.parameters())
@@ -204,7 +205,7 @@ class Trainer(Loop):
             loss_sum += value * size
             samples += size
             for metric in self.metrics:
-                metric.update(output, target)
+                metric.update(to_cpu(output), to_cpu(target))
             last = self.batch == self.batches
             logs = {"loss": loss_sum / max(samples, 1), **self._metric_values(last)}
             logs["samples_per_second"] = samples / max(time.perf_counter() - start, 1e-9)
@@ -259,7 +260,7 @@ class Trainer(Loop):
                 loss_sum += self.loss(output, target).item() * size
                 samples += size
                 for metric in self.metrics:
-                    metric.update(output, target)
+                    metric.update(to_cpu(output), to_cpu(target))
         if not samples:
             raise ValueError("evaluate: the data has no samples")
         return {"loss": loss_sum / samples, **self._metric_values()}
@@ -303,5 +304,5 @@ class Trainer(Loop):
                 f"{owner}: a batch must be a sequence (inputs..., target), "
                 f"got {type(batch).__name__}"
             )
-        *inputs, target = batch
+        *inputs, target = to_model(self.model, batch)
         return tuple(inputs), target, int(target.shape[0]) if target.shape else 1
