@@ -141,8 +141,10 @@ bool better_transposed(const GemmShape& shape, std::size_t item, const Gemm& g) 
   // rows are copied or streamed, many neighbours at a time, and C by columns is the small matrix.
   const std::int64_t lines = wide_registers(shape, item) ? 128 : 40;
   constexpr std::int64_t kColumns = 256;
+  // Flipped, m * k elements are spared the slow packing and m * n are written by columns.
+  const bool worth = g.n <= kColumns || (g.n <= g.k && 2 * g.n <= g.m);
   return (g.m > 1 && g.m <= lines && g.m < g.n && b_by_columns) ||
-         (g.n <= kColumns && g.n < g.m && a_by_columns);
+         (worth && g.n < g.m && a_by_columns);
 }
 
 Grid grid_for(const GemmShape& shape, std::int64_t m, std::int64_t n, int threads) {
