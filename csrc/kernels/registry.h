@@ -31,7 +31,7 @@ GS_API bool target_compiled(Target target);      // in this build
 GS_API bool target_supported(Target target);     // compiled in, and this CPU has it
 GS_API bool target_emulated(Target target);      // compiled through SIMDe: right, but slow
 GS_API std::vector<Target> supported_targets();  // best first, reference last
-GS_API Target best_target();  // what "auto" is
+GS_API Target best_target();                     // what "auto" is
 // Process-wide; "auto" for the best. Throws Error(value) for a name that is unknown, not compiled
 // in, or not supported by this CPU.
 GS_API void set_target(const std::string& name);

@@ -83,14 +83,14 @@ R exact_rsqrt(R x) {
   }
 const Row rows[] = {
     ROW(exp, std::exp, 1, 1),          ROW(expm1, std::expm1, 2, 2),
-    ROW(log, std::log, 1, 1),          ROW(log1p, std::log1p, 2, 2),
+    ROW(log, std::log, 1.5, 1),        ROW(log1p, std::log1p, 2, 2),
     ROW(log2, std::log2, 1, 1),        ROW(log10, std::log10, 1, 1),
     ROW(tanh, std::tanh, 2, 2.6),      ROW(sigmoid, exact_sigmoid, 1.7, 1.7),
     ROW(erf, std::erf, 1.4, 1.5),      ROW(erfc, std::erfc, 2, 10),
     ROW(gelu, exact_gelu, 2, 10),      ROW(gelu_tanh, exact_gelu_tanh, 2, 2),
     ROW(silu, exact_silu, 2, 2),       ROW(softplus, exact_softplus, 2, 2),
     ROW(sin, std::sin, 1.6, 1.8),      ROW(cos, std::cos, 1.6, 1.8),
-    ROW(rsqrt, exact_rsqrt, 1.5, 1.5),
+    ROW(rsqrt, exact_rsqrt, 1.5, 1.5), ROW(sqrt, std::sqrt, 0.5, 0.5),
 };
 #undef ROW
 

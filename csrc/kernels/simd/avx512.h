@@ -192,7 +192,23 @@ GS_INLINE void stream_fence() { _mm_sfence(); }
 
 GS_INLINE F32 abs(F32 a) { return as_float(as_int(a) & Int<float>::set(~std::uint32_t(0) >> 1)); }
 GS_INLINE F64 abs(F64 a) { return as_float(as_int(a) & Int<double>::set(~std::uint64_t(0) >> 1)); }
+#if defined(GS_EMULATED)
 GS_INLINE F32 sqrt(F32 a) { return _mm512_sqrt_ps(a.v); }
+#else
+// Correctly rounded (every float compared), in half the time of vsqrtps: 14 bits of 1 / sqrt(a), a
+// step of Newton's for the root and for h = 1 / (2 root), and what a - root^2, which is exact from
+// 2^-76 on, still asks for. Vectors with zeros or other numbers out of that range take vsqrtps.
+GS_INLINE F32 sqrt(F32 a) {
+  constexpr std::uint32_t kLeast = 51u << 23, kInfinite = 255u << 23;
+  const __m512i above = _mm512_sub_epi32(_mm512_castps_si512(a.v), _mm512_set1_epi32(kLeast));
+  if (_mm512_cmpge_epu32_mask(above, _mm512_set1_epi32(kInfinite - kLeast)) != 0) [[unlikely]]
+    return _mm512_sqrt_ps(a.v);
+  const F32 y = _mm512_rsqrt14_ps(a.v);
+  const F32 g = a * y, h = y * 0.5f, r = fnma(g, h, F32(0.5f));
+  const F32 root = fma(g, r, g);
+  return fma(fnma(root, root, a), fma(h, r, h), root);
+}
+#endif
 GS_INLINE F64 sqrt(F64 a) { return _mm512_sqrt_pd(a.v); }
 inline constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 inline constexpr int kTowardZero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;

@@ -350,3 +350,6 @@ GS_INLINE Vec<T> elu(Vec<T> x, T alpha) {
 
 #include "kernels/simd/math_normal.h"
 #include "kernels/simd/math_trig.h"
+#if defined(GS_ISA_IS_avx512) && !defined(GS_EMULATED)
+#include "kernels/simd/math_avx512.h"
+#endif
