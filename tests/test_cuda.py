@@ -531,3 +531,31 @@ def test_the_trainer_takes_batches_to_the_model(tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert str(on_device.device) == "cuda:0"
     assert_close(on_device.cpu(), outputs, 1e-4, 1e-5)
+
+
+@gpu
+def test_a_gan_and_an_average_train_on_the_device(tmp_path):
+    def pair():
+        generator = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2)).to("cuda")
+        critic = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1)).to("cuda")
+        return generator, critic
+
+    generator, critic = pair()
+    optimizers = [gs.optim.Adam(m.parameters()) for m in (generator, critic)]
+    gan = gs.train.GANTrainer(generator, critic, *optimizers, latent=2, progress=False)
+    gan.fit(rand(32, 2), epochs=1, batch_size=16)
+    assert str(gan.sample(3).device) == "cuda:0"
+
+    def trainer():
+        model = nn.Linear(3, 2).to("cuda")
+        optimizer = gs.optim.SGD(model.parameters(), lr=0.1)
+        average = gs.train.EMA(0.9, apply_at_end=False)
+        return gs.Trainer(
+            model, nn.MSELoss(), optimizer, callbacks=[average], metrics=(), progress=False
+        )
+
+    data = rand(8, 3), rand(8, 2)
+    first = trainer()
+    first.fit(data, epochs=1)
+    first.save_checkpoint(tmp_path / "1.safetensors")
+    trainer().fit(data, epochs=2, resume=tmp_path / "1.safetensors")

@@ -203,3 +203,10 @@ def test_whole_tensors():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_wrong_inputs_are_named():
+    with pytest.raises(TypeError, match="quantile: input must be floating, got int64"):
+        gs.quantile(gs.tensor([1, 2]), 0.5)
+    with pytest.raises(ValueError, match="'i' stands for axes of 2 and 3"):
+        gs.einsum("ii", gs.ones(2, 3))

@@ -185,3 +185,12 @@ def test_embedding_bag_beside_torch(mode):
     (y * gs.tensor(weights)).sum().backward()
     (expected * torch.tensor(weights)).sum().backward()
     assert_close(ours.weight.grad, theirs.weight.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_multi_margin_refuses_other_classes_and_sizes():
+    scores = gs.ones(2, 5)
+    for target in ([-1, 0], [5, 0]):
+        with pytest.raises(ValueError, match="classes from 0 to 4"):
+            nn.functional.multi_margin_loss(scores, gs.tensor(target))
+    with pytest.raises(ValueError, match="one class for each of the 2 rows"):
+        nn.functional.multi_margin_loss(scores, gs.tensor([1]))

@@ -222,3 +222,14 @@ def test_learning_rates_by_depth():
         transfer.layer_groups(model, 0.1)
     with pytest.raises(ValueError, match="lr must be positive"):
         transfer.layer_groups(model, 0.0)
+
+
+def test_keys_that_nest_deeply_are_refused(tmp_path):
+    path = tmp_path / "deep.pth"
+    with zipfile.ZipFile(path, "w") as archive:  # {((((1,),),),): None}: hashing it would not end
+        archive.writestr("a/data.pkl", b"\x80\x02}K\x01" + b"\x85" * 300000 + b"Ns.")
+    with pytest.raises(ValueError, match="a key of type tuple"):
+        gs.load_pretrained(nn.Linear(1, 1), path)
+    np.savez(tmp_path / "wide.npz", weight=np.zeros((1, 1), np.uint64))
+    with pytest.raises(ValueError, match="of plain arrays"):
+        gs.load_pretrained(nn.Linear(1, 1), tmp_path / "wide.npz")

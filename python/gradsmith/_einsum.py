@@ -51,6 +51,11 @@ def _diagonals(x: Tensor, term: str) -> tuple[Tensor, str]:
         while term.count(letter) > 1:
             first = term.index(letter)
             second = term.index(letter, first + 1)
+            if x.shape[first] != x.shape[second]:
+                raise ValueError(
+                    f"einsum: '{letter}' stands for axes of {x.shape[first]} and "
+                    f"{x.shape[second]} in one operand"
+                )
             x = _core.diagonal(x, 0, first, second)
             term = term[:first] + term[first + 1 : second] + term[second + 1 :] + letter
     return x, term

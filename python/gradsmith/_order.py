@@ -133,6 +133,8 @@ def quantile(
         interpolation: between neighbours: "linear", "lower", "higher", "nearest" or "midpoint".
     """
     shares = np.atleast_1d(_array(q) if isinstance(q, Tensor) else np.float64(q)).astype(float)
+    if not input.dtype.is_floating_point:
+        raise TypeError(f"quantile: input must be floating, got {input.dtype.name}")
     if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"quantile: q must lie in [0, 1], got {shares.tolist()}")
     x = ravel(input) if dim is None else input
@@ -155,8 +157,10 @@ def quantile(
     low = np.floor(places).astype(np.int64)
     high = np.ceil(places).astype(np.int64)
     shape = (-1, *(1,) * (len(x.shape) - 1 - axis))
-    share = _core.from_numpy(places - low).to(x.dtype).reshape(shape)
-    below, above = (_core.index_select(ordered, axis, _core.from_numpy(at)) for at in (low, high))
+    share = _core.from_numpy(places - low).to(x.dtype).reshape(shape).to(x.device)
+    below, above = (
+        _core.index_select(ordered, axis, _core.from_numpy(at).to(x.device)) for at in (low, high)
+    )
     y = _core.lerp(below, above, share)
     missing = _core.isnan(ordered.detach().narrow(axis, size - 1, 1))
     y = y.masked_fill(missing, math.nan)

@@ -120,7 +120,7 @@ def read_csv(
     delimiter: str = ",",
     missing: Sequence[str] = _MISSING,
     text: Sequence[str] = (),
-    encoding: str = "utf-8",
+    encoding: str = "utf-8-sig",
 ) -> Table:
     """Read a CSV file; a column whose values are all numbers, or missing, holds numbers.
 

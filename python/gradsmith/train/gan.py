@@ -22,7 +22,7 @@ from .callbacks import Callback
 from .gan_diagnostics import coverage, diversity
 from .gan_losses import GAN_LOSSES, gradient_penalty
 from .history import History
-from .inference import evaluating
+from .inference import device_of, evaluating, to_cpu, to_model
 from .loop import Loop
 
 __all__ = ["GANTrainer", "GANWarning"]
@@ -177,8 +177,9 @@ class GANTrainer(Loop):
         reference: list[np.ndarray[Any, Any]] = []
         for batch in self._loaders["train"]:
             real = batch[0] if isinstance(batch, (tuple, list)) else batch
+            (real,) = to_model(self.critic, (real,))
             if seen < self.samples:
-                reference.append(real.detach().numpy()[: self.samples - seen].copy())
+                reference.append(to_cpu(real).numpy()[: self.samples - seen].copy())
             measured = self._critic_step(real)
             if self.critic_updates % self.critic_steps == 0:
                 measured["generator_loss"] = self._generator_step(real.shape[0])
@@ -257,11 +258,12 @@ class GANTrainer(Loop):
         return float(value)
 
     def _noise(self, count: int) -> Tensor:
+        where = device_of(self.generator)
         if callable(self.latent):
-            return self.latent(count)
+            return self.latent(count).to(where)
         shape = (self.latent,) if isinstance(self.latent, int) else tuple(self.latent)
         dtype = next((p.dtype for p in self.generator.parameters()), gs.float32)
-        return gs.randn(count, *shape, dtype=dtype)
+        return gs.randn(count, *shape, dtype=dtype, device=where)
 
     # -- using and judging the generator -----------------------------------------------------------
 
@@ -277,12 +279,13 @@ class GANTrainer(Loop):
             self.fixed_noise = self._noise(self.samples)
         noise = self.fixed_noise if count is None else self._noise(count)
         assert noise is not None
+        (noise,) = to_model(self.generator, (noise,))  # a checkpoint's lies on the CPU
         with evaluating(self.generator):
             starts = range(0, max(noise.shape[0], 1), batch_size)
             return gs.cat([self.generator(noise[at : at + batch_size]) for at in starts], 0)
 
     def _measure(self, real: np.ndarray[Any, Any]) -> dict[str, float]:
-        fake = self.sample().numpy()
+        fake = to_cpu(self.sample()).numpy()
         if min(len(real), len(fake)) <= _NEIGHBOURS:
             return {}
         return {

@@ -84,7 +84,8 @@ def find_lr(
         raise ValueError("find_lr: train has no batches")
     loader_state = loader.state_dict()
     groups = trainer.optimizer.param_groups
-    shares = [group["lr"] / max(groups[-1]["lr"], 1e-300) for group in groups]
+    top = max(group["lr"] for group in groups) or 1.0
+    shares = [group["lr"] / top for group in groups]
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0

@@ -73,15 +73,22 @@ def _rebuild_parameter(data: Tensor, *rest: Any) -> Tensor:
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): lambda: OrderedDict(),  # empty: its items come one by one
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{("torch", name): name for name in _STORAGES},
 }
 
 
-class _Reader(pickle.Unpickler):
+# The one in C hashes keys as deep as they nest, until its stack ends the process.
+_Unpickler: Any = pickle._Unpickler
+
+
+class _Reader(_Unpickler):  # type: ignore[misc]
+    """Unpickles with the opcodes that containers and tensors need; keys are names or numbers."""
+
     allowed: ClassVar = _ALLOWED
+    dispatch: ClassVar = dict(_Unpickler.dispatch)
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
         super().__init__(io.BytesIO(archive.read(f"{folder}{_PICKLE}")))
@@ -94,10 +101,37 @@ class _Reader(pickle.Unpickler):
             raise ValueError(f"it asks for {module}.{name}; only tensors and containers are read")
         return self.allowed[module, name]
 
+    def _put(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict):
+            raise ValueError("it sets items of something else than a dictionary")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(key, (str, int)):
+                raise ValueError(f"it has a key of type {type(key).__name__}")
+            target[key] = value
+
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._put([key, value])
+
+    def _set_items(self) -> None:
+        self._put(self.pop_mark())
+
+    def _drop_attributes(self) -> None:
+        self.stack.pop()
+
+    dispatch[pickle.SETITEM[0]] = _set_item
+    dispatch[pickle.SETITEMS[0]] = _set_items
+    dispatch[pickle.BUILD[0]] = _drop_attributes  # such as _metadata
+    for _code in (pickle.DICT, pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.OBJ,
+                  pickle.INST, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2,
+                  pickle.EXT4):  # fmt: skip
+        dispatch.pop(_code[0])
+
     def persistent_load(self, pid: Any) -> _Storage:
         kind, storage, key = pid[0], pid[1], str(pid[2])
-        if kind != "storage" or storage not in _STORAGES:
-            raise ValueError(f"it has a reference of unknown kind {kind!r}")
+        if kind != "storage" or not isinstance(storage, str) or storage not in _STORAGES:
+            raise ValueError("it has a reference of unknown kind")
         if key not in self._storages:
             data = self._archive.read(f"{self._folder}data/{key}")
             self._storages[key] = _Storage(_STORAGES[storage], data)
@@ -114,8 +148,11 @@ def is_torch_file(path: Path) -> bool:
     """Say whether it is a zip file as PyTorch writes them."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return _folder(archive) is not None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _folder(archive) is not None
+    except Exception:  # damaged: whoever opens it next says so
+        return False
 
 
 def read_torch_file(path: Path) -> Any:
@@ -135,5 +172,5 @@ def read_torch_file(path: Path) -> Any:
             if order in archive.namelist() and archive.read(order) != b"little":
                 raise ValueError("its numbers are not little-endian")
             return _Reader(archive, folder).load()
-    except Exception as error:  # a damaged pickle can fail in any way
+    except Exception as error:  # a damaged pickle can fail in any way, by an unknown opcode too
         raise ValueError(f"load_pretrained: {path} cannot be read: {error}") from None

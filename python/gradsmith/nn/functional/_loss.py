@@ -177,11 +177,18 @@ def multi_margin_loss(
         raise ValueError(f"{op}: p must be 1 or 2, got {p}")
     scores, index = _class_scores(op, input, target, 1)
     classes = scores.shape[1]
+    if index.shape[0] != scores.shape[0]:
+        raise ValueError(
+            f"{op}: target must have one class for each of the {scores.shape[0]} rows of input, "
+            f"got shape {tuple(target.shape)}"
+        )
+    if index.numel() and not (index.min().item() >= 0 and index.max().item() < classes):
+        raise ValueError(f"{op}: target must hold classes from 0 to {classes - 1}")
     if weight is not None and tuple(weight.shape) != (classes,):
         raise ValueError(f"{op}: weight must have shape ({classes},), got {tuple(weight.shape)}")
     place = index.unsqueeze(1)
     terms = gs.relu(margin - gs.gather(scores, 1, place) + scores)
-    terms = terms.masked_fill(gs.arange(classes) == place, 0.0)
+    terms = terms.masked_fill(gs.arange(classes, device=place.device) == place, 0.0)
     if p == 2:
         terms = terms.square()
     loss = terms.sum(1) / classes

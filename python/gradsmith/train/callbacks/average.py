@@ -77,7 +77,11 @@ class WeightAverage:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.updates = state_dict["updates"]
-        self.weights = _copied(state_dict["weights"])
+        own = self.model.state_dict()  # whose device the average stays on
+        self.weights = {
+            name: tensor.detach().to(own[name].device).clone()
+            for name, tensor in state_dict["weights"].items()
+        }
 
 
 def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
