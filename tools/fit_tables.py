@@ -17,12 +17,12 @@ Function = Callable[[mp.mpf], mp.mpf]
 
 
 def rounded(v: mp.mpf) -> np.float32:
-    """Round to the nearest float."""
+    """The float next to v."""
     return np.float32(mp.nstr(v, 25))
 
 
 def exact(v: np.float32) -> mp.mpf:
-    """Return a float as it is."""
+    """A float as it is."""
     return mp.mpf(float(v))
 
 
@@ -32,13 +32,13 @@ def lost(v: mp.mpf) -> float:
 
 
 def row(values: list[np.float32]) -> str:
-    """Write floats for C++."""
+    """The values as C++ writes them."""
     texts = [f"{float(v):.9g}" for v in values]
     return ", ".join(t + ("f" if "." in t or "e" in t else ".0f") for t in texts)
 
 
 def show(name: str, values: list[np.float32]) -> None:
-    """Print a table."""
+    """Prints one table."""
     print(f"alignas(64) inline constexpr float {name}[16] = {{{row(values)}}};")
 
 
@@ -133,7 +133,7 @@ def show_exp() -> None:
 
 
 def best_inverse(near: np.ndarray) -> np.float32:
-    """Return the candidate whose logarithm is nearest to a float."""
+    """Whose logarithm loses the least by rounding."""
     return min(np.unique(near.astype(np.float32)), key=lambda c: lost(-mp.log(exact(c))))
 
 
@@ -164,7 +164,10 @@ def show_log() -> None:
 
 
 def show_log1p() -> None:
-    """The same for log(1 + e), 0 <= e <= 1, j nearest to 15 e; r = e inverse + (inverse - 1)."""
+    """The same for log(1 + e), 0 <= e <= 1, j the integer nearest to 15 e.
+
+    r = e log1p_inverse[j] + log1p_shift[j], where the shift is the inverse less 1.
+    """
     inverses, logs = [np.float32(1)], [np.float32(0)]
     for j in range(1, 16):
         near = (1 + np.linspace(-0.02, 0.02, 3000) / 16) / (1 + j / 15)
@@ -176,12 +179,12 @@ def show_log1p() -> None:
 
 
 def uniform(width: float, limit: float) -> list[float]:
-    """Return the points of pieces of one width, and of what lies beyond."""
+    """Ends of the pieces around the multiples of width."""
     return [0.0, *[(j + 0.5) * width for j in range(15)], limit]
 
 
 def main() -> None:
-    """Print the header."""
+    """Prints the file."""
     print(HEAD)
     show_exp()
     show_log()
@@ -189,7 +192,7 @@ def main() -> None:
     show_pieces("tanh", mp.tanh, uniform(0.584, 9.02), 7, 1, odd=True)
     show_pieces("erf", mp.erf, uniform(0.26, 4.0), 6, 1, odd=True)
     # z e^(z^2/2) Phi(-z): four pieces for each octave of z + 1, numbered by the last two bits of
-    # the exponent and the first two of the fraction, of which those of 1 are 12.
+    # the exponent and the first two of the fraction; 1 has number 12.
     ends = [2.0**e * (1 + m / 4) - 1 for e in range(4) for m in range(4)]
     show_pieces("tail", lambda z: z * mills(z), [*ends, 15.0], 6, 0, first=12)
     print(FOOT)

@@ -2,7 +2,8 @@
 //
 // vpermps picks an entry per lane by the last four bits of an index, one instruction for any
 // function cut into 16 pieces (math_tables.h); other targets need several. Every function keeps the
-// rules and bounds of math.h, whose versions the other targets and double use, but not their bits.
+// rules of math.h, whose versions the other targets and double use, and the bounds of
+// math_check.cpp, but not their bits.
 #pragma once
 #include "kernels/simd/math.h"
 #include "kernels/simd/math_tables.h"
