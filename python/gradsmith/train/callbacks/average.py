@@ -91,7 +91,9 @@ def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class EMA(Callback):
     """Averages the weights as training goes; validation, and the model in the end, use the average.
 
-    Checkpoints hold both the weights that are trained and the average.
+    Checkpoints of a running `fit` hold both the weights that are trained and the average. With
+    `apply_at_end` the model holds the average alone once `fit` is over: to train on from there as if
+    nothing had been, resume from a checkpoint that was saved before.
 
     Args:
         decay: see `WeightAverage`.
