@@ -92,8 +92,8 @@ class EMA(Callback):
     """Averages the weights as training goes; validation, and the model in the end, use the average.
 
     Checkpoints of a running `fit` hold both the weights that are trained and the average. With
-    `apply_at_end` the model holds the average alone once `fit` is over: to train on from there as if
-    nothing had been, resume from a checkpoint that was saved before.
+    `apply_at_end` the model holds the average alone once `fit` is over; to train on as if it had
+    never ended, resume from a checkpoint that was saved before.
 
     Args:
         decay: see `WeightAverage`.
