@@ -322,6 +322,27 @@ void tiles_and_layouts(const char* target) {
     s.activation = Activation::relu;
     run<T>(s, target);
   }
+  // A few vectors times lines in place, either way round: full and partial groups of lines, one and
+  // several depth blocks, lines that share a set of the cache or do not.
+  for (Index vectors : {1, 2, 3, 5, 8, 9}) {
+    for (Index k : {Index(35), Index(1024), kc + 35}) {
+      for (Layout layout : {Layout::rows, Layout::padded_rows}) {
+        const Layout lines = layout == Layout::rows ? Layout::columns : Layout::padded_columns;
+        Spec s{vectors, 67, k, 1, Layout::rows, lines};
+        s.alpha = -0.5;
+        s.beta = 1;
+        s.bias = 3;
+        s.residual = true;
+        s.activation = Activation::relu;
+        run<T>(s, target);
+        s.a = Layout::columns;
+        run<T>(s, target);
+        run<T>({67, vectors, k, 1, layout, Layout::columns}, target);
+        run<T>({67, vectors, k, 3, layout, Layout::scattered}, target);
+      }
+    }
+  }
+  run<T>({3, 2003, 701, 1, Layout::rows, Layout::columns}, target);
   // Few columns and rows of A in place, with strides that compete for a set of the cache or do not.
   for (Index k : {Index(1024), Index(333)}) run<T>({47, 19, k}, target);
   // Large enough for teams, in shapes whose grids are rows, columns and both.

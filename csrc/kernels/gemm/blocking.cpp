@@ -32,14 +32,6 @@ CacheSizes cache_sizes() {
 // for the sums come from memory once a step.
 std::int64_t stream_step(std::int64_t m) { return m <= 12 ? 8 : m <= 24 ? 16 : 32; }
 
-// Whether so many rows `stride` bytes apart can be in a first-level cache of 8 ways together.
-bool share_cache(std::int64_t rows, std::int64_t stride) {
-  constexpr std::int64_t kWay = 4096, kWays = 8;
-  if (stride == 0) return true;
-  const std::int64_t apart = std::min(stride & -stride, kWay);  // power of two in the stride
-  return rows <= kWays * (kWay / apart);
-}
-
 // Where B is read once from memory: 2^17 elements take some 20 us, behind which the multiply-adds
 // of up to 8 rows are hidden.
 int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
@@ -47,7 +39,24 @@ int threads_to_read(std::int64_t n, std::int64_t k, std::int64_t m) {
   return int(std::clamp<std::int64_t>(worth, 1, get_num_threads()));
 }
 
+// Rows that gemv_dot takes at once. Each square of a matrix is transposed in registers for all of
+// them, where a tile of so few columns multiplies every element by a register that is mostly empty.
+bool few_vectors(const GemmShape& shape, std::size_t item, std::int64_t rows, std::int64_t lines,
+                 std::int64_t depth) {
+  if (rows == 1) return true;
+  const bool wide = wide_registers(shape, item);
+  return rows <= (wide ? kMaxVectors : 2) && shape.vector > 4 && lines >= 2 * shape.vector &&
+         depth >= 2 * shape.vector;
+}
+
 }  // namespace
+
+bool share_cache(std::int64_t rows, std::int64_t stride) {
+  constexpr std::int64_t kWay = 4096, kWays = 8;
+  if (stride == 0) return true;
+  const std::int64_t apart = std::min(stride & -stride, kWay);  // power of two in the stride
+  return rows <= kWays * (kWay / apart);
+}
 
 // Thresholds measured where arithmetic is twice as fast and caches are not.
 bool wide_registers(const GemmShape& shape, std::size_t item) {
@@ -56,6 +65,10 @@ bool wide_registers(const GemmShape& shape, std::size_t item) {
 int threads_for_entries(const Gemm& g) {
   const std::int64_t work = g.m * g.n * (g.k + 8);
   return work > (std::int64_t(1) << 24) ? 0 : threads_for(g.batch * work);
+}
+
+std::int64_t stream_rows(const GemmShape& shape, std::size_t item) {
+  return wide_registers(shape, item) ? 32 : 48;
 }
 
 std::int64_t depth_block(std::int64_t k, std::int64_t kc) {
@@ -98,16 +111,16 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   plan.pack_b = !g.b.packed && (!b_direct || shape.pair ||
                                 (tiles > 2 && !dense && plan.kc * g.n * bytes > cache.l1 / 2));
   const bool a_direct = !g.a.packed && !g.a.pack;
-  plan.vector =
-      !shape.pair && g.m == 1 && a_direct && !g.b.packed && !g.b.pack && g.b.rs == 1 && g.b.cs != 1;
+  plan.vectors = !shape.pair && a_direct && !g.b.packed && !g.b.pack && g.b.rs == 1 &&
+                 g.b.cs != 1 && few_vectors(shape, item, g.m, g.n, g.k);
 
   // Few rows meet a wide B: its rows are read in order while the sums wait in the second-level
   // cache, in half of it.
   const std::int64_t step = stream_step(g.m);
-  plan.stream = b_direct && !shape.pair && g.m <= kStreamRows &&
+  plan.stream = b_direct && !shape.pair && g.m <= stream_rows(shape, item) &&
                 plan.kc * g.n * bytes > cache.l1 / 2 && share_cache(step, g.b.rs * bytes);
   plan.depth_step = plan.stream ? step : plan.kc;
-  if (plan.vector || plan.stream) plan.threads = threads_to_read(g.n, g.k, g.m);
+  if (plan.vectors || plan.stream) plan.threads = threads_to_read(g.n, g.k, g.m);
   if (plan.stream) {
     // B passes once for each tile of rows, from farther away than the sums: tall tiles.
     if (!g.a.packed) plan.mr = int(ceil_div(g.m, ceil_div(g.m, shape.tall)));
@@ -137,6 +150,10 @@ bool better_transposed(const GemmShape& shape, std::size_t item, const Gemm& g) 
   const bool plain = !g.a.pack && !g.b.pack;
   const bool a_by_columns = g.a.rs == 1 && g.a.cs != 1, b_by_columns = g.b.rs == 1 && g.b.cs != 1;
   if (!plain || shape.pair || g.k < 32) return false;
+  if (b_by_columns && few_vectors(shape, item, g.m, g.n, g.k)) return false;
+  if (g.a.cs == 1 && g.a.rs != 1 && g.n < g.m && few_vectors(shape, item, g.n, g.m, g.k)) {
+    return true;
+  }
   // Few rows: then B's lines are read as rows of A, in place. Few columns: then A is the B whose
   // rows are copied or streamed, many neighbours at a time, and C by columns is the small matrix.
   const std::int64_t lines = wide_registers(shape, item) ? 128 : 40;

@@ -17,7 +17,7 @@ struct GemmPlan {
   int mr;
   std::int64_t mc, nc, kc;
   bool pack_a, pack_b;
-  bool vector;  // a row times the lines of a plain matrix
+  bool vectors;  // a few rows times the lines of a plain matrix
   // B stays in place and is read row by row, `depth_step` depths of nc columns at a time.
   bool stream;
   std::int64_t depth_step;
@@ -26,7 +26,10 @@ struct GemmPlan {
 GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& problem);
 
 // Up to so many rows a wide B is read in place, once and by rows.
-inline constexpr std::int64_t kStreamRows = 48;
+std::int64_t stream_rows(const GemmShape& shape, std::size_t item);
+
+// Whether so many rows `stride` bytes apart can be in a first-level cache of 8 ways together.
+bool share_cache(std::int64_t rows, std::int64_t stride);
 
 // Registers of 64 bytes (AVX-512).
 bool wide_registers(const GemmShape& shape, std::size_t item);

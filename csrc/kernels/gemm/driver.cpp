@@ -129,7 +129,7 @@ class Product {
       epilogue.residual.data = leaf.at(g.epilogue.residual.data, z * epilogue.residual.batch);
     }
     if (g.k == 0 || g.alpha == 0) return run_empty();
-    if (plan.vector) return run_vector();
+    if (plan.vectors) return run_vectors();
     if (plan.stream) {
       run_stream();
     } else if (plan.threads == 1) {
@@ -146,7 +146,7 @@ class Product {
   void run(std::int64_t begin, std::int64_t end) {
     const bool in_place = !plan.pack_a && !plan.pack_b && !g.a.packed && !g.b.packed &&
                           !plan.stream && plan.kc == g.k && !has_epilogue && g.alpha != 0;
-    if (!in_place || g.m > plan.mc || g.n > plan.nc || plan.vector) {
+    if (!in_place || g.m > plan.mc || g.n > plan.nc || plan.vectors) {
       for (std::int64_t entry = begin; entry < end; ++entry) run(entry);
       return;
     }
@@ -191,23 +191,28 @@ class Product {
     leaf.finish({g.m, g.n, nullptr, 0, {c, 0, 0, 0.0, g.beta, has_epilogue ? &epilogue : nullptr}});
   }
 
-  void run_vector() {
+  void run_vectors() {
     Workspace ws;
     const void* x = leaf.at(g.a.data, z * g.a.batch);
+    std::int64_t x_rs = g.a.rs;
     if (g.a.cs != 1) {
-      void* const copy = leaf.scratch(ws, g.k);
-      leaf.pack({x, 0, g.a.cs, {copy, z, 0, 1, 0, g.k, 1}, leaf.source});
+      void* const copy = leaf.scratch(ws, g.m * g.k);
+      leaf.pack({x, g.a.rs, g.a.cs, {copy, z, 0, g.m, 0, g.k, 1}, leaf.source});
       x = copy;
+      x_rs = g.k;
     }
     const void* const b = leaf.at(g.b.data, z * g.b.batch);
     const std::int64_t kc = depth_block(g.k, leaf.shape.kc);
+    const bool once = !share_cache(leaf.shape.vector, g.b.cs * std::int64_t(leaf.item));
     const auto lines = [&](std::int64_t first, std::int64_t end) {
       Workspace mine;
       const std::int64_t count = end - first;
-      void* const y = leaf.scratch(mine, ceil_div(g.k, kc) * count);
-      leaf.dot({count, g.k, kc, leaf.at(b, first * g.b.cs), g.b.cs, x, y, count});
+      void* const y = leaf.scratch(mine, ceil_div(g.k, kc) * g.m * count);
+      leaf.dot(
+          {count, g.k, kc, leaf.at(b, first * g.b.cs), g.b.cs, x, x_rs, int(g.m), y, count, once});
       for (std::int64_t pc = 0; pc < g.k; pc += kc) {
-        leaf.finish({1, count, leaf.at(y, pc / kc * count), 0, target(0, first, pc, kc)});
+        leaf.finish(
+            {g.m, count, leaf.at(y, pc / kc * g.m * count), count, target(0, first, pc, kc)});
       }
     };
     // 2^17 elements are read in some 20 us.

@@ -131,17 +131,21 @@ struct GemmFinish {
 };
 GS_KERNEL(gemm_finish, void(const GemmFinish& args));
 
-// A matrix-vector product, depth block by depth block: with b = 0, 1, ... and p in [b * kc, b * kc
-// + kc) below k, y[b * y_rs + i] = sum_p a(i, p) * x[p], each one chain in the order of p. The
-// matrix has unit stride along the depth, `stride` between lines; x and the rows of y have unit
-// stride.
+// Up to kMaxVectors vectors times a matrix, depth block by depth block: with b = 0, 1, ... and p in
+// [b * kc, b * kc + kc) below k, y[(b * vectors + v) * y_rs + i] = sum_p a(i, p) * x[v * x_rs + p],
+// each one chain in the order of p. The matrix has unit stride along the depth, `stride` between
+// lines. once: more of its lines share a set of the first-level cache than stay there together.
+inline constexpr int kMaxVectors = 8;
 struct GemvBlocks {
   std::int64_t lines, k, kc;
   const void* a;
   std::int64_t stride;
   const void* x;
+  std::int64_t x_rs;
+  int vectors;
   void* y;
   std::int64_t y_rs;
+  bool once;
 };
 GS_KERNEL(gemv_dot, void(const GemvBlocks& args));
 

@@ -100,17 +100,19 @@ void pack(const GemmPack& args, int pair, Convert convert) {
 }
 
 template <class T>
-void gemv(const GemvBlocks& args, std::int64_t line, std::int64_t depth) {
+void gemv(const GemvBlocks& args) {
   const T* a = static_cast<const T*>(args.a);
   const T* x = static_cast<const T*>(args.x);
   T* y = static_cast<T*>(args.y);
-  for (std::int64_t pc = 0; pc < args.k; pc += args.kc, y += args.y_rs) {
-    for (std::int64_t i = 0; i < args.lines; ++i) {
-      double sum = 0;
-      for (std::int64_t p = pc; p < args.k && p - pc < args.kc; ++p) {
-        sum += double(a[i * line + p * depth]) * double(x[p]);
+  for (std::int64_t pc = 0; pc < args.k; pc += args.kc) {
+    for (int v = 0; v < args.vectors; ++v, y += args.y_rs) {
+      for (std::int64_t i = 0; i < args.lines; ++i) {
+        double sum = 0;
+        for (std::int64_t p = pc; p < args.k && p - pc < args.kc; ++p) {
+          sum += double(a[i * args.stride + p]) * double(x[v * args.x_rs + p]);
+        }
+        y[i] = T(sum);
       }
-      y[i] = T(sum);
     }
   }
 }
@@ -141,7 +143,7 @@ void gemm_block_f64(const GemmBlock& args) { block<double>(args); }
 void gemm_block_bf16(const GemmBlock& args) { block<float>(args); }
 void gemm_finish_f32(const GemmFinish& args) { finish<float>(args); }
 void gemm_finish_f64(const GemmFinish& args) { finish<double>(args); }
-void gemv_dot_f32(const GemvBlocks& args) { gemv<float>(args, args.stride, 1); }
-void gemv_dot_f64(const GemvBlocks& args) { gemv<double>(args, args.stride, 1); }
+void gemv_dot_f32(const GemvBlocks& args) { gemv<float>(args); }
+void gemv_dot_f64(const GemvBlocks& args) { gemv<double>(args); }
 
 }  // namespace gradsmith::kernels::reference

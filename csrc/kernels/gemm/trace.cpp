@@ -10,7 +10,7 @@ namespace {
 
 const char* path_of(const Gemm& g, const GemmPlan& plan) {
   if (g.k == 0 || g.alpha == 0) return "nothing to multiply";
-  if (plan.vector) return "vector times lines in place (gemv_dot)";
+  if (plan.vectors) return "vectors times lines in place (gemv_dot)";
   if (plan.stream) return "few rows: B in place, read once by rows";
   return "blocks";
 }
@@ -19,7 +19,8 @@ const char* path_of(const Gemm& g, const GemmPlan& plan) {
 
 void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape, const Gemm& g,
                 bool transposed) {
-  GemmPlan plan = plan_gemm(shape, shape.pair ? 2 * std::size_t(shape.pair) : itemsize(dtype), g);
+  const std::size_t depth_bytes = shape.pair ? 2 * std::size_t(shape.pair) : itemsize(dtype);
+  GemmPlan plan = plan_gemm(shape, depth_bytes, g);
   if (g.batch > 1) {
     if (const int entries = threads_for_entries(g)) plan.threads = entries;
   }
@@ -47,12 +48,12 @@ void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape
              {"packs_b", plan.pack_b}};
   const auto because = [&](const char* text) { e.reasons.emplace_back(text); };
   if (transposed) because("computed as C^T = B^T A^T: the operands are read in order that way");
-  if (!plan.vector && !plan.stream) {
+  if (!plan.vectors && !plan.stream) {
     if (shape.pair) {
       because("bfloat16: both operands are packed, in pairs of depths");
     } else if (g.b.packed || g.b.pack || g.b.cs != 1) {
       because("not streamed: B is not rows in memory");
-    } else if (g.m > kStreamRows) {
+    } else if (g.m > stream_rows(shape, depth_bytes)) {
       because("not streamed: with so many rows packing B is repaid");
     } else {
       because("not streamed: B fits the cache, or its rows compete for one set of it");
