@@ -124,12 +124,14 @@ GS_INLINE Vec<T> times_exp(Vec<T> factor, ExpParts<T> x) {
 }
 template <class T>
 GS_INLINE Vec<T> times_exp(Pair<Vec<T>> factor, ExpParts<T> x) {
+  // The low part counts for as much as a few last places of the high one: it needs its e^x too.
+  const Vec<T> low = fma(factor.low, x.expm1_r, factor.low);
   Vec<T> rest;
   if constexpr (kFusedFma) {
-    rest = fma(factor.high, x.expm1_r, factor.low);
+    rest = fma(factor.high, x.expm1_r, low);
   } else {
     const Pair<Vec<T>> product = exact_product(factor.high, x.expm1_r);
-    rest = product.high + (product.low + factor.low);
+    rest = product.high + (product.low + low);
   }
   return scale2(rest + factor.high, x.n);
 }
