@@ -38,29 +38,38 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("info", help="versions, CPU features, threads, caches, CUDA devices")
 
-    demo = commands.add_parser("demo", help="train a network on real handwritten digits")
+    _add_demo_arguments(commands.add_parser("demo", help="train networks on real data"))
+
+    bench = commands.add_parser("bench", help="measure kernels against this machine's limits")
+    add_bench_arguments(bench)
+    return parser
+
+
+def _add_demo_arguments(demo: argparse.ArgumentParser) -> None:
+    from gradsmith.demo import NAMES
+
     demo.add_argument(
         "recipe",
         nargs="?",
         default="digits",
-        choices=["digits", "mnist", "lstm"],
-        help="digits: a CNN on 8x8 digits (default); mnist: a CNN on MNIST; lstm: row by row",
+        metavar="NAME",
+        choices=NAMES,
+        help="which one; digits unless given: a CNN on 8x8 handwritten digits",
     )
+    demo.add_argument("--list", action="store_true", help="show what there is, and stop")
     demo.add_argument("--seed", type=_seed, default=0, help="of weights, order and dropout")
-    demo.add_argument("--epochs", type=positive, help="instead of the recipe's own number")
-    demo.add_argument("--resume", action="store_true", help="continue after Ctrl-C")
-    demo.add_argument("--data", type=Path, metavar="DIR", help="mnist: folder of the IDX files")
+    demo.add_argument("--data", type=Path, metavar="DIR", help="folder of the data")
     demo.add_argument(
         "--out",
         type=Path,
         default=Path("gradsmith-demo"),
         metavar="DIR",
-        help="where model and picture go (default: %(default)s)",
+        help="where models and pictures go (default: %(default)s)",
     )
-
-    bench = commands.add_parser("bench", help="measure kernels against this machine's limits")
-    add_bench_arguments(bench)
-    return parser
+    demo.add_argument("--epochs", type=positive, help="digits, mnist, lstm: not the usual number")
+    demo.add_argument("--resume", action="store_true", help="digits, mnist, lstm: after Ctrl-C")
+    demo.add_argument("--seeds", type=positive, help="others: this many seeds in turn")
+    demo.add_argument("--quick", action="store_true", help="others: shortened, to see that it runs")
 
 
 def missing_packages(*needed: str | tuple[str, ...]) -> list[str]:

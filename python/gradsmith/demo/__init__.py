@@ -8,31 +8,77 @@ import time
 from argparse import Namespace
 from typing import Any
 
-__all__ = ["run_demo"]
+from gradsmith.examples import EXAMPLES
+
+__all__ = ["NAMES", "run_demo"]
+
+_FIRST_STEPS = {
+    "digits": "a CNN on 8x8 handwritten digits",
+    "mnist": "a CNN on MNIST",
+    "lstm": "an LSTM that reads 8x8 handwritten digits row by row",
+}
+NAMES = [*_FIRST_STEPS, *EXAMPLES]
+
+
+def _list() -> str:
+    rows = [("first steps", name, title, "") for name, title in _FIRST_STEPS.items()]
+    rows[1] = (*rows[1][:3], "the four MNIST IDX files")
+    rows += [(e.topic, name, e.title, e.data) for name, e in EXAMPLES.items()]
+    width = max(len(name) for _, name, _, _ in rows)
+    lines, last = [], ""
+    for topic, name, title, data in rows:
+        if topic != last:
+            lines.append(f"{topic}:")
+        lines.append(f"  {name:<{width}}  {title}{f'; --data: {data}' if data else ''}")
+        last = topic
+    return "\n".join(lines)
 
 
 def run_demo(options: Namespace) -> int:
-    """Run one recipe; returns the exit code.
+    """Run one demo or example; returns the exit code.
 
     Args:
-        options: recipe, seed, epochs, data and out, as the command line gives them.
+        options: what the command line gives: recipe, list, seed, data, out, and what belongs to
+            some only: epochs and resume, seeds and quick.
     """
     from gradsmith.cli import missing_packages
 
+    if options.list:
+        print(_list())
+        return 0
+    name = options.recipe
+    foreign = ("seeds", "quick") if name in _FIRST_STEPS else ("epochs", "resume")
+    for option in foreign:
+        if getattr(options, option):
+            return _fail(f"--{option} does not apply to {name}")
     needed: list[str | tuple[str, ...]] = ["matplotlib", ("rich", "tqdm")]
-    if options.recipe != "mnist":
+    if name in ("digits", "lstm", "diagnosis"):
         needed.insert(0, "sklearn")
     missing = missing_packages(*needed)
     if missing:
         names = ", ".join(missing)
         return _fail(f"the demo needs {names}: pip install 'gradsmith[demo]'")
-    if options.recipe == "mnist" and options.data is None:
+    if name == "mnist" and options.data is None:
         return _fail("demo mnist needs --data DIR, the folder of the four MNIST IDX files")
     try:
-        _run(options)
+        if name in _FIRST_STEPS:
+            _run(options)
+        else:
+            _run_example(options)
     except (OSError, ValueError) as error:  # files that are missing, corrupt or not writable
         return _fail(str(error))
     return 0
+
+
+def _run_example(options: Namespace) -> None:
+    import gradsmith as gs
+    from gradsmith.examples import load
+
+    from .harness import Options
+
+    name = options.recipe
+    print(f"gradsmith {gs.__version__}: {EXAMPLES[name].title}", flush=True)
+    load(name)(Options(options.data, options.out, options.seed, options.seeds, options.quick))
 
 
 def _resume_line(options: Namespace) -> str:
