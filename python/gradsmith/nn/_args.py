@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradsmith import _core
-from gradsmith._checks import number
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
 __all__ = [
@@ -29,12 +29,10 @@ __all__ = [
 
 def positive_int(layer: str, name: str, value: Any, minimum: int = 1) -> int:
     """Return `value` as an int of at least `minimum`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{layer}: {name} must be an int, got {type(value).__name__}")
-    number = int(value.__index__())
-    if number < minimum:
-        raise ValueError(f"{layer}: {name} must be at least {minimum}, got {number}")
-    return number
+    whole = integer(layer, name, value)
+    if whole < minimum:
+        raise ValueError(f"{layer}: {name} must be at least {minimum}, got {whole}")
+    return whole
 
 
 def _ints(layer: str, name: str, value: Any, count: int, minimum: int) -> tuple[int, ...]:
