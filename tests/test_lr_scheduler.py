@@ -55,7 +55,7 @@ def test_plateau_like_torch(mode, threshold_mode, sign):
     options = {"mode": mode, "patience": 1, "threshold": 0.05, "threshold_mode": threshold_mode}
     theirs_of = torch.optim.SGD([torch.zeros(1)], 1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs_of, **options, cooldown=1)
-    values = [sign * (1 + 0.1 * math.sin(k)) for k in range(30)]
+    values = [sign * (1 + 0.1 * math.sin(k)) for k in range(60)]
     expected = []
     for value in values:
         theirs.step(value)
@@ -140,11 +140,35 @@ def test_chained_like_torch():
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1)], 2.0)
     theirs, ours = chain_of(torch.optim.lr_scheduler, optimizer), chain_of(lrs, sgd(2.0))
-    for _ in range(9):
+    for _ in range(60):
         optimizer.step()
         theirs.step()
         ours.step()
         assert ours.get_last_lr() == pytest.approx(theirs.get_last_lr(), rel=1e-10)
+
+
+def warm_up_of(module, optimizer, first):
+    parts = [
+        getattr(module, first)(optimizer, 0.25, total_iters=8),
+        module.CosineAnnealingLR(optimizer, 30, 0.01),
+        module.ExponentialLR(optimizer, 0.9),
+    ]
+    return module.SequentialLR(optimizer, parts, [8, 38])
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # torch's own SequentialLR passes it
+@pytest.mark.parametrize("first", ["LinearLR", "ConstantLR"])
+def test_warm_up_like_torch(first):
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1)], 2.0)
+    theirs = warm_up_of(torch.optim.lr_scheduler, optimizer, first)
+    ours = warm_up_of(lrs, sgd(2.0), first)
+    for _ in range(60):
+        assert ours.get_last_lr() == pytest.approx(theirs.get_last_lr(), rel=1e-10)
+        optimizer.step()
+        theirs.step()
+        ours.step()
 
 
 @pytest.mark.parametrize(
