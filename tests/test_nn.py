@@ -380,6 +380,8 @@ def test_initial_values():
             lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"),
             math.sqrt(2 / 300),
         ),
+        (init.lecun_uniform_, math.sqrt(1 / 400)),
+        (init.lecun_normal_, math.sqrt(1 / 400)),
         (lambda t: init.normal_(t, 1.0, 0.5), 0.5),
         (lambda t: init.trunc_normal_(t, 0.0, 1.0, -2.0, 2.0), 0.8796),
         (lambda t: init.trunc_normal_(t, 0.0, 1.0, 3.0, 4.0), 0.2223),
@@ -434,6 +436,11 @@ def test_summary():
         "(2, 2)",
     ]
     assert "170 parameters (170 trainable)" in str(summary) and net.training
+    assert [row.output_bytes for row in summary.rows] == [16, 512, 512, 512, 16]
+    assert summary.weight_bytes == 4 * 170 and summary.output_bytes == 3 * 512 + 16
+    assert str(summary).endswith("memory: 680 B of weights, 1.52 KiB of outputs")
+    wide = net.double().summary((2, 1, 4, 4), gs.float64)
+    assert (wide.weight_bytes, wide.output_bytes) == (8 * 170, 6 * 512 + 32)
     lstm = nn.LSTM(3, 5, num_layers=2, bidirectional=True).summary((7, 2, 3))
     assert lstm.flops == 14 * 5 * 2 * (8 * 8 + 14 + 8 * 15 + 14)
     assert lstm.rows[0].output_shape == "(7, 2, 10), (4, 2, 5), (4, 2, 5)"

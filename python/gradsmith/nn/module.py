@@ -405,7 +405,7 @@ class Module:
     # -- looking at it -----------------------------------------------------------------------------
 
     def summary(self, input_size: Any, dtype: Any = None) -> Summary:
-        """Describe layers, output shapes, parameters and flops for one forward pass.
+        """Describe layers, output shapes, parameters, flops and memory of one forward pass.
 
         Args:
             input_size: shape of the input including the batch, or a list of shapes.
