@@ -62,6 +62,9 @@ from ._conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from ._ctc import (
+    ctc_loss,
+)
 from ._distance import (
     cosine_similarity,
     pairwise_distance,
@@ -158,6 +161,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "dropout1d",
     "dropout2d",
