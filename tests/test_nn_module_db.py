@@ -25,8 +25,6 @@ pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 
 # Layers that gradsmith does not have.
 ABSENT = {
-    "FractionalMaxPool2d": "not offered",
-    "FractionalMaxPool3d": "not offered",
     "LinearCrossEntropyLoss": "not offered",
     "MultiheadAttention": "attention is out of scope",
     "Transformer": "attention is out of scope",

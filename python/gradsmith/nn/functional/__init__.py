@@ -76,6 +76,10 @@ from ._dropout import (
     dropout3d,
     feature_alpha_dropout,
 )
+from ._fractional_pool import (
+    fractional_max_pool2d,
+    fractional_max_pool3d,
+)
 from ._linear import (
     bilinear,
 )
@@ -171,6 +175,8 @@ __all__ = [
     "embedding_bag",
     "feature_alpha_dropout",
     "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gaussian_nll_loss",
     "gelu",
     "glu",
