@@ -280,6 +280,32 @@ def test_embedding_bag(mode):
     assert_close(pairs, layer(gs.tensor(flat), gs.tensor([0, 3])), rtol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_bags_of_nothing_pass_a_gradient(mode):
+    layer = nn.EmbeddingBag(6, 3, mode=mode, padding_idx=2)
+    for index, offsets in (([], [0, 0]), ([2, 2], [0, 1])):
+        y = layer(gs.tensor(index, dtype=gs.int64), gs.tensor(offsets))
+        y.sum().backward()
+        assert y.tolist() == [[0, 0, 0]] * 2 and not layer.weight.grad.numpy().any()
+
+
+@pytest.mark.parametrize("make", [nn.Embedding, nn.EmbeddingBag])
+def test_gradients_divided_by_frequency(make):
+    # PyTorch's EmbeddingBag takes the frequency of another index: [0, 0, 1] gives row 1 a half.
+    layer = make(
+        4, 2, scale_grad_by_freq=True, **({"mode": "sum"} if make is nn.EmbeddingBag else {})
+    )
+    rows = layer(gs.tensor([[0, 3, 0], [0, 1, 3]]))
+    (rows * gs.arange(1, 1 + rows.numel()).reshape(rows.shape)).sum().backward()
+    if make is nn.Embedding:
+        expected = [[13 / 3, 16 / 3], [9, 10], [0, 0], [7, 8]]
+    else:
+        expected = [[5 / 3, 8 / 3], [3, 4], [0, 0], [2, 3]]
+    assert_close(layer.weight.grad, np.array(expected), rtol=1e-6)
+    with pytest.raises(ValueError, match="scale_grad_by_freq goes with modes 'sum' and 'mean'"):
+        nn.EmbeddingBag(4, 2, scale_grad_by_freq=True, mode="max")
+
+
 def test_embedding_max_norm_and_pretrained():
     table = gs.tensor(RNG.normal(size=(4, 3)) * 5)
     layer = nn.Embedding.from_pretrained(table, max_norm=1.0)
