@@ -66,6 +66,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         self.n_classes = positive_int(own, "n_classes", n_classes)
         self.div_value = positive(own, "div_value", div_value)
         self.head_bias = head_bias
+        if not isinstance(cutoffs, (tuple, list)):
+            raise TypeError(f"{own}: cutoffs must be a list of ints, got {type(cutoffs).__name__}")
         firsts = [positive_int(own, "cutoffs", cutoff) for cutoff in cutoffs]
         ends = [*firsts, self.n_classes]
         if not firsts or any(a >= b for a, b in itertools.pairwise(ends)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradsmith import _core
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
 from . import functional
@@ -65,7 +66,7 @@ class SmoothL1Loss(_Loss):
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         """Check and store the settings."""
         super().__init__(reduction)
-        if not beta >= 0:
+        if not number("SmoothL1Loss", "beta", beta) >= 0:
             raise ValueError(f"SmoothL1Loss: beta must not be negative, got {beta}")
         self.beta = beta
 
@@ -80,7 +81,7 @@ class HuberLoss(_Loss):
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         """Check and store the settings."""
         super().__init__(reduction)
-        if not delta > 0:
+        if not number("HuberLoss", "delta", delta) > 0:
             raise ValueError(f"HuberLoss: delta must be positive, got {delta}")
         self.delta = delta
 
@@ -179,7 +180,7 @@ class NLLLoss(_Weighted):
     ) -> None:
         """Store the settings."""
         super().__init__(weight, reduction)
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
@@ -210,7 +211,7 @@ class CrossEntropyLoss(_Weighted):
     ) -> None:
         """Check and store the settings."""
         super().__init__(weight, reduction)
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
         self.label_smoothing = probability("CrossEntropyLoss", "label_smoothing", label_smoothing)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

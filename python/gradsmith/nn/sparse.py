@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import gradsmith as gs
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
 from . import functional, init
@@ -35,7 +36,7 @@ class _Table(Module):
         self.num_embeddings = positive_int(name, "num_embeddings", num_embeddings)
         self.embedding_dim = positive_int(name, "embedding_dim", embedding_dim)
         if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
+            if not -num_embeddings <= integer(name, "padding_idx", padding_idx) < num_embeddings:
                 raise ValueError(
                     f"{name}: padding_idx must lie in [{-num_embeddings}, {num_embeddings}), "
                     f"got {padding_idx}"
@@ -43,7 +44,7 @@ class _Table(Module):
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
         self.max_norm = None if max_norm is None else nonnegative(name, "max_norm", max_norm)
-        self.norm_type = norm_type
+        self.norm_type = number(name, "norm_type", norm_type)
         self.scale_grad_by_freq = scale_grad_by_freq
         shape = (self.num_embeddings, self.embedding_dim)
         if weight is None:

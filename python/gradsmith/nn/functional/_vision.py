@@ -70,7 +70,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 # ---- resampling, one axis after the other ----
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-_MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area")
+MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area")
 _CUBIC = -0.75  # the slope parameter of Keys (1981) that image libraries use
 
 _Taps = list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
@@ -145,7 +145,7 @@ def interpolate(
             `scale_factor` are given.
     """
     op, axes = "interpolate", len(input.shape) - 2
-    choice(op, "mode", mode, _MODES)
+    choice(op, "mode", mode, MODES)
     if not 1 <= axes <= 3:
         raise ValueError(f"{op}: input must have 3, 4 or 5 axes, got {tuple(input.shape)}")
     smooth = mode.endswith(("linear", "cubic"))
