@@ -1,5 +1,6 @@
 """Learning-rate schedules: formulas and PyTorch's rates, plateaus, joining, stored state."""
 
+import inspect
 import math
 
 import gradsmith as gs
@@ -294,6 +295,36 @@ def test_warm_up_like_torch(first):
         optimizer.step()
         theirs.step()
         ours.step()
+
+
+NEEDED = {
+    "step_size": 2, "gamma": 0.9, "milestones": [2, 4], "T_max": 5, "T_0": 3, "base_lr": 0.1,
+    "lr_lambda": lambda step: 1.0, "max_lr": 0.2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(lrs.__all__) - {"LRScheduler", "SequentialLR", "ChainedScheduler"})
+)
+def test_every_option_is_checked_and_named(name):
+    schedule = getattr(lrs, name)
+    options = dict(list(inspect.signature(schedule.__init__).parameters.items())[2:])
+    base = {k: NEEDED[k] for k, p in options.items() if p.default is p.empty}
+    if name == "OneCycleLR":
+        base |= {"epochs": 3, "steps_per_epoch": 4}
+
+    def build(**more):
+        return schedule(optim.SGD(problem(), 0.1, momentum=0.9), **base | more)
+
+    build()
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer, got str"):
+        schedule("x", **base)
+    for option, kind in options.items():
+        if "bool" in kind.annotation:
+            continue
+        for wrong in (object(), "text", math.nan, [1.5, "x"]):
+            with pytest.raises((TypeError, ValueError), match=f"{name}: .*{option}"):
+                build(**{option: wrong})
 
 
 @pytest.mark.parametrize(

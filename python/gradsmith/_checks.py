@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 
-__all__ = ["finite", "integer", "number", "positive"]
+__all__ = ["finite", "integer", "nonnegative", "number", "positive"]
 
 
 def number(owner: str, name: str, value: float) -> float:
@@ -34,3 +34,10 @@ def positive(owner: str, name: str, value: float) -> float:
     if not finite(owner, name, value) > 0:
         raise ValueError(f"{owner}: {name} must be positive, got {value}")
     return value
+
+
+def nonnegative(owner: str, name: str, value: float) -> float:
+    """Return a finite number that is not negative."""
+    if not 0 <= number(owner, name, value) < math.inf:
+        raise ValueError(f"{owner}: {name} must be finite and not negative, got {value}")
+    return float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,6 @@ __all__ = [
     "as_index",
     "choice",
     "conv_padding",
-    "nonnegative",
     "pair",
     "positive_int",
     "probability",
@@ -68,13 +66,6 @@ def sides(padding: tuple[int, ...], axes: int) -> tuple[int, ...]:
     if len(padding) == 2 * axes:
         return padding
     return tuple(value for value in padding for _ in range(2))
-
-
-def nonnegative(layer: str, name: str, value: float) -> float:
-    """Return a finite number that is not negative."""
-    if not 0 <= number(layer, name, value) < math.inf:
-        raise ValueError(f"{layer}: {name} must be finite and not negative, got {value}")
-    return float(value)
 
 
 def probability(layer: str, name: str, value: float) -> float:

@@ -10,11 +10,11 @@ from typing import Any, Never
 
 import gradsmith as gs
 from gradsmith import _core
-from gradsmith._checks import integer, number
+from gradsmith._checks import integer, nonnegative, number
 from gradsmith._core import Tensor
 
 from . import functional
-from ._args import choice, nonnegative, positive_int
+from ._args import choice, positive_int
 from .init import constant_
 from .module import Module
 from .parameter import Parameter

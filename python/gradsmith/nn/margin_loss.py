@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gradsmith._checks import finite, number, positive
+from gradsmith._checks import finite, nonnegative, number, positive
 from gradsmith._core import Tensor
 
 from . import functional
-from ._args import nonnegative
 from .loss import _Loss, _Weighted
 
 __all__ = [

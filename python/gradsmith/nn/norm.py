@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import gradsmith as gs
 from gradsmith import _core
-from gradsmith._checks import number
+from gradsmith._checks import nonnegative, number
 from gradsmith._core import Tensor
 
 from . import functional, init
-from ._args import nonnegative, positive_int
+from ._args import positive_int
 from .module import Module
 from .parameter import Parameter
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Self
 
 import gradsmith as gs
-from gradsmith._checks import integer, number
+from gradsmith._checks import integer, nonnegative, number
 from gradsmith._core import Tensor
 
 from . import functional, init
-from ._args import choice, nonnegative, positive_int
+from ._args import choice, positive_int
 from .module import Module
 from .parameter import Parameter
 
