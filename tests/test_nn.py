@@ -11,6 +11,7 @@ from gradsmith.nn import init
 from gradsmith.nn.utils import (
     clip_grad_norm_,
     clip_grad_value_,
+    get_total_norm,
     parameters_to_vector,
     vector_to_parameters,
 )
@@ -445,11 +446,26 @@ def test_clipping():
     clip_grad_value_(params, 0.7)
     np.testing.assert_allclose(params[1].grad.numpy(), [0.7], rtol=1e-6)
     assert clip_grad_norm_(params[2], 1.0).item() == 0
+    before = params[0].grad.tolist()
     params[1].grad = gs.tensor([math.nan])
-    with pytest.raises(ValueError, match="norm of the gradients is nan"):
+    with pytest.raises(ValueError, match="the norm of the tensors is nan"):
         clip_grad_norm_(params, 1.0, error_if_nonfinite=True)
+    assert params[0].grad.tolist() == before
     with pytest.raises(ValueError, match="must not be negative"):
         clip_grad_norm_(params, -1.0)
+    with pytest.raises(TypeError, match="clip_grad_norm_: norm_type must be a number, got str"):
+        clip_grad_norm_(params, 1.0, "x")
+    with pytest.raises(TypeError, match="clip_grad_value_: clip_value must be a number"):
+        clip_grad_value_(params, None)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, math.inf])
+def test_total_norm(p):
+    arrays = [np.arange(6.0).reshape(2, 3) - 2, np.array(1.5), np.array([-7.0])]
+    found = get_total_norm([gs.tensor(a) for a in arrays], p)
+    joined = np.concatenate([a.reshape(-1) for a in arrays])
+    assert found.item() == pytest.approx(np.linalg.norm(joined, p), rel=1e-12)
+    assert get_total_norm([]).item() == 0 and get_total_norm(gs.ones(4)).item() == 2
 
 
 def test_parameter_vector():

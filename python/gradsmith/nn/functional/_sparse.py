@@ -30,8 +30,10 @@ def _renormalize(op: str, weight: Tensor, index: Tensor, max_norm: float, norm_t
 def _divide_gradient_by_frequency(rows: Tensor, index: Tensor) -> None:
     """Divide the gradient of each row by how often its index occurs."""
     if rows.requires_grad:
-        _, place, counts = np.unique(index.numpy(), return_inverse=True, return_counts=True)
-        often = gs.from_numpy(counts[place.reshape(index.shape)]).to(rows.dtype).unsqueeze(-1)
+        places = index.to("cpu").numpy()
+        _, place, counts = np.unique(places, return_inverse=True, return_counts=True)
+        often = gs.from_numpy(counts[place.reshape(places.shape)]).to(rows.dtype).unsqueeze(-1)
+        often = often.to(rows.device)
         rows.register_hook(lambda grad: grad / often)
 
 
