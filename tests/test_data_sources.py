@@ -57,6 +57,42 @@ def test_cifar100(tmp_path):
     np.testing.assert_array_equal(train.coarse_labels, table[:, 0])
 
 
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda packed: packed[: len(packed) // 2], "ended before"),
+        (lambda packed: packed[:40] + bytes(20) + packed[60:], "decompressing"),
+        (lambda packed: b"plain" + packed[5:], "Not a gzipped file"),
+        (lambda packed: packed[:-8] + bytes(8), "CRC"),
+    ],
+)
+def test_damaged_cifar(tmp_path, damage, text):
+    packed = gzip.compress(cifar_bytes(20, 2).tobytes())
+    (tmp_path / "train.bin.gz").write_bytes(damage(packed))
+    with pytest.raises(ValueError, match=rf"train\.bin\.gz is not a whole gzip file: .*{text}"):
+        datasets.CIFAR100(tmp_path)
+
+
+def test_cifar_that_expands_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("gradsmith.data.datasets.cifar._MOST_BYTES", 3074 * 4)
+    for images in (4, 5):
+        (tmp_path / "train.bin.gz").write_bytes(gzip.compress(bytes(3074 * images)))
+        if images == 4:
+            assert len(datasets.CIFAR100(tmp_path)) == 4
+    with pytest.raises(ValueError, match=r"train\.bin\.gz holds more than 12,296 bytes"):
+        datasets.CIFAR100(tmp_path)
+
+
+def test_image_of_too_many_pixels(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "cat").mkdir()
+    image.new("1", (60, 50)).save(tmp_path / "cat" / "a.png")
+    folder = datasets.ImageFolder(tmp_path)
+    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 1499)
+    with pytest.raises(ValueError, match=r"a\.png cannot be read: Image size \(3000 pixels\)"):
+        folder[0]
+
+
 def test_image_folder(tmp_path):
     image = pytest.importorskip("PIL.Image")
     pixels = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -162,6 +198,33 @@ def test_read_csv(tmp_path):
         table["x"]
     with pytest.raises(ValueError, match="columns must have one axis of one length"):
         data.Table({"a": [1, 2], "b": [1]})
+
+
+def test_csv_that_cannot_be_read(tmp_path):
+    long = "x" * 131_073
+    with pytest.raises(ValueError, match=r"read_csv: .*t\.csv: after row 3: field larger than"):
+        data.read_csv(table_file(tmp_path, "a\n1\n2\n" + long))
+    (tmp_path / "latin.csv").write_bytes("a\nM\u00fcnchen\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"read_csv: .*latin\.csv: after row 0: 'utf-8' codec"):
+        data.read_csv(tmp_path / "latin.csv")
+    assert data.read_csv(tmp_path / "latin.csv", encoding="latin-1")["a"].tolist() == ["München"]
+
+
+def test_infinite_numbers(tmp_path):
+    table = data.read_csv(table_file(tmp_path, "x,y\n1,0.5\ninf,1\nnan,-Infinity\n"))
+    np.testing.assert_array_equal(table["x"], [1, np.inf, np.nan])
+    with pytest.raises(ValueError, match="TableEncoder: column 'x' holds an infinite number"):
+        data.TableEncoder().fit(table)
+    encoder = data.TableEncoder("y", "regression").fit(table.take([0]))
+    with pytest.raises(ValueError, match="TableEncoder: column 'x' holds an infinite number"):
+        encoder.transform(table)
+    with pytest.raises(ValueError, match="target 'y' holds no number somewhere"):
+        encoder.targets(table)
+    kinds = data.TableEncoder(categorical=["x"]).fit(table.drop("y"))
+    assert kinds.features == ["x=1", "x=inf"]
+    assert kinds.transform(table).tolist() == [[1, 0], [0, 1], [0, 0]]
+    with pytest.raises(ValueError, match="Standardizer: a column holds an infinite number"):
+        data.Standardizer().fit(np.array([1.0, np.inf]))
 
 
 def test_table_split():

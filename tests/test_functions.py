@@ -10,6 +10,7 @@ from gradsmith.testing import assert_close, gradcheck, gradgradcheck
 RNG = np.random.default_rng(11)
 A, B = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
 C, V = RNG.normal(size=(2, 3, 4)), RNG.normal(size=5)
+ZEROS = np.where(np.eye(3, 4) + np.eye(3, 4, 2), 0, A)  # one or two in each row
 INDEX = RNG.integers(0, 4, (3, 2))
 TIES = np.array([[2.0, 1, 2, 1], [0, 0, 3, 3], [math.nan, 1, -math.inf, 5]])
 
@@ -20,6 +21,10 @@ CASES = [
     ("addmm", (A[:, :3], A, B.T), A[:, :3] + A @ B.T),
     ("baddbmm", (np.ones((2, 3, 3)), C, C.transpose(0, 2, 1)), 1 + C @ C.transpose(0, 2, 1)),
     ("logaddexp", (A, B[0]), np.logaddexp(A, B[0])),
+    ("cumprod", (A, 1), np.cumprod(A, 1)),
+    ("cumprod", (C, -2), np.cumprod(C, -2)),
+    ("cumprod", (V, 0), np.cumprod(V)),
+    ("cumprod", (ZEROS, 1), np.cumprod(ZEROS, 1)),
     ("clip", (A, -0.5, 0.7), np.clip(A, -0.5, 0.7)),
     ("ravel", (A.T,), A.T.ravel()),
     ("swapaxes", (C, 0, -1), C.swapaxes(0, -1)),
@@ -110,6 +115,24 @@ def test_like_numpy(name, args, expected):
         ("scatter", (A, 0, INDEX[:1] % 3, 7.0), {}),
         ("addmm", (np.full((3, 3), math.nan), A, B.T), {"beta": 0, "alpha": 2}),
         ("meshgrid", (V, A[0]), {"indexing": "xy"}),
+        ("cumprod", (np.array(2.5), 0), {}),
+        ("cumprod", (np.array([[3, -2, 0, 7]]), 1), {}),
+        ("cumprod", (np.array([True, True, False]), 0), {}),
+        ("cumprod", (np.zeros((3, 0)), 1), {}),
+        ("sort", (np.array(2.5),), {}),
+        ("argsort", (np.array(2.5),), {"dim": 0}),
+        ("topk", (np.array(2.5), 1), {}),
+        ("topk", (np.array(2.5), 0), {"dim": 0}),
+        ("kthvalue", (np.array(2.5), 1), {"keepdim": True}),
+        ("median", (np.array(2.5),), {}),
+        ("median", (np.array(2.5), 0), {}),
+        ("median", (np.array(2.5), -1), {"keepdim": True}),
+        ("median", (np.zeros((0, 3)), 1), {}),
+        ("quantile", (np.array(2.5), 0.3), {"keepdim": True}),
+        ("quantile", (np.array(2.5), 0.3), {"dim": 0, "keepdim": True}),
+        ("quantile", (np.array(2.5), np.array([0.1, 0.9])), {}),
+        ("quantile", (np.array(2.5), np.array([0.1, 0.9])), {"dim": -1, "keepdim": True}),
+        ("topk", (np.zeros((2, 0)), 0), {}),
         ("logaddexp", (np.array([-math.inf, 1e4]), np.array([-math.inf, 1e4])), {}),
         ("diag_embed", (C,), {"offset": -2}),
     ],
@@ -123,6 +146,39 @@ def test_like_torch(name, args, options):
     for mine, other in zip(found, expected, strict=True):
         assert_close(mine, other.numpy(), rtol=1e-12)
         assert str(mine.dtype).split(".")[1] == str(other.dtype).split(".")[1]
+
+
+@pytest.mark.torch
+def test_gradients_of_products_of_zeros():
+    torch = pytest.importorskip("torch")
+    weights = RNG.normal(size=ZEROS.shape)
+
+    def derivatives(module, make):
+        x, w = make(ZEROS), make(weights)
+        y = (module.cumprod(x, 1) * w).sum()
+        found = []
+        for _ in range(3):
+            (g,) = module.autograd.grad(y, [x], create_graph=True)
+            found.append(g.detach().numpy())
+            y = (g * g * w).sum()
+        return found
+
+    ours = derivatives(gs, lambda a: gs.tensor(a, requires_grad=True))
+    theirs = derivatives(torch, lambda a: torch.tensor(a, requires_grad=True))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert_close(mine, other, rtol=1e-10, atol=1e-13)
+
+
+def test_a_long_product_in_half_precision():
+    x = gs.full((1000,), 1.001, dtype=gs.float64)
+    for dtype in (gs.float16, gs.bfloat16):
+        y = x.to(dtype).cumprod(0)
+        assert y.dtype is dtype
+        exact = np.cumprod(x.to(dtype).double().numpy())
+        assert_close(y.double(), exact, rtol=2.0**-8 if dtype is gs.bfloat16 else 2.0**-10)
+    lone = gs.ones(1, 3)
+    lone.cumprod(0).fill_(2.0)
+    assert lone.sum().item() == 3
 
 
 def test_scatter_and_its_gradient():
@@ -183,6 +239,16 @@ def test_whole_tensors():
     [
         (lambda: gs.mm(gs.ones(2), gs.ones(2, 2)), ValueError, r"mm: input must have 2 axes"),
         (lambda: gs.topk(gs.ones(3), 4), ValueError, r"k must lie in \[0, 3\], got 4"),
+        (lambda: gs.topk(gs.ones(3), -1), ValueError, r"k must lie in \[0, 3\], got -1"),
+        (lambda: gs.topk(gs.ones(3), 1.5), TypeError, "topk: k must be an int, got float"),
+        (lambda: gs.topk(gs.ones(3), True), TypeError, "topk: k must be an int, got bool"),
+        (lambda: gs.topk(gs.ones(()), 2), ValueError, r"k must lie in \[0, 1\], got 2"),
+        (lambda: gs.topk(gs.ones(3), 1, "0"), TypeError, "topk: dim must be an int, got str"),
+        (lambda: gs.topk(gs.ones(()), 1, 1), IndexError, "topk: dim 1 out of range for 1 axes"),
+        (lambda: gs.kthvalue(gs.ones(3), 1.0), TypeError, "kthvalue: k must be an int"),
+        (lambda: gs.median(gs.ones(()), 1), IndexError, "median: dim 1 out of range"),
+        (lambda: gs.quantile(gs.ones(3), [0.5]), TypeError, "q must be a number, got list"),
+        (lambda: gs.cumprod(gs.ones(3), 1), IndexError, "cumprod: dim 1 out of range for 1 axes"),
         (lambda: gs.kthvalue(gs.ones(3), 0), ValueError, r"k must lie in \[1, 3\]"),
         (lambda: gs.sort(gs.ones(3), 2), IndexError, "sort: dim 2 out of range for 1 axes"),
         (lambda: gs.quantile(gs.ones(3), 1.5), ValueError, r"q must lie in \[0, 1\]"),

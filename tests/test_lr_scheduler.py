@@ -1,15 +1,21 @@
-"""Schedules beyond their formulas (tests/test_optim.py): plateaus, joining, stored state."""
+"""Learning-rate schedules: formulas and PyTorch's rates, plateaus, joining, stored state."""
 
+import inspect
 import math
 
 import gradsmith as gs
+import numpy as np
 import pytest
 from gradsmith import nn, optim
 from gradsmith.optim import lr_scheduler as lrs
 
 
+def problem():
+    return [nn.Parameter(gs.zeros(2))]
+
+
 def sgd(lr=1.0):
-    return optim.SGD([nn.Parameter(gs.zeros(2))], lr)
+    return optim.SGD(problem(), lr)
 
 
 def rates(scheduler, values):
@@ -18,6 +24,126 @@ def rates(scheduler, values):
         scheduler.step(value)
         found.append(scheduler.get_last_lr()[0])
     return found
+
+
+SCHEDULES = [
+    ("StepLR", {"step_size": 4, "gamma": 0.5}),
+    ("MultiStepLR", {"milestones": [3, 7, 7, 20]}),
+    ("ExponentialLR", {"gamma": 0.9}),
+    ("LinearLR", {"start_factor": 0.25, "total_iters": 6}),
+    ("CosineAnnealingLR", {"T_max": 30, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 5}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2, "eta_min": 0.01}),
+    ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
+    ("ConstantLR", {"factor": 0.4, "total_iters": 7}),
+    ("PolynomialLR", {"total_iters": 20, "power": 1.7}),
+    ("MultiplicativeLR", {"lr_lambda": lambda step: 1 - 0.01 * step}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 5, "step_size_down": 3}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 4, "mode": "triangular2"}),
+    (
+        "CyclicLR",
+        {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 6, "mode": "exp_range", "gamma": 0.9},
+    ),
+    ("CosineAnnealingLR", {"T_max": 80}),
+    ("LinearLR", {"start_factor": 1.0, "end_factor": 0.1, "total_iters": 50}),
+    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 60}),
+    ("OneCycleLR", {"max_lr": 0.3, "epochs": 10, "steps_per_epoch": 6, "three_phase": True}),
+    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 60, "anneal_strategy": "linear"}),
+    ("OneCycleLR", {"max_lr": [0.3, 0.2], "total_steps": 70, "pct_start": 0.2, "div_factor": 10.0}),
+    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 60, "cycle_momentum": False}),
+]
+
+
+def two_groups():
+    return [{"params": problem()}, {"params": problem(), "lr": 0.05}]
+
+
+def schedule_of(optimizer, scheduler, steps=59):
+    seen = []
+    for _ in range(steps):
+        seen.append([(g["lr"], g.get("momentum", 0)) for g in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+def test_same_rates_as_torch(name, options):
+    torch = pytest.importorskip("torch")
+    ours = optim.SGD(two_groups(), 0.2, momentum=0.9)
+    groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.05}]
+    theirs = torch.optim.SGD(groups, 0.2, momentum=0.9)
+    a = schedule_of(ours, getattr(lrs, name)(ours, **options))
+    b = schedule_of(theirs, getattr(torch.optim.lr_scheduler, name)(theirs, **options))
+    np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+def test_schedule_state_continues(name, options):
+    def make():
+        optimizer = optim.SGD(two_groups(), 0.2, momentum=0.9)
+        return optimizer, getattr(lrs, name)(optimizer, **options)
+
+    whole = schedule_of(*make())
+    optimizer, scheduler = make()
+    schedule_of(optimizer, scheduler, 11)
+    state = scheduler.state_dict()
+    optimizer, scheduler = make()
+    scheduler.load_state_dict(state)
+    assert schedule_of(optimizer, scheduler, 48) == whole[11:]
+    assert scheduler.get_last_lr() == [group["lr"] for group in optimizer.param_groups]
+    with pytest.raises(ValueError, match="state has the entries"):
+        scheduler.load_state_dict({"nonsense": 1})
+
+
+def test_sequential_warm_up_then_cosine():
+    def make():
+        optimizer = optim.SGD(problem(), 0.2)
+        parts = [
+            lrs.LinearLR(optimizer, 0.1, total_iters=5),
+            lrs.CosineAnnealingLR(optimizer, T_max=20),
+        ]
+        return optimizer, lrs.SequentialLR(optimizer, parts, milestones=[5])
+
+    whole = [lr for [(lr, _)] in schedule_of(*make(), 25)]
+    expected = [0.2 * (0.1 + 0.9 * k / 5) for k in range(5)]
+    expected += [0.1 * (1 + math.cos(math.pi * k / 20)) for k in range(20)]
+    np.testing.assert_allclose(whole, expected, rtol=1e-12)
+    optimizer, scheduler = make()
+    schedule_of(optimizer, scheduler, 9)
+    state = scheduler.state_dict()
+    optimizer, scheduler = make()
+    scheduler.load_state_dict(state)
+    assert [lr for [(lr, _)] in schedule_of(optimizer, scheduler, 16)] == whole[9:]
+    with pytest.raises(ValueError, match="one milestone fewer"):
+        lrs.SequentialLR(optimizer, scheduler.schedulers, [])
+
+
+@pytest.mark.parametrize("mode", ["rel", "abs"])
+def test_plateau(mode):
+    optimizer = optim.SGD(problem(), 1.0)
+    scheduler = lrs.ReduceLROnPlateau(
+        optimizer, patience=1, cooldown=1, min_lr=0.05, threshold=0.1, threshold_mode=mode
+    )
+    rates = []
+    for value in [10, 5, 4.99, 4.98, 4.97, 4.96, 4.95, 4.94, 4.93, 1, 1, 1, 1]:
+        scheduler.step(value)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[:3] == [1, 1, 1] and rates[3] == pytest.approx(0.1) and rates[-1] == 0.05
+    other = lrs.ReduceLROnPlateau(optimizer)
+    other.load_state_dict(scheduler.state_dict())
+    assert other.best == scheduler.best and other.patience == 1
+
+
+def test_one_cycle_refuses_to_go_on():
+    optimizer = optim.Adam(problem(), 0.1)
+    scheduler = lrs.OneCycleLR(optimizer, 0.1, total_steps=3)
+    for _ in range(3):
+        scheduler.step()
+    assert optimizer.param_groups[0]["betas"][0] == pytest.approx(0.95)
+    with pytest.raises(ValueError, match="past the cycle of 3 steps"):
+        scheduler.step()
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
@@ -55,7 +181,7 @@ def test_plateau_like_torch(mode, threshold_mode, sign):
     options = {"mode": mode, "patience": 1, "threshold": 0.05, "threshold_mode": threshold_mode}
     theirs_of = torch.optim.SGD([torch.zeros(1)], 1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs_of, **options, cooldown=1)
-    values = [sign * (1 + 0.1 * math.sin(k)) for k in range(30)]
+    values = [sign * (1 + 0.1 * math.sin(k)) for k in range(60)]
     expected = []
     for value in values:
         theirs.step(value)
@@ -140,11 +266,65 @@ def test_chained_like_torch():
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1)], 2.0)
     theirs, ours = chain_of(torch.optim.lr_scheduler, optimizer), chain_of(lrs, sgd(2.0))
-    for _ in range(9):
+    for _ in range(60):
         optimizer.step()
         theirs.step()
         ours.step()
         assert ours.get_last_lr() == pytest.approx(theirs.get_last_lr(), rel=1e-10)
+
+
+def warm_up_of(module, optimizer, first):
+    parts = [
+        getattr(module, first)(optimizer, 0.25, total_iters=8),
+        module.CosineAnnealingLR(optimizer, 30, 0.01),
+        module.ExponentialLR(optimizer, 0.9),
+    ]
+    return module.SequentialLR(optimizer, parts, [8, 38])
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # torch's own SequentialLR passes it
+@pytest.mark.parametrize("first", ["LinearLR", "ConstantLR"])
+def test_warm_up_like_torch(first):
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1)], 2.0)
+    theirs = warm_up_of(torch.optim.lr_scheduler, optimizer, first)
+    ours = warm_up_of(lrs, sgd(2.0), first)
+    for _ in range(60):
+        assert ours.get_last_lr() == pytest.approx(theirs.get_last_lr(), rel=1e-10)
+        optimizer.step()
+        theirs.step()
+        ours.step()
+
+
+NEEDED = {
+    "step_size": 2, "gamma": 0.9, "milestones": [2, 4], "T_max": 5, "T_0": 3, "base_lr": 0.1,
+    "lr_lambda": lambda step: 1.0, "max_lr": 0.2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(lrs.__all__) - {"LRScheduler", "SequentialLR", "ChainedScheduler"})
+)
+def test_every_option_is_checked_and_named(name):
+    schedule = getattr(lrs, name)
+    options = dict(list(inspect.signature(schedule.__init__).parameters.items())[2:])
+    base = {k: NEEDED[k] for k, p in options.items() if p.default is p.empty}
+    if name == "OneCycleLR":
+        base |= {"epochs": 3, "steps_per_epoch": 4}
+
+    def build(**more):
+        return schedule(optim.SGD(problem(), 0.1, momentum=0.9), **base | more)
+
+    build()
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer, got str"):
+        schedule("x", **base)
+    for option, kind in options.items():
+        if "bool" in kind.annotation:
+            continue
+        for wrong in (object(), "text", math.nan, [1.5, "x"]):
+            with pytest.raises((TypeError, ValueError), match=f"{name}: .*{option}"):
+                build(**{option: wrong})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from gradsmith.nn import init
 from gradsmith.nn.utils import (
     clip_grad_norm_,
     clip_grad_value_,
+    get_total_norm,
     parameters_to_vector,
     vector_to_parameters,
 )
@@ -155,20 +156,6 @@ def test_modes_apply_freeze_and_zero_grad():
     assert all(p.grad is None for p in net.parameters())
     net.requires_grad_(False)
     assert not net(gs.rand(4, 4)).requires_grad
-
-
-def test_hooks():
-    net = nn.Linear(2, 2)
-    calls = []
-    with net.register_forward_pre_hook(lambda m, args: (args[0] * 0,)):
-        handle = net.register_forward_hook(lambda m, args, out: calls.append(out.shape))
-        assert (net(gs.ones(3, 2)) - net.bias).abs().sum().item() == 0
-    handle.remove()
-    handle.remove()
-    net(gs.ones(1, 2))
-    assert calls == [(3, 2)]
-    with net.register_forward_hook(lambda m, args, out: out * 0):
-        assert net(gs.ones(1, 2)).abs().sum().item() == 0
 
 
 def test_to_converts_floats_only_and_keeps_ties():
@@ -380,6 +367,8 @@ def test_initial_values():
             lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"),
             math.sqrt(2 / 300),
         ),
+        (init.lecun_uniform_, math.sqrt(1 / 400)),
+        (init.lecun_normal_, math.sqrt(1 / 400)),
         (lambda t: init.normal_(t, 1.0, 0.5), 0.5),
         (lambda t: init.trunc_normal_(t, 0.0, 1.0, -2.0, 2.0), 0.8796),
         (lambda t: init.trunc_normal_(t, 0.0, 1.0, 3.0, 4.0), 0.2223),
@@ -434,6 +423,11 @@ def test_summary():
         "(2, 2)",
     ]
     assert "170 parameters (170 trainable)" in str(summary) and net.training
+    assert [row.output_bytes for row in summary.rows] == [16, 512, 512, 512, 16]
+    assert summary.weight_bytes == 4 * 170 and summary.output_bytes == 3 * 512 + 16
+    assert str(summary).endswith("memory: 680 B of weights, 1.52 KiB of outputs")
+    wide = net.double().summary((2, 1, 4, 4), gs.float64)
+    assert (wide.weight_bytes, wide.output_bytes) == (8 * 170, 6 * 512 + 32)
     lstm = nn.LSTM(3, 5, num_layers=2, bidirectional=True).summary((7, 2, 3))
     assert lstm.flops == 14 * 5 * 2 * (8 * 8 + 14 + 8 * 15 + 14)
     assert lstm.rows[0].output_shape == "(7, 2, 10), (4, 2, 5), (4, 2, 5)"
@@ -452,11 +446,26 @@ def test_clipping():
     clip_grad_value_(params, 0.7)
     np.testing.assert_allclose(params[1].grad.numpy(), [0.7], rtol=1e-6)
     assert clip_grad_norm_(params[2], 1.0).item() == 0
+    before = params[0].grad.tolist()
     params[1].grad = gs.tensor([math.nan])
-    with pytest.raises(ValueError, match="norm of the gradients is nan"):
+    with pytest.raises(ValueError, match="the norm of the tensors is nan"):
         clip_grad_norm_(params, 1.0, error_if_nonfinite=True)
+    assert params[0].grad.tolist() == before
     with pytest.raises(ValueError, match="must not be negative"):
         clip_grad_norm_(params, -1.0)
+    with pytest.raises(TypeError, match="clip_grad_norm_: norm_type must be a number, got str"):
+        clip_grad_norm_(params, 1.0, "x")
+    with pytest.raises(TypeError, match="clip_grad_value_: clip_value must be a number"):
+        clip_grad_value_(params, None)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, math.inf])
+def test_total_norm(p):
+    arrays = [np.arange(6.0).reshape(2, 3) - 2, np.array(1.5), np.array([-7.0])]
+    found = get_total_norm([gs.tensor(a) for a in arrays], p)
+    joined = np.concatenate([a.reshape(-1) for a in arrays])
+    assert found.item() == pytest.approx(np.linalg.norm(joined, p), rel=1e-12)
+    assert get_total_norm([]).item() == 0 and get_total_norm(gs.ones(4)).item() == 2
 
 
 def test_parameter_vector():

@@ -131,6 +131,33 @@ def test_pools_and_their_inverse(axes):
     assert (infinite.reshape(2, 3) == np.abs(flat).max(2)).all()
 
 
+@pytest.mark.parametrize("axes", [2, 3])
+def test_fractional_pools(axes):
+    x = RNG.normal(size=(2, 3, *(9, 8, 7)[:axes]))
+    layer = getattr(nn, f"FractionalMaxPool{axes}d")(2, (5, 6, 4)[:axes], return_indices=True)
+    gs.manual_seed(4)
+    y, index = layer(gs.tensor(x))
+    assert y.shape == (2, 3, *(5, 6, 4)[:axes])
+    flat = x.reshape(6, -1)
+    np.testing.assert_array_equal(
+        np.take_along_axis(flat, index.numpy().reshape(6, -1), 1), y.numpy().reshape(6, -1)
+    )
+    corner = (..., *(slice(-2, None),) * axes)  # the last window ends where the input ends
+    expected = x[corner].reshape(2, 3, -1).max(2)
+    np.testing.assert_array_equal(y.numpy()[(..., *(-1,) * axes)], expected)
+    gs.manual_seed(4)
+    again, _ = layer(gs.tensor(x))
+    other, _ = layer(gs.tensor(x))
+    assert gs.equal(again, y) and not gs.equal(other, y)
+    one = getattr(nn, f"FractionalMaxPool{axes}d")((3,) * axes, output_ratio=0.5)
+    assert one(gs.tensor(x[0])).shape == (3, *(4, 4, 3)[:axes])
+    samples = gs.rand(1, 1, axes, dtype=gs.float64)
+    pool = getattr(F, f"fractional_max_pool{axes}d")
+    assert gradcheck(
+        lambda a: pool(a, 2, 2, _random_samples=samples), [leaf(1, 1, *(4, 3, 3)[:axes])]
+    )
+
+
 def test_unpooling_of_overlapping_windows_counts_once():
     x = gs.tensor([[[0.0, 5.0, 1.0]]], dtype=gs.float64)
     y, index = F.max_pool1d(x, 2, 1, return_indices=True)
@@ -253,6 +280,32 @@ def test_embedding_bag(mode):
     assert_close(pairs, layer(gs.tensor(flat), gs.tensor([0, 3])), rtol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_bags_of_nothing_pass_a_gradient(mode):
+    layer = nn.EmbeddingBag(6, 3, mode=mode, padding_idx=2)
+    for index, offsets in (([], [0, 0]), ([2, 2], [0, 1])):
+        y = layer(gs.tensor(index, dtype=gs.int64), gs.tensor(offsets))
+        y.sum().backward()
+        assert y.tolist() == [[0, 0, 0]] * 2 and not layer.weight.grad.numpy().any()
+
+
+@pytest.mark.parametrize("make", [nn.Embedding, nn.EmbeddingBag])
+def test_gradients_divided_by_frequency(make):
+    # PyTorch's EmbeddingBag takes the frequency of another index: [0, 0, 1] gives row 1 a half.
+    layer = make(
+        4, 2, scale_grad_by_freq=True, **({"mode": "sum"} if make is nn.EmbeddingBag else {})
+    )
+    rows = layer(gs.tensor([[0, 3, 0], [0, 1, 3]]))
+    (rows * gs.arange(1, 1 + rows.numel()).reshape(rows.shape)).sum().backward()
+    if make is nn.Embedding:
+        expected = [[13 / 3, 16 / 3], [9, 10], [0, 0], [7, 8]]
+    else:
+        expected = [[5 / 3, 8 / 3], [3, 4], [0, 0], [2, 3]]
+    assert_close(layer.weight.grad, np.array(expected), rtol=1e-6)
+    with pytest.raises(ValueError, match="scale_grad_by_freq goes with modes 'sum' and 'mean'"):
+        nn.EmbeddingBag(4, 2, scale_grad_by_freq=True, mode="max")
+
+
 def test_embedding_max_norm_and_pretrained():
     table = gs.tensor(RNG.normal(size=(4, 3)) * 5)
     layer = nn.Embedding.from_pretrained(table, max_norm=1.0)
@@ -260,6 +313,50 @@ def test_embedding_max_norm_and_pretrained():
     norms = np.linalg.norm(layer(gs.tensor([1, 1, 3])).numpy(), axis=1)
     assert_close(norms, np.ones(3), rtol=1e-6)
     assert np.linalg.norm(layer.weight.detach().numpy()[0]) > 1
+
+
+def adaptive_pair(torch, **options):
+    theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10, 15], 2.0, **options).double()
+    ours = nn.AdaptiveLogSoftmaxWithLoss(8, 20, [4, 10, 15], 2.0, **options).double()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict({k: gs.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
+    return ours, theirs
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("head_bias", [False, True])
+@pytest.mark.parametrize("labels", [[3, 0, 19, 14, 10, 9, 4, 15, 1], [0, 3, 1], [], 12])
+def test_adaptive_softmax_beside_torch(head_bias, labels):
+    torch = pytest.importorskip("torch")
+    ours, theirs = adaptive_pair(torch, head_bias=head_bias)
+    labels = np.array(labels, np.int64)
+    x = RNG.normal(size=(*labels.shape, 8)) * 3
+    a, b = gs.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    (y, loss), (expected, their_loss) = ours(a, gs.tensor(labels)), theirs(b, torch.tensor(labels))
+    assert_close(y, expected.detach().numpy(), rtol=1e-10)
+    if not labels.size:
+        return
+    assert loss.item() == pytest.approx(their_loss.item(), rel=1e-10)
+    loss.backward()
+    their_loss.backward()
+    for mine, other in zip([a, *ours.parameters()], [b, *theirs.parameters()], strict=True):
+        if other.grad is None:
+            assert mine.grad is None
+        else:
+            assert_close(mine.grad, other.grad.numpy(), rtol=1e-10, atol=1e-13)
+    if labels.ndim:
+        assert_close(ours.log_prob(a), theirs.log_prob(b).detach().numpy(), rtol=1e-10)
+        assert ours.predict(a).tolist() == theirs.predict(b).tolist()
+        assert_close(ours.log_prob(a).exp().sum(1), np.ones(len(x)), rtol=1e-12)
+
+
+def test_adaptive_softmax_starts_again():
+    layer = nn.AdaptiveLogSoftmaxWithLoss(16, 100, [10, 50])
+    before = layer.state_dict()["tail.1.0.weight"].numpy().copy()
+    assert layer.tail[1][0].weight.shape == (1, 16) and layer.head.weight.shape == (12, 16)
+    layer.reset_parameters()
+    assert not (layer.tail[1][0].weight.detach().numpy() == before).all()
+    assert "cutoffs=[10, 50]" in repr(layer)
 
 
 def test_parameter_containers():
@@ -323,6 +420,33 @@ def test_summary_counts_both_kinds_of_convolution():
         (lambda: F.fold(gs.zeros(1, 4, 3), 3, 2), ValueError, "fold: input must be"),
         (lambda: nn.EmbeddingBag(3, 2, mode="min"), ValueError, "mode must be one of"),
         (lambda: nn.EmbeddingBag(3, 2)(gs.tensor([0])), ValueError, "one and offsets"),
+        (lambda: nn.FractionalMaxPool2d(2), ValueError, "either output_size or output_ratio"),
+        (lambda: nn.FractionalMaxPool2d(2, 3, 0.5), ValueError, "either output_size or"),
+        (lambda: nn.FractionalMaxPool3d(2, output_ratio=1.5), ValueError, r"3 numbers in \(0, 1\)"),
+        (lambda: F.fractional_max_pool2d(gs.zeros(1, 4, 4), 2), ValueError, "either output_size"),
+        (
+            lambda: nn.FractionalMaxPool2d(2, 4)(gs.zeros(1, 4, 9)),
+            ValueError,
+            r"at \(4, 4\) places do not fit input \(4, 9\)",
+        ),
+        (
+            lambda: F.fractional_max_pool2d(gs.zeros(1, 4, 4), 2, 2, None, False, gs.zeros(1, 2)),
+            ValueError,
+            r"_random_samples must be \(1, 1, 2\)",
+        ),
+        (lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, []), ValueError, "cutoffs must rise"),
+        (lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [3, 3]), ValueError, r"got \[3, 3\]"),
+        (lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [9]), ValueError, "stay below n_classes 9"),
+        (
+            lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [3])(gs.zeros(2, 4), gs.tensor([0, 9])),
+            ValueError,
+            r"integers from 0 to 8, got int64 with \[0, 9\]",
+        ),
+        (
+            lambda: nn.AdaptiveLogSoftmaxWithLoss(4, 9, [3])(gs.zeros(2, 4), gs.tensor([0])),
+            ValueError,
+            r"got \(2, 4\) and \(1,\)",
+        ),
         (lambda: nn.TripletMarginLoss(margin=0.0), ValueError, "margin must be positive"),
         (lambda: nn.MultiMarginLoss(p=3), ValueError, "p must be 1 or 2"),
         (

@@ -1,5 +1,7 @@
 """Losses and distances composed of ops: NumPy references, gradients, and torch beside them."""
 
+import itertools
+
 import gradsmith as gs
 import numpy as np
 import pytest
@@ -133,6 +135,11 @@ BESIDE_TORCH = [
     ("Upsample", (), {"size": 7, "mode": "linear"}, (IMAGE[0],)),
     ("Upsample", (), {"size": (3, 9, 4), "mode": "trilinear"}, (IMAGE[None],)),
     ("Upsample", (), {"size": (3, 4), "mode": "area"}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": (1.1, 2.1), "mode": "nearest"}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": (1.1, 2.1), "mode": "nearest-exact"}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": (1.1, 2.1), "mode": "bilinear"}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": (1.1, 2.1), "mode": "bicubic"}, (IMAGE,)),
+    ("Upsample", (), {"scale_factor": (1.05, 1.1, 2.2), "mode": "trilinear"}, (IMAGE[None],)),
     ("UpsamplingBilinear2d", (), {"scale_factor": 2}, (IMAGE,)),
     ("UpsamplingNearest2d", (), {"scale_factor": 3}, (IMAGE,)),
     ("LPPool2d", (float("inf"), 3), {"stride": 2, "ceil_mode": True}, (IMAGE,)),
@@ -166,6 +173,96 @@ def test_beside_torch(name, args, options, arrays):
     for mine, other in zip([*a, *ours.parameters()], [*b, *theirs.parameters()], strict=True):
         grad = other.grad.numpy()
         assert_close(mine.grad, grad, rtol=1e-10, atol=1e-11 * np.abs(grad).max())
+
+
+def paths_of(target, steps, classes, blank):
+    """All paths that spell a target, by trying every one."""
+    for path in itertools.product(range(classes), repeat=steps):
+        joined = [c for c, before in zip(path, (None, *path), strict=False) if c != before]
+        if [c for c in joined if c != blank] == list(target):
+            yield path
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_ctc_counts_every_path(blank):
+    scores = RNG.normal(size=(4, 5, 3))
+    logs = scores - np.log(np.exp(scores).sum(2, keepdims=True))
+    one, other = (c for c in range(3) if c != blank)
+    targets = [[one, other], [one, one], [other], [], [one, other, one]]
+    expected = [
+        -np.log(sum(np.exp(logs[range(4), n, path].sum()) for path in paths_of(t, 4, 3, blank)))
+        for n, t in enumerate(targets)
+    ]
+    joined = gs.tensor([c for target in targets for c in target])
+    sizes = gs.tensor([len(target) for target in targets])
+    found = nn.CTCLoss(blank, "none")(gs.tensor(logs), joined, [4] * 5, sizes)
+    assert_close(found, np.array(expected), rtol=1e-10)
+
+    def loss(x):
+        return F.ctc_loss(x, joined, (4, 4, 2, 3, 4), sizes, blank)
+
+    assert gradcheck(loss, [gs.tensor(logs, requires_grad=True)])
+    assert gradgradcheck(loss, [gs.tensor(logs, requires_grad=True)])
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("zero_infinity", [False, True])
+def test_ctc_beside_torch(reduction, zero_infinity):
+    torch = pytest.importorskip("torch")
+    scores, targets = RNG.normal(size=(12, 6, 7)) * 3, RNG.integers(1, 7, (6, 5))
+    targets[0] = 2  # repetitions need blanks between them
+    times, sizes = [12, 12, 7, 9, 0, 3], [5, 3, 0, 4, 0, 5 if zero_infinity else 1]
+    a, b = gs.tensor(scores, requires_grad=True), torch.tensor(scores, requires_grad=True)
+    options = {"reduction": reduction, "zero_infinity": zero_infinity}
+    y = nn.CTCLoss(**options)(a.log_softmax(2), gs.tensor(targets), times, sizes)
+    expected = torch.nn.CTCLoss(**options)(b.log_softmax(2), torch.tensor(targets), times, sizes)
+    assert_close(y, expected.detach().numpy(), rtol=1e-10)
+    y.sum().backward()
+    expected.sum().backward()
+    assert_close(a.grad, b.grad.numpy(), rtol=1e-10, atol=1e-12)
+    one = nn.CTCLoss()(a[:, 1].log_softmax(1), gs.tensor(targets[1]), 12, gs.tensor(5))
+    theirs = torch.nn.CTCLoss()(b[:, 1].log_softmax(1), torch.tensor(targets[1]), torch.tensor(12),
+                                torch.tensor(5))  # fmt: skip
+    assert one.item() == pytest.approx(theirs.item(), rel=1e-10)
+
+
+def test_ctc_of_what_cannot_be():
+    flat = gs.zeros(3, 1, 2, dtype=gs.float64, requires_grad=True)
+    too_long = (gs.tensor([[1, 1, 1]]), [3], [3])
+    assert nn.CTCLoss(reduction="sum")(flat, *too_long).item() == np.inf
+    loss = nn.CTCLoss(reduction="sum", zero_infinity=True)(flat, *too_long)
+    loss.backward()
+    assert loss.item() == 0 and not flat.grad.numpy().any()
+    never = gs.tensor([[[0.0, -np.inf]]] * 3, requires_grad=True)  # a probability of 0
+    nn.CTCLoss()(never, gs.tensor([[1]]), [3], [1]).backward()
+    assert np.isfinite(never.grad.numpy()).all()
+    assert F.ctc_loss(flat.half(), gs.tensor([[1]]), [3], [1]).dtype is gs.float16
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"log_probs": gs.zeros(3)}, ValueError, r"log_probs must be floating, \(T, N, C\)"),
+        ({"input_lengths": [4, 3]}, ValueError, "input_lengths must not exceed 3, got 4"),
+        ({"input_lengths": [3]}, ValueError, r"input_lengths must be 2 whole numbers from 0"),
+        ({"target_lengths": [1, -1]}, ValueError, r"target_lengths must be 2 .*, got \[1, -1\]"),
+        ({"target_lengths": [1.0, 1.0]}, ValueError, "target_lengths must be 2 whole numbers"),
+        ({"target_lengths": [3, 1]}, ValueError, r"targets \(2, 2\) do not fit target_lengths"),
+        ({"targets": gs.tensor([1, 2])}, ValueError, r"targets \(2,\) do not fit"),
+        ({"targets": gs.tensor([[1, 4], [1, 1]])}, ValueError, "classes from 0 to 3 .*, got 4"),
+        ({"targets": gs.tensor([[1, 2], [0, 1]])}, ValueError, "without the blank 0, got 0"),
+        ({"targets": gs.ones(2, 2)}, TypeError, "targets must hold integers, got float32"),
+        ({"blank": 4}, ValueError, r"blank must lie in \[0, 4\), got 4"),
+        ({"reduction": "avg"}, ValueError, "reduction must be one of mean, sum, none"),
+    ],
+)
+def test_ctc_checks(change, error, text):
+    given = {"log_probs": gs.zeros(3, 2, 4), "targets": gs.tensor([[1, 2], [3, 0]])}
+    given |= {"input_lengths": [3, 3], "target_lengths": [2, 1]}
+    F.ctc_loss(**given)
+    with pytest.raises(error, match=f"ctc_loss: .*{text}"):
+        F.ctc_loss(**given | change)
 
 
 @pytest.mark.torch

@@ -25,9 +25,6 @@ pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 
 # Layers that gradsmith does not have.
 ABSENT = {
-    "CTCLoss": "not offered",
-    "FractionalMaxPool2d": "not offered",
-    "FractionalMaxPool3d": "not offered",
     "LinearCrossEntropyLoss": "not offered",
     "MultiheadAttention": "attention is out of scope",
     "Transformer": "attention is out of scope",
@@ -41,11 +38,11 @@ ABSENT = {
 
 # Samples that are not compared, or only their outputs: a pattern of "name description arguments",
 # and the reason.
-SKIPPED = {
-    r"^KLDivLoss scalar.*batchmean": "batchmean of a scalar: refused here",
-    r"^KLDivLoss (?!.*log_target=True)": "targets below 0: NaN in torch, 0 here",
+SKIPPED: dict[str, str] = {}
+OUTPUTS_ONLY = {
+    r"^LPPool\dd norm 1\.5": "powers of negative numbers: NaN in both, elsewhere",
+    r"^CTCLoss": "torch's gradient takes log_softmax for granted: tests/test_nn_losses.py",
 }
-OUTPUTS_ONLY = {r"^LPPool\dd norm 1\.5": "powers of negative numbers: NaN in both, elsewhere"}
 
 # torch's gradient of hardsigmoid-like ops holds single-precision constants, also for float64.
 LOOSE = {"Hardswish": 1e-6}
@@ -193,4 +190,4 @@ def test_coverage():
     assert set(counts) == set(left_out.values())
     print(f"{len(entries - set(ABSENT))} of {len(entries)} modules; {compared} samples in full,")
     print(*(f"{count} not: {why}" for why, count in counts.items()), sep="\n")
-    assert compared > 600 and sum(counts.values()) < 20
+    assert compared > 700 and sum(counts.values()) < 50

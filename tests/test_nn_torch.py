@@ -121,6 +121,38 @@ def test_layer(name, args, kwargs, shape):
             )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "name", ["relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "softshrink"]
+)
+def test_slopes_where_pieces_meet(name, dtype):
+    at = np.array([-6, -3, -1, -0.5, 0, 0.5, 1, 3, 6] * 9, dtype)
+    b = torch.tensor(at, requires_grad=True)
+    getattr(torch.nn.functional, name)(b).sum().backward()
+    for recorded in (False, True):  # by a kernel, and by ops that can be differentiated again
+        a = gs.tensor(at, requires_grad=True)
+        y = getattr(nn.functional, name)(a).sum()
+        (slope,) = gs.autograd.grad(y, [a], create_graph=recorded)
+        np.testing.assert_allclose(slope.detach().numpy(), b.grad.numpy(), rtol=1e-6)
+
+
+def test_divergence_of_negative_targets_and_scalars():
+    x, y = np.array([0.1, 0.3, 0.4]), np.array([-0.5, 0.2, 0.0])
+    a, b = gs.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    ours = nn.KLDivLoss(reduction="none")(a, gs.tensor(y))
+    theirs = torch.nn.KLDivLoss(reduction="none")(b, torch.tensor(y))
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-12)
+    ours.sum().backward()
+    theirs.sum().backward()
+    np.testing.assert_array_equal(a.grad.numpy(), b.grad.numpy())
+    for reduction in ("batchmean", "sum"):
+        ours = nn.functional.kl_div(gs.tensor(0.3), gs.tensor(0.2), reduction)
+        theirs = torch.nn.functional.kl_div(
+            torch.tensor(0.3), torch.tensor(0.2), reduction=reduction
+        )
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("name", ["Linear", "Conv2d", "LSTM", "LSTMCell", "Embedding"])
 def test_initial_distribution(name):
     args = {"Conv2d": (20, 30, 5), "LSTM": (30, 40)}.get(name, (300, 200))

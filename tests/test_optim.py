@@ -43,12 +43,17 @@ OPTIONS = [
     ("Adam", {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
     ("Adam", {"lr": 0.1, "amsgrad": True, "betas": (0.5, 0.6)}),
     ("Adam", {"lr": 0.1, "maximize": True}),
+    ("Adam", {"lr": 0.1, "amsgrad": True, "maximize": True, "weight_decay": 0.1, "eps": 1e-3}),
     ("AdamW", {"lr": 0.1}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "betas": (0.5, 0.7), "maximize": True}),
     ("RMSprop", {"lr": 0.1}),
     ("RMSprop", {"lr": 0.1, "momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.1, "centered": True, "alpha": 0.8, "eps": 1e-3, "maximize": True}),
+    ("RMSprop", {"lr": 0.1, "momentum": 0.5}),
     ("Adagrad", {"lr": 0.3}),
     ("Adagrad", {"lr": 0.3, "lr_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    ("Adagrad", {"lr": 0.3, "weight_decay": 0.1, "eps": 1e-3}),
     ("NAdam", {"lr": 0.1}),
     ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "momentum_decay": 0.1}),
     ("NAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
@@ -63,17 +68,27 @@ OPTIONS = [
     ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.02, 0.2), "maximize": True}),
     ("ASGD", {"lr": 0.1}),
     ("ASGD", {"lr": 0.1, "lambd": 0.01, "alpha": 0.6, "t0": 5, "weight_decay": 0.1}),
+    ("ASGD", {"lr": 0.01, "maximize": True}),
+]
+OURS_ALONE = [
+    ("Lion", {"lr": 0.03}),
+    ("Lion", {"lr": 0.03, "betas": (0.5, 0.8), "weight_decay": 0.1, "maximize": True}),
 ]
 
 
-@pytest.mark.torch
-@pytest.mark.parametrize(("name", "options"), OPTIONS)
-def test_same_steps_as_torch(name, options, request):
+@pytest.fixture
+def torch():
     torch = pytest.importorskip("torch")
     # torch keeps NAdam's product of momenta in the default dtype, also for float64 parameters.
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    request.addfinalizer(lambda: torch.set_default_dtype(before))
+    yield torch
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_same_steps_as_torch(name, options, torch):
     ours, _ = run(lambda params: getattr(optim, name)(params, **options), 50)
     params = [torch.nn.Parameter(torch.tensor(p)) for p in (START, START[0] - 1)]
     optimizer = getattr(torch.optim, name)(params, **options)
@@ -83,6 +98,67 @@ def test_same_steps_as_torch(name, options, request):
         optimizer.step()
     for mine, other in zip(ours, params, strict=True):
         np.testing.assert_allclose(mine, other.detach().numpy(), rtol=1e-10)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", sorted({name for name, _ in OPTIONS}))
+def test_groups_and_missing_gradients_as_in_torch(name, torch):
+    """The second group has options of its own, and a gradient in two steps of three."""
+    more = {"etas": (0.4, 1.3)} if name == "Rprop" else {"weight_decay": 0.2}
+
+    def run_groups(module, first, second):
+        groups = [{"params": [first]}, {"params": [second], "lr": 0.05, **more}]
+        optimizer = getattr(module, name)(groups, lr=0.1)
+        for step in range(50):
+            for p, target in ((first, TARGET), (second, TARGET[1])):
+                against = module_of(p).tensor(target)
+                p.grad = (p.detach() - against) * (1 + step % 3)
+            if step % 3 == 1:
+                second.grad = None
+            optimizer.step()
+        return [p.detach().numpy() for p in (first, second)]
+
+    def module_of(p):
+        return gs if isinstance(p, gs.Tensor) else torch
+
+    ours = run_groups(optim, *problem())
+    start = (torch.nn.Parameter(torch.tensor(p)) for p in (START, START[0] - 1))
+    for mine, other in zip(ours, run_groups(torch.optim, *start), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), OURS_ALONE)
+def test_lion_against_its_formula(name, options):
+    lr, (b1, b2) = options["lr"], options.get("betas", (0.9, 0.99))
+    turn = -1 if options.get("maximize") else 1
+    p, m = START.copy(), np.zeros_like(START)
+    for step in range(50):
+        g = turn * (p - TARGET) * (1 + step % 3)
+        p = p * (1 - lr * options.get("weight_decay", 0))
+        p = p - lr * np.sign(b1 * m + (1 - b1) * g)
+        m = b2 * m + (1 - b2) * g
+    ours, optimizer = run(lambda params: optim.Lion(params, **options), 50)
+    np.testing.assert_allclose(ours[0], p, rtol=1e-12)
+    assert optimizer.defaults.keys() == {"lr", "betas", "weight_decay", "maximize"}
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in OPTIONS + OURS_ALONE}))
+def test_every_option_is_checked_and_named(name):
+    def build(**options):
+        return getattr(optim, name)(problem(), **options)
+
+    for option, value in build().defaults.items():
+        text = f"{name}: {option}"
+        if isinstance(value, bool):
+            wrong = {1: TypeError, None: TypeError}
+        elif isinstance(value, tuple):
+            wrong = {0.5: ValueError, (0.5,): ValueError, (math.nan, value[1]): ValueError}
+            wrong |= {(value[0], math.nan): ValueError, ("0.5", value[1]): TypeError}
+        else:
+            wrong = {math.nan: ValueError, math.inf: ValueError, "0.5": TypeError, True: TypeError}
+        for given, error in wrong.items():
+            with pytest.raises(error, match=text):
+                build(**{option: given})
 
 
 @pytest.mark.parametrize(
@@ -242,7 +318,7 @@ def test_zero_grad_and_closure():
     assert params[0].grad is None
 
 
-@pytest.mark.parametrize(("name", "options"), OPTIONS)
+@pytest.mark.parametrize(("name", "options"), OPTIONS + OURS_ALONE)
 def test_state_dict_continues_exactly(name, options, tmp_path):
     def make(params):
         return getattr(optim, name)(params, **options)
@@ -351,115 +427,3 @@ def test_an_option_that_becomes_nan_changes_nothing():
     with pytest.raises(ValueError, match="RMSprop: alpha"):
         optimizer.step()
     assert (params[0].detach().numpy() == START).all()
-
-
-SCHEDULES = [
-    ("StepLR", {"step_size": 4, "gamma": 0.5}),
-    ("MultiStepLR", {"milestones": [3, 7, 7, 20]}),
-    ("ExponentialLR", {"gamma": 0.9}),
-    ("LinearLR", {"start_factor": 0.25, "total_iters": 6}),
-    ("CosineAnnealingLR", {"T_max": 30, "eta_min": 0.01}),
-    ("CosineAnnealingWarmRestarts", {"T_0": 5}),
-    ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2, "eta_min": 0.01}),
-    ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
-    ("ConstantLR", {"factor": 0.4, "total_iters": 7}),
-    ("PolynomialLR", {"total_iters": 20, "power": 1.7}),
-    ("MultiplicativeLR", {"lr_lambda": lambda step: 1 - 0.01 * step}),
-    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 5, "step_size_down": 3}),
-    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 4, "mode": "triangular2"}),
-    (
-        "CyclicLR",
-        {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 6, "mode": "exp_range", "gamma": 0.9},
-    ),
-    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 30}),
-    ("OneCycleLR", {"max_lr": 0.3, "epochs": 5, "steps_per_epoch": 6, "three_phase": True}),
-    ("OneCycleLR", {"max_lr": 0.3, "total_steps": 30, "anneal_strategy": "linear"}),
-]
-
-
-def schedule_of(optimizer, scheduler, steps=29):
-    seen = []
-    for _ in range(steps):
-        group = optimizer.param_groups[0]
-        seen.append((group["lr"], group.get("momentum", 0)))
-        optimizer.step()
-        scheduler.step()
-    return seen
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize(("name", "options"), SCHEDULES)
-def test_same_rates_as_torch(name, options):
-    torch = pytest.importorskip("torch")
-    ours = optim.SGD(problem(), 0.2, momentum=0.9)
-    theirs = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.2, momentum=0.9)
-    a = schedule_of(ours, getattr(lrs, name)(ours, **options))
-    b = schedule_of(theirs, getattr(torch.optim.lr_scheduler, name)(theirs, **options))
-    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize(("name", "options"), SCHEDULES)
-def test_schedule_state_continues(name, options):
-    def make():
-        optimizer = optim.SGD(problem(), 0.2, momentum=0.9)
-        return optimizer, getattr(lrs, name)(optimizer, **options)
-
-    whole = schedule_of(*make())
-    optimizer, scheduler = make()
-    schedule_of(optimizer, scheduler, 11)
-    state = scheduler.state_dict()
-    optimizer, scheduler = make()
-    scheduler.load_state_dict(state)
-    assert schedule_of(optimizer, scheduler, 18) == whole[11:]
-    assert scheduler.get_last_lr() == [optimizer.param_groups[0]["lr"]]
-    with pytest.raises(ValueError, match="state has the entries"):
-        scheduler.load_state_dict({"nonsense": 1})
-
-
-def test_sequential_warm_up_then_cosine():
-    def make():
-        optimizer = optim.SGD(problem(), 0.2)
-        parts = [
-            lrs.LinearLR(optimizer, 0.1, total_iters=5),
-            lrs.CosineAnnealingLR(optimizer, T_max=20),
-        ]
-        return optimizer, lrs.SequentialLR(optimizer, parts, milestones=[5])
-
-    whole = [lr for lr, _ in schedule_of(*make(), 25)]
-    expected = [0.2 * (0.1 + 0.9 * k / 5) for k in range(5)]
-    expected += [0.1 * (1 + math.cos(math.pi * k / 20)) for k in range(20)]
-    np.testing.assert_allclose(whole, expected, rtol=1e-12)
-    optimizer, scheduler = make()
-    schedule_of(optimizer, scheduler, 9)
-    state = scheduler.state_dict()
-    optimizer, scheduler = make()
-    scheduler.load_state_dict(state)
-    assert [lr for lr, _ in schedule_of(optimizer, scheduler, 16)] == whole[9:]
-    with pytest.raises(ValueError, match="one milestone fewer"):
-        lrs.SequentialLR(optimizer, scheduler.schedulers, [])
-
-
-@pytest.mark.parametrize("mode", ["rel", "abs"])
-def test_plateau(mode):
-    optimizer = optim.SGD(problem(), 1.0)
-    scheduler = lrs.ReduceLROnPlateau(
-        optimizer, patience=1, cooldown=1, min_lr=0.05, threshold=0.1, threshold_mode=mode
-    )
-    rates = []
-    for value in [10, 5, 4.99, 4.98, 4.97, 4.96, 4.95, 4.94, 4.93, 1, 1, 1, 1]:
-        scheduler.step(value)
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert rates[:3] == [1, 1, 1] and rates[3] == pytest.approx(0.1) and rates[-1] == 0.05
-    other = lrs.ReduceLROnPlateau(optimizer)
-    other.load_state_dict(scheduler.state_dict())
-    assert other.best == scheduler.best and other.patience == 1
-
-
-def test_one_cycle_refuses_to_go_on():
-    optimizer = optim.Adam(problem(), 0.1)
-    scheduler = lrs.OneCycleLR(optimizer, 0.1, total_steps=3)
-    for _ in range(3):
-        scheduler.step()
-    assert optimizer.param_groups[0]["betas"][0] == pytest.approx(0.95)
-    with pytest.raises(ValueError, match="past the cycle of 3 steps"):
-        scheduler.step()

@@ -88,6 +88,40 @@ def test_ema_validates_the_average_and_resumes(tmp_path):
     assert same(state(resumed.model), averaged)
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_training_goes_on_after_the_average_was_applied(tmp_path, saved):
+    def loader():
+        return data.DataLoader(data.TensorDataset(X, Y), 16, shuffle=True, generator=3)
+
+    whole = build(callbacks=[train.EMA(0.9)])
+    whole.fit(loader(), (X, Y), epochs=4)
+    trainer, batches = build(callbacks=[train.EMA(0.9)]), loader()
+    trainer.fit(batches, (X, Y), epochs=2)
+    if saved:
+        trainer.save_checkpoint(tmp_path / "after")
+        averaged, trainer = state(trainer.model), build(9, callbacks=[train.EMA(0.9)])
+        batches = loader()
+        trainer.load_checkpoint(tmp_path / "after")
+        assert same(state(trainer.model), averaged)
+        trainer.save_checkpoint(tmp_path / "again")  # before any fit has made use of it
+        trainer.load_checkpoint(tmp_path / "again")
+    trainer.fit(batches, (X, Y), epochs=4)
+    assert same(state(trainer.model), state(whole.model))
+    assert trainer.history.rows[-1]["loss"] == whole.history.rows[-1]["loss"]
+
+
+def test_weights_given_after_the_average_was_applied_are_kept():
+    trainer = build(callbacks=[train.EMA(0.9)])
+    trainer.fit((X, Y), epochs=1, batch_size=16)
+    for param in trainer.model.parameters():
+        nn.init.zeros_(param)
+    trainer.fit((X, Y), epochs=1, batch_size=16)  # no epoch is left
+    averaged = trainer.callbacks[0].average.weights
+    trained = trainer.callbacks[0]._trained
+    assert not any(trained[name].numpy().any() for name, _ in trainer.model.named_parameters())
+    assert same(state(trainer.model), {name: tensor.numpy() for name, tensor in averaged.items()})
+
+
 def test_the_best_weights_are_those_that_were_validated():
     stop = train.EarlyStopping(patience=0, restore_best=True, mode="max", monitor="val_loss")
     trainer = build(callbacks=[stop, train.EMA(0.9)])

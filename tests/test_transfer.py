@@ -106,6 +106,45 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.torch
+def test_tensors_that_share_memory_are_bounded(tmp_path):
+    torch = pytest.importorskip("torch")
+    path, base = tmp_path / "views.pth", torch.arange(50_000.0)
+    for views, kind in ((5, torch.float32), (100, torch.float32), (5, torch.int8), (9, torch.int8)):
+        shared = base.to(kind)
+        torch.save({f"t{at}": shared.view(-1) for at in range(views)}, path)
+        stored = 1 + views * (4 if kind is torch.int8 else 1)
+        if stored < 8:
+            read = transfer.read_weights(path)
+            np.testing.assert_array_equal(read["t4"].numpy(), base.numpy())
+        else:
+            with pytest.raises(ValueError, match="its tensors take more than 8 times the file's"):
+                transfer.read_weights(path)
+
+
+def test_storages_that_share_memory_are_bounded(tmp_path):
+    """Many entries of the archive may lie over each other."""
+    path = tmp_path / "laid.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"")
+        archive.writestr("a/data/0", bytes(100_000))
+    with zipfile.ZipFile(path) as archive:
+        reader = torch_file._Reader(archive, "a/", path.stat().st_size)
+        with pytest.raises(ValueError, match="more than 8 times the file's memory"):
+            for _ in range(9):
+                reader._storages.clear()
+                reader.persistent_load(("storage", "FloatStorage", "0", "cpu", 25_000))
+
+
+def test_byte_arrays_are_refused(tmp_path):
+    path = tmp_path / "array.pth"
+    with zipfile.ZipFile(path, "w") as archive:  # of a size that nothing in the file backs
+        size = (1 << 40).to_bytes(8, "little")
+        archive.writestr("a/data.pkl", b"\x80\x05" + pickle.BYTEARRAY8 + size + b".")
+    with pytest.raises(ValueError, match="cannot be read"):
+        gs.load_pretrained(nn.Linear(1, 1), path)
+
+
 def test_report_and_strictness():
     source, target = small(), small()
     transfer.replace_head(target, 5)

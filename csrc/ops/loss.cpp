@@ -323,14 +323,13 @@ Tensor kl_div(const Tensor& input, const Tensor& target, const std::string& redu
   Tensor loss;
   if (log_target) {
     loss = mul(exp(target), sub(target, input));
-  } else {  // 0 log 0 is 0
-    const Tensor positive = gt(target.detach(), Operand(0.0));
-    const Tensor safe = where(positive, target, Operand(1.0));
-    loss = sub(where(positive, mul(target, log(safe)), Operand(0.0)), mul(target, input));
+  } else {  // 0 log 0 is 0; the logarithm of a negative target is NaN
+    const Tensor zero = eq(target.detach(), Operand(0.0));
+    const Tensor safe = where(zero, Operand(1.0), target);
+    loss = sub(where(zero, Operand(0.0), mul(target, log(safe))), mul(target, input));
   }
   if (!batch_mean) return reduced(loss, r);
-  GS_CHECK(input.dim() >= 1, "kl_div: 'batchmean' needs a batch, got shape {}", input.shape());
-  return div(sum(loss), Operand(double(input.size(0))));
+  return input.dim() == 0 ? sum(loss) : div(sum(loss), Operand(double(input.size(0))));
 }
 
 }  // namespace gradsmith::ops

@@ -127,11 +127,11 @@ GS_FROM_X(silu, if (fused()) return run_binary("silu", kernels::silu_backward_x,
 GS_FROM_X(hardsigmoid,
           if (fused()) return run_binary("hardsigmoid", kernels::hardsigmoid_backward_x, g, x);
           return times(mul(g, factor(lt(abs(x.detach()), Operand(3.0)), g)), 1.0 / 6);)
-// Slope 0 below -3, 1 above 3, (2x + 3) / 6 between.
+// Slope 0 up to -3, 1 from 3, NaN's too, and (2x + 3) / 6 between.
 GS_FROM_X(hardswish,
           if (fused()) return run_binary("hardswish", kernels::hardswish_backward_x, g, x);
           const Tensor inside = times(plus(times(x, 2), 3), 1.0 / 6);
-          const Tensor outer = factor(gt(x.detach(), Operand(0.0)), g);
+          const Tensor outer = factor(logical_not(lt(x.detach(), Operand(0.0))), g);
           return mul(g, where(lt(abs(x.detach()), Operand(3.0)), inside, outer));)
 GS_FROM_X(log_sigmoid,
           if (fused()) return run_binary("log_sigmoid", kernels::log_sigmoid_backward_x, g, x);

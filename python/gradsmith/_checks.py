@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 
-__all__ = ["finite", "number", "positive"]
+__all__ = ["finite", "integer", "nonnegative", "number", "positive"]
 
 
 def number(owner: str, name: str, value: float) -> float:
@@ -13,6 +13,13 @@ def number(owner: str, name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner}: {name} must be a number, got {type(value).__name__}")
     return value
+
+
+def integer(owner: str, name: str, value: int) -> int:
+    """Return an int; truth values are none, NumPy's integers are some."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{owner}: {name} must be an int, got {type(value).__name__}")
+    return int(value.__index__())
 
 
 def finite(owner: str, name: str, value: float) -> float:
@@ -27,3 +34,10 @@ def positive(owner: str, name: str, value: float) -> float:
     if not finite(owner, name, value) > 0:
         raise ValueError(f"{owner}: {name} must be positive, got {value}")
     return value
+
+
+def nonnegative(owner: str, name: str, value: float) -> float:
+    """Return a finite number that is not negative."""
+    if not 0 <= number(owner, name, value) < math.inf:
+        raise ValueError(f"{owner}: {name} must be finite and not negative, got {value}")
+    return float(value)

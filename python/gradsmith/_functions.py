@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import _core
+from ._checks import integer
 from ._core import Tensor
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "broadcast_tensors",
     "clip",
     "count_nonzero",
+    "cumprod",
     "diag",
     "diag_embed",
     "equal",
@@ -46,9 +48,16 @@ _Dims = int | Sequence[int]
 
 
 def _axis(op: str, dim: int, rank: int) -> int:
+    dim = integer(op, "dim", dim)
     if not -rank <= dim < rank:
         raise IndexError(f"{op}: dim {dim} out of range for {rank} axes")
     return dim % rank
+
+
+def _with_axis(op: str, input: Tensor, dim: int) -> tuple[Tensor, int]:
+    """Return the input, a scalar as a vector of one, and the axis that `dim` names in it."""
+    x = input if input.shape else input.reshape(1)
+    return x, _axis(op, dim, len(x.shape))
 
 
 def _axes(op: str, dims: _Dims, rank: int) -> list[int]:
@@ -166,6 +175,28 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean."""
     return _core.std(input, dim, correction, keepdim), _core.mean(input, dim, keepdim)
+
+
+# ---- along an axis ----
+
+
+def cumprod(input: Tensor, dim: int) -> Tensor:
+    """Cumulative product along `dim`; integers and truth values give int64.
+
+    Every element takes in the product of those before it at distances 1, 2, 4, ...: log2(n)
+    multiplications of the whole and no division, so that zeros, and gradients of any order at
+    them, are right.
+    """
+    y, axis = _with_axis("cumprod", input, dim)
+    y = y if y.dtype.is_floating_point else y.long()
+    wide = y.float() if y.dtype in (_core.float16, _core.bfloat16) else y
+    size, reach = wide.shape[axis], 1
+    while reach < size:
+        begun, rest = wide.narrow(axis, 0, reach), wide.narrow(axis, reach, size - reach)
+        wide = _core.cat([begun, rest * wide.narrow(axis, 0, size - reach)], axis)
+        reach *= 2
+    product = wide.to(y.dtype).reshape(input.shape)
+    return product.clone() if size < 2 else product
 
 
 # ---- shapes ----

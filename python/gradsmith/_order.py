@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
+from ._checks import integer, number
 from ._core import Tensor
-from ._functions import _axis, ravel
+from ._functions import _with_axis, ravel
 
 __all__ = [
     "argsort",
@@ -45,6 +46,10 @@ def _picked(input: Tensor, axis: int, index: np.ndarray[Any, Any]) -> Ordered:
     return Ordered(_core.gather(input, axis, indices), indices)
 
 
+def _squeezed(found: Ordered, axis: int) -> Ordered:
+    return Ordered(found.values.squeeze(axis), found.indices.squeeze(axis))
+
+
 def _order(values: np.ndarray[Any, Any], axis: int, descending: bool) -> np.ndarray[Any, Any]:
     if not descending:
         return np.argsort(values, axis, kind="stable")
@@ -55,10 +60,9 @@ def _order(values: np.ndarray[Any, Any], axis: int, descending: bool) -> np.ndar
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
     """Sort along `dim`; returns (values, indices). Equal elements keep their order."""
-    if not input.shape:
-        return Ordered(input.clone(), _core.zeros((), dtype="int64"))
-    axis = _axis("sort", dim, len(input.shape))
-    return _picked(input, axis, _order(_array(input), axis, descending))
+    x, axis = _with_axis("sort", input, dim)
+    found = _picked(x, axis, _order(_array(x), axis, descending))
+    return found if input.shape else _squeezed(found, axis)
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
@@ -69,11 +73,20 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> Ordered:
-    """The k largest (or smallest) elements along `dim`, in order; returns (values, indices)."""
-    axis = _axis("topk", dim, len(input.shape))
-    size = input.shape[axis]
-    if not 0 <= k <= size:
+    """The k largest (or smallest) elements along `dim`, in order; returns (values, indices).
+
+    A scalar is its own largest element, whatever k.
+
+    Raises:
+        TypeError: k is no int.
+        ValueError: k is negative, or there are fewer elements.
+    """
+    x, axis = _with_axis("topk", input, dim)
+    size = x.shape[axis]
+    if not 0 <= integer("topk", "k", k) <= size:
         raise ValueError(f"topk: k must lie in [0, {size}], got {k}")
+    if not input.shape:
+        return sort(input)
     values = _array(input)
     if 0 < k < size:
         kth = size - k if largest else k - 1
@@ -89,19 +102,18 @@ def topk(
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
     """The k-th smallest element along `dim`, from 1; returns (values, indices)."""
-    axis = _axis("kthvalue", dim, len(input.shape))
-    size = input.shape[axis]
-    if not 1 <= k <= size:
+    x, axis = _with_axis("kthvalue", input, dim)
+    size = x.shape[axis]
+    if not 1 <= integer("kthvalue", "k", k) <= size:
         raise ValueError(f"kthvalue: k must lie in [1, {size}], got {k}")
-    index = np.argpartition(_array(input), k - 1, axis).take([k - 1], axis)
-    found = _picked(input, axis, index)
-    return found if keepdim else Ordered(found.values.squeeze(axis), found.indices.squeeze(axis))
+    index = np.argpartition(_array(x), k - 1, axis).take([k - 1], axis)
+    found = _picked(x, axis, index)
+    return found if keepdim and input.shape else _squeezed(found, axis)
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | Ordered:
     """The lower of the middle elements, of all or along `dim` with its index; NaN if one is."""
-    x = ravel(input) if dim is None else input
-    axis = _axis("median", 0 if dim is None else dim, len(x.shape))
+    x, axis = (ravel(input), 0) if dim is None else _with_axis("median", input, dim)
     size = x.shape[axis]
     if size == 0:
         raise ValueError(f"median: cannot take the median of no elements, {tuple(input.shape)}")
@@ -110,8 +122,8 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     missing = np.isnan(values)
     index = np.where(missing.any(axis, keepdims=True), missing.argmax(axis, keepdims=True), index)
     found = _picked(x, axis, index)
-    if not keepdim or dim is None:
-        found = Ordered(found.values.squeeze(axis), found.indices.squeeze(axis))
+    if dim is None or not (keepdim and input.shape):
+        found = _squeezed(found, axis)
     return found.values if dim is None else found
 
 
@@ -132,13 +144,14 @@ def quantile(
         keepdim: keep the axis, of size 1.
         interpolation: between neighbours: "linear", "lower", "higher", "nearest" or "midpoint".
     """
-    shares = np.atleast_1d(_array(q) if isinstance(q, Tensor) else np.float64(q)).astype(float)
+    given = _array(q) if isinstance(q, Tensor) else number("quantile", "q", q)
+    shares = np.atleast_1d(given).astype(float)
     if not input.dtype.is_floating_point:
         raise TypeError(f"quantile: input must be floating, got {input.dtype.name}")
     if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"quantile: q must lie in [0, 1], got {shares.tolist()}")
-    x = ravel(input) if dim is None else input
-    axis = _axis("quantile", 0 if dim is None else dim, len(x.shape))
+    x, axis = (ravel(input), 0) if dim is None else _with_axis("quantile", input, dim)
+    keepdim = keepdim and bool(input.shape)
     size = x.shape[axis]
     if size == 0:
         raise ValueError(f"quantile: cannot take quantiles of no elements, {tuple(input.shape)}")

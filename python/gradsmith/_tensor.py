@@ -247,6 +247,7 @@ _FUNCTIONS = {
         "baddbmm",
         "clip",
         "count_nonzero",
+        "cumprod",
         "diag",
         "diag_embed",
         "equal",

@@ -67,7 +67,7 @@ __device__ T slope_of(BinaryOp op, T g, T x, T a, T b) {
     case BinaryOp::hardsigmoid_backward_x:
       return ::fabs(x) < 3 ? g / T(6) : T(0);
     default:  // hardswish
-      return x < -3 ? T(0) : x > 3 ? g : g * (x / T(3) + T(0.5));
+      return !(x < 3) ? g : x > -3 ? g * (x / T(3) + T(0.5)) : T(0);
   }
 }
 

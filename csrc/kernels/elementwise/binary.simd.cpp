@@ -59,7 +59,7 @@ GS_OP(mish_backward_x, a* mish_slope(b))
 GS_OP(clamp_backward_x, select(lt(b, V(p)) | gt(b, V(q)), V(T(0)), a))
 GS_OP(hardsigmoid_backward_x, select(lt(abs(b), T(3)), a / V(T(6)), V(T(0))))
 GS_OP(hardswish_backward_x,
-      select(gt(b, T(3)), a, select(lt(b, T(-3)), V(T(0)), a*(b / V(T(3)) + T(0.5)))))
+      select(lt(b, T(3)), select(gt(b, T(-3)), a*(b / V(T(3)) + T(0.5)), V(T(0))), a))
 #undef GS_OP
 #undef GS_LANES
 

@@ -154,7 +154,7 @@ GS_OP(mish_backward_x, [=] {
 }())
 GS_OP(clamp_backward_x, b<p || b> q ? 0 : a)
 GS_OP(hardsigmoid_backward_x, std::fabs(b) < 3 ? a / 6 : 0)
-GS_OP(hardswish_backward_x, b < -3 ? 0 : b > 3 ? a : a * (b / 3 + 0.5))
+GS_OP(hardswish_backward_x, !(b < 3) ? a : b > -3 ? a * (b / 3 + 0.5) : 0)
 #undef GS_OP
 #define GS_ROW(op, dtype)                                                                         \
   void op##_##dtype(const BinaryRun& run) {                                                       \

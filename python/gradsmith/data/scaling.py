@@ -29,7 +29,7 @@ class Standardizer:
         """Take mean and deviation from (N,) or (N, columns); N must be positive.
 
         Raises:
-            ValueError: there are no rows, or a column holds no number at all.
+            ValueError: there are no rows, or a column holds no number at all, or an infinite one.
         """
         given = np.asarray(values, dtype=np.float64)
         if given.ndim not in (1, 2) or not len(given):
@@ -38,6 +38,8 @@ class Standardizer:
             )
         if np.isnan(given).all(0).any():
             raise ValueError("Standardizer: a column holds no number")
+        if np.isinf(given).any():
+            raise ValueError("Standardizer: a column holds an infinite number")
         self.mean = np.asarray(np.nanmean(given, 0))
         spread = np.asarray(np.nanstd(given, 0))
         # Rounding gives a constant column a deviation that is not quite 0.

@@ -135,13 +135,18 @@ def read_csv(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: there are no rows, or a line has another number of values than the first.
+        ValueError: there are no rows, a line has another number of values than the first, or the
+            file is no text of that encoding or no CSV (a value may have 131,072 characters).
     """
-    with Path(path).open(newline="", encoding=encoding) as stream:
-        lines: Any = (line.split() for line in stream)
-        if delimiter != " ":
-            lines = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
-        rows = [[_bare(value) for value in row] for row in lines if row]
+    rows: list[list[str]] = []
+    try:
+        with Path(path).open(newline="", encoding=encoding) as stream:
+            lines: Any = (line.split() for line in stream)
+            if delimiter != " ":
+                lines = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+            rows.extend([_bare(value) for value in row] for row in lines if row)
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(f"read_csv: {path}: after row {len(rows)}: {error}") from None
     heading = rows.pop(0) if header and rows else None
     if not rows:
         raise ValueError(f"read_csv: {path} has no rows")
@@ -223,7 +228,7 @@ class TableEncoder:
         """Take means, deviations, categories and classes from a table.
 
         Raises:
-            ValueError: the table has no rows, or a column of numbers has none.
+            ValueError: the table has no rows, or a column of numbers has none, or an infinite one.
         """
         inputs = [name for name in table if name != self.target]
         numeric = [n for n in inputs if table.is_numeric(n) and n not in self.categorical]
@@ -245,10 +250,17 @@ class TableEncoder:
         return self
 
     def _numbers(self, table: Table) -> Array:
+        for name in self._numeric:
+            if np.isinf(table[name]).any():
+                raise ValueError(f"TableEncoder: column {name!r} holds an infinite number")
         return np.column_stack([table[name] for name in self._numeric])
 
     def transform(self, table: Table) -> Array:
-        """Return the vectors (rows, features), float32."""
+        """Return the vectors (rows, features), float32.
+
+        Raises:
+            ValueError: `fit` has not been called, or a number is infinite.
+        """
         if not self.features:
             raise ValueError("TableEncoder: fit comes before transform")
         blocks: list[Array] = []
@@ -263,13 +275,13 @@ class TableEncoder:
         """Return class numbers, int64, or for regression the numbers, float32.
 
         Raises:
-            ValueError: there is no target, or one is missing or of no known class.
+            ValueError: there is no target, or one is missing, infinite, or of no known class.
         """
         if self.target is None:
             raise ValueError("TableEncoder: there is no target")
         column = table[self.target]
         if self.task == "regression":
-            if not table.is_numeric(self.target) or np.isnan(column).any():
+            if not table.is_numeric(self.target) or not np.isfinite(column).all():
                 raise ValueError(f"TableEncoder: target {self.target!r} holds no number somewhere")
             return column.astype(np.float32)
         places = {value: place for place, value in enumerate(self.classes)}
@@ -288,5 +300,9 @@ def _texts(column: Array) -> Array:
     """Return values as texts, whole numbers without a point, missing ones empty."""
     if column.dtype.kind != "f":
         return column
-    texts = ["" if np.isnan(v) else str(int(v)) if v == int(v) else repr(float(v)) for v in column]
+    whole = np.isfinite(column) & (column == np.floor(column))
+    texts = [
+        "" if np.isnan(v) else str(int(v)) if is_whole else repr(float(v))
+        for v, is_whole in zip(column, whole, strict=True)
+    ]
     return np.asarray(texts, dtype=object)

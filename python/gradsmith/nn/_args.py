@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from gradsmith import _core
-from gradsmith._checks import number
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
 __all__ = [
     "as_index",
     "choice",
     "conv_padding",
-    "nonnegative",
     "pair",
     "positive_int",
     "probability",
@@ -29,12 +27,10 @@ __all__ = [
 
 def positive_int(layer: str, name: str, value: Any, minimum: int = 1) -> int:
     """Return `value` as an int of at least `minimum`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{layer}: {name} must be an int, got {type(value).__name__}")
-    number = int(value.__index__())
-    if number < minimum:
-        raise ValueError(f"{layer}: {name} must be at least {minimum}, got {number}")
-    return number
+    whole = integer(layer, name, value)
+    if whole < minimum:
+        raise ValueError(f"{layer}: {name} must be at least {minimum}, got {whole}")
+    return whole
 
 
 def _ints(layer: str, name: str, value: Any, count: int, minimum: int) -> tuple[int, ...]:
@@ -70,13 +66,6 @@ def sides(padding: tuple[int, ...], axes: int) -> tuple[int, ...]:
     if len(padding) == 2 * axes:
         return padding
     return tuple(value for value in padding for _ in range(2))
-
-
-def nonnegative(layer: str, name: str, value: float) -> float:
-    """Return a finite number that is not negative."""
-    if not 0 <= number(layer, name, value) < math.inf:
-        raise ValueError(f"{layer}: {name} must be finite and not negative, got {value}")
-    return float(value)
 
 
 def probability(layer: str, name: str, value: float) -> float:

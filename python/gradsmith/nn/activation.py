@@ -10,10 +10,11 @@ from typing import Any, Never
 
 import gradsmith as gs
 from gradsmith import _core
+from gradsmith._checks import integer, nonnegative, number
 from gradsmith._core import Tensor
 
 from . import functional
-from ._args import choice, nonnegative, positive_int
+from ._args import choice, positive_int
 from .init import constant_
 from .module import Module
 from .parameter import Parameter
@@ -71,7 +72,7 @@ class LeakyReLU(Module):
         """Store the settings."""
         super().__init__()
         self.inplace = inplace
-        self.negative_slope = negative_slope
+        self.negative_slope = number(type(self).__name__, "negative_slope", negative_slope)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""
@@ -89,7 +90,7 @@ class ELU(Module):
         """Store the settings."""
         super().__init__()
         self.inplace = inplace
-        self.alpha = alpha
+        self.alpha = number(type(self).__name__, "alpha", alpha)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""
@@ -131,8 +132,8 @@ class Softplus(Module):
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         """Store the settings."""
         super().__init__()
-        self.beta = beta
-        self.threshold = threshold
+        self.beta = number(type(self).__name__, "beta", beta)
+        self.threshold = number(type(self).__name__, "threshold", threshold)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""
@@ -166,8 +167,8 @@ class Hardtanh(Module):
         """Store the settings."""
         super().__init__()
         self.inplace = inplace
-        self.min_val = min_val
-        self.max_val = max_val
+        self.min_val = number(type(self).__name__, "min_val", min_val)
+        self.max_val = number(type(self).__name__, "max_val", max_val)
         if not min_val <= max_val:
             raise ValueError(f"Hardtanh: min_val ({min_val}) must not exceed max_val ({max_val})")
 
@@ -238,7 +239,7 @@ class CELU(Module):
         """Store the settings."""
         super().__init__()
         self.inplace = inplace
-        self.alpha = alpha
+        self.alpha = number(type(self).__name__, "alpha", alpha)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""
@@ -258,7 +259,7 @@ class GLU(Module):
     def __init__(self, dim: int = -1) -> None:
         """Store the axis."""
         super().__init__()
-        self.dim = dim
+        self.dim = integer("GLU", "dim", dim)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
@@ -275,7 +276,7 @@ class Hardshrink(Module):
     def __init__(self, lambd: float = 0.5) -> None:
         """Store the settings."""
         super().__init__()
-        self.lambd = lambd
+        self.lambd = number(type(self).__name__, "lambd", lambd)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""
@@ -326,8 +327,8 @@ class Threshold(Module):
         """Store the settings."""
         super().__init__()
         self.inplace = inplace
-        self.threshold = threshold
-        self.value = value
+        self.threshold = number(type(self).__name__, "threshold", threshold)
+        self.value = number(type(self).__name__, "value", value)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""
@@ -354,7 +355,7 @@ class PReLU(Module):
         """Create the parameter."""
         super().__init__()
         self.num_parameters = positive_int("PReLU", "num_parameters", num_parameters)
-        self.init = init
+        self.init = number(type(self).__name__, "init", init)
         self.weight = Parameter(gs.empty((self.num_parameters,), dtype=dtype, device=device))
         self.reset_parameters()
 
@@ -381,10 +382,10 @@ class RReLU(Module):
         """Check and store the settings."""
         super().__init__()
         self.inplace = inplace
+        self.lower = number(type(self).__name__, "lower", lower)
+        self.upper = number(type(self).__name__, "upper", upper)
         if not lower <= upper:
             raise ValueError(f"RReLU: lower ({lower}) must not exceed upper ({upper})")
-        self.lower = lower
-        self.upper = upper
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""

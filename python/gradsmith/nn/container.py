@@ -105,7 +105,13 @@ _FUSED: dict[type, Callable[[Any], str]] = {
 def _plain(module: Any) -> bool:
     """Say whether calling the module is running its class's `forward`, and nothing else."""
     own = module.__dict__
-    return not (own["_forward_pre_hooks"] or own["_forward_hooks"] or "forward" in own)
+    return not (
+        own["_forward_pre_hooks"]
+        or own["_forward_hooks"]
+        or own["_backward_pre_hooks"]
+        or own["_backward_hooks"]
+        or "forward" in own
+    )
 
 
 class Sequential(_Ordered):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
 from . import functional
@@ -16,8 +17,8 @@ class CosineSimilarity(Module):
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         """Store the settings."""
         super().__init__()
-        self.dim = dim
-        self.eps = eps
+        self.dim = integer(type(self).__name__, "dim", dim)
+        self.eps = number(type(self).__name__, "eps", eps)
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Apply the layer."""
@@ -30,8 +31,8 @@ class PairwiseDistance(Module):
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         """Store the settings."""
         super().__init__()
-        self.norm = p
-        self.eps = eps
+        self.norm = number(type(self).__name__, "p", p)
+        self.eps = number(type(self).__name__, "eps", eps)
         self.keepdim = keepdim
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:

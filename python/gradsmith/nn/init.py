@@ -18,6 +18,8 @@ __all__ = [
     "fans",
     "kaiming_normal_",
     "kaiming_uniform_",
+    "lecun_normal_",
+    "lecun_uniform_",
     "normal_",
     "ones_",
     "orthogonal_",
@@ -180,6 +182,16 @@ def kaiming_normal_(
 ) -> Tensor:
     """Fill normally with deviation gain / sqrt(fan); arguments as in `kaiming_uniform_`."""
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity))
+
+
+def lecun_uniform_(tensor: Tensor) -> Tensor:
+    """Fill uniformly in +-sqrt(3 / fan_in) (LeCun, Bottou, Orr and Mueller, 1998)."""
+    return kaiming_uniform_(tensor, nonlinearity="linear")
+
+
+def lecun_normal_(tensor: Tensor) -> Tensor:
+    """Fill normally with deviation 1 / sqrt(fan_in), as SELU wants it (Klambauer et al., 2017)."""
+    return kaiming_normal_(tensor, nonlinearity="linear")
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradsmith as gs
 from gradsmith import _core
+from gradsmith._checks import integer
 from gradsmith._core import Tensor
 
 from . import functional, init
@@ -149,8 +150,8 @@ class Flatten(Module):
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         """Store the axes."""
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = integer(type(self).__name__, "start_dim", start_dim)
+        self.end_dim = integer(type(self).__name__, "end_dim", end_dim)
 
     def forward(self, input: Tensor) -> Tensor:
         """Reshape, without a copy where the layout allows."""
@@ -167,8 +168,15 @@ class Unflatten(Module):
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         """Store axis and sizes."""
         super().__init__()
-        self.dim = dim
-        self.unflattened_size = tuple(unflattened_size)
+        self.dim = integer(type(self).__name__, "dim", dim)
+        if not isinstance(unflattened_size, (tuple, list)):
+            raise TypeError(
+                "Unflatten: unflattened_size must be a tuple of ints, "
+                f"got {type(unflattened_size).__name__}"
+            )
+        self.unflattened_size = tuple(
+            integer("Unflatten", "unflattened_size", size) for size in unflattened_size
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """Reshape."""

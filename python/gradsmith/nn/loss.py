@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradsmith import _core
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
-from ._args import as_index, choice, probability
+from . import functional
+from ._args import as_index, choice, positive_int, probability
 from .module import Module
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CrossEntropyLoss",
     "HuberLoss",
     "KLDivLoss",
@@ -61,7 +66,7 @@ class SmoothL1Loss(_Loss):
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         """Check and store the settings."""
         super().__init__(reduction)
-        if not beta >= 0:
+        if not number("SmoothL1Loss", "beta", beta) >= 0:
             raise ValueError(f"SmoothL1Loss: beta must not be negative, got {beta}")
         self.beta = beta
 
@@ -76,7 +81,7 @@ class HuberLoss(_Loss):
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         """Check and store the settings."""
         super().__init__(reduction)
-        if not delta > 0:
+        if not number("HuberLoss", "delta", delta) > 0:
             raise ValueError(f"HuberLoss: delta must be positive, got {delta}")
         self.delta = delta
 
@@ -175,7 +180,7 @@ class NLLLoss(_Weighted):
     ) -> None:
         """Store the settings."""
         super().__init__(weight, reduction)
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
@@ -206,7 +211,7 @@ class CrossEntropyLoss(_Weighted):
     ) -> None:
         """Check and store the settings."""
         super().__init__(weight, reduction)
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
         self.label_smoothing = probability("CrossEntropyLoss", "label_smoothing", label_smoothing)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -218,4 +223,52 @@ class CrossEntropyLoss(_Weighted):
             self.ignore_index,
             self.reduction,
             self.label_smoothing,
+        )
+
+
+class CTCLoss(_Loss):
+    """Loss of a sequence of labels without their places in time (Graves et al., 2006).
+
+    Minus the log-probability of all paths that become the target when repetitions are joined and
+    blanks left out. The gradient is that with respect to `log_probs` as they stand, where
+    PyTorch's takes log_softmax for granted; through log_softmax both are the same.
+
+    Args:
+        blank: the class that stands for no label.
+        reduction: "mean" divides each loss by the target's length first; or "sum" or "none".
+        zero_infinity: a target that is too long for its input counts 0 instead of infinity. Its
+            gradient is 0 either way.
+
+    Shapes: log_probs (T, N, C), or (T, C) of one sequence; targets integers (N, S), or (sum of the
+    lengths) one behind the other, or (S); input_lengths and target_lengths a whole number for each
+    sequence, as a tensor or a sequence, or one number. The result is (N) or () without reduction.
+
+    Raises:
+        ValueError: a length, a class or a shape does not fit, or a target holds the blank.
+    """
+
+    def __init__(
+        self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
+    ) -> None:
+        """Store the settings."""
+        super().__init__(reduction)
+        self.blank = positive_int("CTCLoss", "blank", blank, 0)
+        self.zero_infinity = zero_infinity
+
+    def forward(
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | Sequence[int] | int,
+        target_lengths: Tensor | Sequence[int] | int,
+    ) -> Tensor:
+        """Compute the loss."""
+        return functional.ctc_loss(
+            log_probs,
+            targets,
+            input_lengths,
+            target_lengths,
+            self.blank,
+            self.reduction,
+            self.zero_infinity,
         )

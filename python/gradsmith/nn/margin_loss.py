@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gradsmith._checks import finite, positive
+from gradsmith._checks import finite, nonnegative, number, positive
 from gradsmith._core import Tensor
 
 from . import functional
-from ._args import nonnegative
 from .loss import _Loss, _Weighted
 
 __all__ = [
@@ -214,8 +213,8 @@ class TripletMarginLoss(_Loss):
         """Check and store the settings."""
         super().__init__(reduction)
         self.margin = positive("TripletMarginLoss", "margin", margin)
-        self.p = p
-        self.eps = eps
+        self.p = number("TripletMarginLoss", "p", p)
+        self.eps = number("TripletMarginLoss", "eps", eps)
         self.swap = swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import gradsmith as gs
 from gradsmith._core import Tensor
 from gradsmith._hooks import RemovableHandle
 
+from .backward_hooks import BackwardWatch
 from .parameter import Parameter
 from .state import LoadReport, convert, load_state
 
@@ -20,7 +21,12 @@ __all__ = ["Module"]
 
 ForwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
 ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
-
+BackwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
+BackwardHook = Callable[["Module", tuple[Any, ...], tuple[Any, ...]], Any]
+_REGISTRIES = (
+    *("_parameters", "_buffers", "_modules"),
+    *("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"),
+)
 
 _hook_ids = itertools.count()
 
@@ -57,6 +63,8 @@ class Module:
     _non_persistent: set[str]
     _forward_pre_hooks: dict[int, ForwardPreHook]
     _forward_hooks: dict[int, ForwardHook]
+    _backward_pre_hooks: dict[int, BackwardPreHook]
+    _backward_hooks: dict[int, BackwardHook]
 
     def __init__(self, *args: Never, **kwargs: Never) -> None:
         """Create the empty registries; subclasses call this before they assign anything.
@@ -66,7 +74,7 @@ class Module:
         if args or kwargs:
             given = f"{len(args)} positional" if args else f"the keyword {next(iter(kwargs))!r}"
             raise TypeError(f"{type(self).__name__}: got unexpected arguments, {given}")
-        for name in ("_parameters", "_buffers", "_modules", "_forward_pre_hooks", "_forward_hooks"):
+        for name in _REGISTRIES:
             object.__setattr__(self, name, {})
         object.__setattr__(self, "_non_persistent", set())
         object.__setattr__(self, "training", True)
@@ -79,18 +87,27 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` between the hooks."""
-        if not self._forward_pre_hooks and not self._forward_hooks:
+        if not (
+            self._forward_pre_hooks
+            or self._forward_hooks
+            or self._backward_pre_hooks
+            or self._backward_hooks
+        ):
             return self.forward(*args, **kwargs)
         for pre_hook in tuple(self._forward_pre_hooks.values()):
             changed = pre_hook(self, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
+        watch = None
+        if self._backward_pre_hooks or self._backward_hooks:
+            watch = BackwardWatch(self)
+            args = watch.enter(args)
         output = self.forward(*args, **kwargs)
         for hook in tuple(self._forward_hooks.values()):
             changed = hook(self, args, output)
             if changed is not None:
                 output = changed
-        return output
+        return output if watch is None else watch.leave(output)
 
     def register_forward_pre_hook(self, hook: ForwardPreHook) -> RemovableHandle:
         """Call `hook(module, args)` before `forward`; a result replaces the arguments."""
@@ -99,6 +116,21 @@ class Module:
     def register_forward_hook(self, hook: ForwardHook) -> RemovableHandle:
         """Call `hook(module, args, output)` after `forward`; a result replaces the output."""
         return _add_hook(self._forward_hooks, hook)
+
+    def register_full_backward_pre_hook(self, hook: BackwardPreHook) -> RemovableHandle:
+        """Call `hook(module, grad_output)` before backward; a result replaces the gradients.
+
+        `grad_output` is a tuple with the gradient of each output, None for what is no tensor.
+        """
+        return _add_hook(self._backward_pre_hooks, hook)
+
+    def register_full_backward_hook(self, hook: BackwardHook) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` after backward; a result replaces the first.
+
+        Both are tuples: the gradient of each positional argument, None for those that do not
+        require grad, and of each output. Outputs must be a tensor or a tuple.
+        """
+        return _add_hook(self._backward_hooks, hook)
 
     # -- registration ------------------------------------------------------------------------
 
@@ -405,7 +437,7 @@ class Module:
     # -- looking at it -----------------------------------------------------------------------------
 
     def summary(self, input_size: Any, dtype: Any = None) -> Summary:
-        """Describe layers, output shapes, parameters and flops for one forward pass.
+        """Describe layers, output shapes, parameters, flops and memory of one forward pass.
 
         Args:
             input_size: shape of the input including the batch, or a list of shapes.

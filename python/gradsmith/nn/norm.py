@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import gradsmith as gs
 from gradsmith import _core
+from gradsmith._checks import nonnegative, number
 from gradsmith._core import Tensor
 
 from . import functional, init
-from ._args import nonnegative, positive_int
+from ._args import positive_int
 from .module import Module
 from .parameter import Parameter
 
@@ -64,7 +65,8 @@ class _Tracking(Module):
         super().__init__()
         self.num_features = positive_int(type(self).__name__, "num_features", num_features)
         self.eps = nonnegative(type(self).__name__, "eps", eps)
-        self.momentum = momentum
+        own = type(self).__name__
+        self.momentum = None if momentum is None else number(own, "momentum", momentum)
         self.affine = affine
         self.track_running_stats = track_running_stats
         shape = (self.num_features,)
@@ -265,9 +267,9 @@ class LocalResponseNorm(Module):
         """Check and store the settings."""
         super().__init__()
         self.size = positive_int("LocalResponseNorm", "size", size)
-        self.alpha = alpha
-        self.beta = beta
-        self.k = k
+        self.alpha = number(type(self).__name__, "alpha", alpha)
+        self.beta = number(type(self).__name__, "beta", beta)
+        self.k = number(type(self).__name__, "k", k)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 
 from . import functional
@@ -77,7 +78,7 @@ class _ConstantPad(_Pad):
     def __init__(self, padding: int | tuple[int, ...], value: float) -> None:
         """Check and store the settings."""
         super().__init__(padding)
-        self.value = value
+        self.value = number(type(self).__name__, "value", value)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""

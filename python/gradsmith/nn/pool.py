@@ -222,7 +222,11 @@ class _AvgPool(_Window):
         super().__init__(kernel_size, stride, padding)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
+        self.divisor_override = (
+            None
+            if divisor_override is None
+            else positive_int(type(self).__name__, "divisor_override", divisor_override)
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""

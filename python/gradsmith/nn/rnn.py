@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import gradsmith as gs
 from gradsmith import _core
+from gradsmith._checks import integer
 from gradsmith._core import Tensor
 
 from . import init
@@ -48,7 +49,7 @@ class RNNBase(Module):
         self.batch_first = batch_first
         self.dropout = probability(kind, "dropout", dropout)
         self.bidirectional = bidirectional
-        if not 0 <= proj_size < self.hidden_size:
+        if not 0 <= integer(kind, "proj_size", proj_size) < self.hidden_size:
             raise ValueError(
                 f"{kind}: proj_size must be in [0, hidden_size {hidden_size}), got {proj_size}"
             )

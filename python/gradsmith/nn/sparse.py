@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Self
 
 import gradsmith as gs
+from gradsmith._checks import integer, nonnegative, number
 from gradsmith._core import Tensor
 
 from . import functional, init
-from ._args import choice, nonnegative, positive_int
+from ._args import choice, positive_int
 from .module import Module
 from .parameter import Parameter
 
@@ -25,6 +26,7 @@ class _Table(Module):
         padding_idx: int | None,
         max_norm: float | None,
         norm_type: float,
+        scale_grad_by_freq: bool,
         weight: Tensor | None,
         device: Any,
         dtype: Any,
@@ -34,7 +36,7 @@ class _Table(Module):
         self.num_embeddings = positive_int(name, "num_embeddings", num_embeddings)
         self.embedding_dim = positive_int(name, "embedding_dim", embedding_dim)
         if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
+            if not -num_embeddings <= integer(name, "padding_idx", padding_idx) < num_embeddings:
                 raise ValueError(
                     f"{name}: padding_idx must lie in [{-num_embeddings}, {num_embeddings}), "
                     f"got {padding_idx}"
@@ -42,7 +44,8 @@ class _Table(Module):
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
         self.max_norm = None if max_norm is None else nonnegative(name, "max_norm", max_norm)
-        self.norm_type = norm_type
+        self.norm_type = number(name, "norm_type", norm_type)
+        self.scale_grad_by_freq = scale_grad_by_freq
         shape = (self.num_embeddings, self.embedding_dim)
         if weight is None:
             self.weight = Parameter(gs.empty(shape, dtype=dtype, device=device))
@@ -88,6 +91,7 @@ class Embedding(_Table):
         padding_idx: a row that starts at zero and gets no gradient; negative counts from the end.
         max_norm: rows that are looked up and longer are first shortened to this, in place.
         norm_type: p of that norm.
+        scale_grad_by_freq: divide each row's gradient by how often it is looked up in a batch.
         device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
@@ -102,6 +106,7 @@ class Embedding(_Table):
         padding_idx: int | None = None,
         max_norm: float | None = None,
         norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
         *,
         _weight: Tensor | None = None,
         device: Any = None,
@@ -109,13 +114,26 @@ class Embedding(_Table):
     ) -> None:
         """Create and initialise the table."""
         super().__init__(
-            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, _weight, device, dtype
+            num_embeddings,
+            embedding_dim,
+            padding_idx,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            _weight,
+            device,
+            dtype,
         )
 
     def forward(self, input: Tensor) -> Tensor:
         """Look the rows up."""
         return functional.embedding(
-            input, self.weight, self.padding_idx, self.max_norm, self.norm_type
+            input,
+            self.weight,
+            self.padding_idx,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
         )
 
 
@@ -127,6 +145,7 @@ class EmbeddingBag(_Table):
         embedding_dim: length of each vector.
         max_norm: rows that are looked up and longer are first shortened to this, in place.
         norm_type: p of that norm.
+        scale_grad_by_freq: divide each row's gradient by how often it is looked up in a batch.
         mode: "mean", "sum" or "max".
         include_last_offset: the last offset is the end of the last bag.
         padding_idx: an index that does not count; its row starts at zero and gets no gradient.
@@ -143,6 +162,7 @@ class EmbeddingBag(_Table):
         embedding_dim: int,
         max_norm: float | None = None,
         norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
         *,
         mode: str = "mean",
         include_last_offset: bool = False,
@@ -153,9 +173,21 @@ class EmbeddingBag(_Table):
     ) -> None:
         """Create and initialise the table."""
         super().__init__(
-            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, _weight, device, dtype
+            num_embeddings,
+            embedding_dim,
+            padding_idx,
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            _weight,
+            device,
+            dtype,
         )
         self.mode = choice("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
+        if scale_grad_by_freq and mode == "max":
+            raise ValueError(
+                "EmbeddingBag: scale_grad_by_freq goes with modes 'sum' and 'mean', not 'max'"
+            )
         self.include_last_offset = include_last_offset
 
     def forward(
@@ -171,6 +203,7 @@ class EmbeddingBag(_Table):
             offsets,
             self.max_norm,
             self.norm_type,
+            self.scale_grad_by_freq,
             self.mode,
             per_sample_weights,
             self.include_last_offset,

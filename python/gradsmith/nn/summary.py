@@ -1,4 +1,4 @@
-"""The table behind `Module.summary()`: layers, output shapes, parameters and flops."""
+"""The table behind `Module.summary()`: layers, output shapes, parameters, flops and memory."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class LayerRow:
     output_shape: str
     parameters: int
     flops: int
+    output_bytes: int
     depth: int
 
 
@@ -35,7 +36,9 @@ class LayerRow:
 class Summary:
     """What `Module.summary()` returns; `str()` of it is the table.
 
-    A multiply-add counts as two flops; each shared parameter counts once in the totals.
+    A multiply-add counts as two flops; each shared parameter counts once in the totals. Memory is
+    that of parameters and buffers, and that of the outputs of all layers which hold no others: what
+    training keeps for the backward pass, less what the ops save besides and what views share.
     """
 
     rows: list[LayerRow] = field(repr=False)
@@ -43,29 +46,52 @@ class Summary:
     trainable: int
     buffers: int
     flops: int
+    weight_bytes: int
+    output_bytes: int
 
     def __str__(self) -> str:
         """Lay the table out."""
-        cells = [("layer", "output", "parameters", "flops")]
+        cells: list[tuple[str, ...]] = [("layer", "output", "parameters", "flops", "memory")]
         for row in self.rows:
             label = "  " * row.depth + (f"{row.name} " if row.name else "") + f"({row.kind})"
-            count = f"{row.parameters:,}" if row.parameters else "-"
-            cells.append((label, row.output_shape, count, f"{row.flops:,}" if row.flops else "-"))
-        widths = [max(len(line[column]) for line in cells) for column in range(4)]
+            counts = (f"{n:,}" if n else "-" for n in (row.parameters, row.flops))
+            cells.append((label, row.output_shape, *counts, _size_text(row.output_bytes)))
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip()
-            for a, b, c, d in cells
+            "  ".join(
+                cell.ljust(width) if at < 2 else cell.rjust(width)
+                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in cells
         ]
-        rule = "-" * (sum(widths) + 6)
+        rule = "-" * len(lines[0])
         total = (
             f"{self.parameters:,} parameters ({self.trainable:,} trainable), "
-            f"{self.buffers:,} buffer values, {self.flops:,} flops forward"
+            f"{self.buffers:,} buffer values, {self.flops:,} flops forward\n"
+            f"memory: {_size_text(self.weight_bytes)} of weights, "
+            f"{_size_text(self.output_bytes)} of outputs"
         )
         return "\n".join([lines[0], rule, *lines[1:], rule, total])
 
 
 def _size(tensor: Tensor) -> int:
     return math.prod(tensor.shape)
+
+
+def _bytes(value: Any) -> int:
+    """Add up the memory of a tensor, or of all tensors in tuples and lists."""
+    if isinstance(value, Tensor):
+        return _size(value) * value.dtype.itemsize
+    return sum(map(_bytes, value)) if isinstance(value, (tuple, list)) else 0
+
+
+def _size_text(count: int) -> str:
+    if not count:
+        return "-"
+    power = min((count.bit_length() - 1) // 10, 3)
+    value = count / 1024**power
+    digits = f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+    return f"{digits} {('B', 'KiB', 'MiB', 'GiB')[power]}"
 
 
 def _window(module: Any) -> int:
@@ -183,13 +209,13 @@ def summarize(module: Module, input_size: Any, dtype: Any = None) -> Summary:
         inputs.append(gs.zeros(tuple(size), dtype=dtype or gs.float32))
 
     names = {id(child): name for name, child in module.named_modules()}
-    seen: dict[int, tuple[str, int]] = {}
+    seen: dict[int, tuple[str, int, int]] = {}  # text of the last output; flops and bytes of all
 
     def note(child: Module, args: tuple[Any, ...], output: Any) -> None:
         cost = _FLOPS.get(type(child))
         flops = cost(child, _first_shape(args), _first_shape(output)) if cost else 0
-        before = seen.get(id(child), ("", 0))[1]
-        seen[id(child)] = (_shape_text(output), before + flops)
+        _, spent, held = seen.get(id(child), ("", 0, 0))
+        seen[id(child)] = (_shape_text(output), spent + flops, held + _bytes(output))
 
     modes = [(child, child.training) for child in module.modules()]
     hooks = [child.register_forward_hook(note) for child in module.modules()]
@@ -206,7 +232,7 @@ def summarize(module: Module, input_size: Any, dtype: Any = None) -> Summary:
     rows = []
     for child in module.modules():
         path = names[id(child)]
-        text, flops = seen.get(id(child), ("not called", 0))
+        text, flops, held = seen.get(id(child), ("not called", 0, 0))
         rows.append(
             LayerRow(
                 name=path.rpartition(".")[2],
@@ -214,6 +240,7 @@ def summarize(module: Module, input_size: Any, dtype: Any = None) -> Summary:
                 output_shape=text,
                 parameters=sum(_size(p) for p in child.parameters(recurse=False)),
                 flops=flops,
+                output_bytes=held,
                 depth=path.count(".") + 1 if path else 0,
             )
         )
@@ -223,4 +250,10 @@ def summarize(module: Module, input_size: Any, dtype: Any = None) -> Summary:
         trainable=sum(_size(p) for p in module.parameters() if p.requires_grad),
         buffers=sum(_size(b) for b in module.buffers()),
         flops=sum(row.flops for row in rows),
+        weight_bytes=_bytes([*module.parameters(), *module.buffers()]),
+        output_bytes=sum(
+            row.output_bytes
+            for child, row in zip(module.modules(), rows, strict=True)
+            if not any(True for _ in child.children())
+        ),
     )

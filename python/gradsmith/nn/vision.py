@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gradsmith._checks import positive
 from gradsmith._core import Tensor
 
 from . import functional
-from ._args import positive_int
+from ._args import choice, pair, positive_int
+from .functional._vision import MODES
 from .module import Module
 
 __all__ = [
@@ -97,9 +99,14 @@ class Upsample(Module):
     ) -> None:
         """Store the settings."""
         super().__init__()
+        own = type(self).__name__
+        for value in _each(size):
+            positive_int(own, "size", value)
+        for value in _each(scale_factor):
+            positive(own, "scale_factor", value)
         self.size = size
         self.scale_factor = scale_factor
-        self.mode = mode
+        self.mode = choice(own, "mode", mode, MODES)
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor
 
@@ -119,6 +126,13 @@ class Upsample(Module):
         size: Any = ("size", self.size) if self.size is not None else None
         name, value = size or ("scale_factor", self.scale_factor)
         return f"{name}={value}, mode={self.mode!r}"
+
+
+def _each(value: Any) -> Sequence[Any]:
+    """Return the numbers of an argument that is one number, several, or none."""
+    if value is None:
+        return ()
+    return value if isinstance(value, (tuple, list)) else (value,)
 
 
 class UpsamplingNearest2d(Upsample):
@@ -150,10 +164,11 @@ class _Columns(Module):
         self, kernel_size: _Sizes, dilation: _Sizes, padding: _Sizes, stride: _Sizes
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.padding = padding
-        self.stride = stride
+        own = type(self).__name__
+        self.kernel_size = pair(own, "kernel_size", kernel_size)
+        self.dilation = pair(own, "dilation", dilation)
+        self.padding = pair(own, "padding", padding, 0)
+        self.stride = pair(own, "stride", stride)
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -213,7 +228,7 @@ class Fold(_Columns):
     ) -> None:
         """Store the settings."""
         super().__init__(kernel_size, dilation, padding, stride)
-        self.output_size = output_size
+        self.output_size = pair("Fold", "output_size", output_size)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""

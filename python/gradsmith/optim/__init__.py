@@ -8,6 +8,7 @@ from .adam import Adam, AdamW
 from .adam_family import Adamax, NAdam, RAdam
 from .adaptive import Adagrad, RMSprop
 from .asgd import ASGD
+from .lion import Lion
 from .optimizer import Optimizer
 from .rprop import Rprop
 from .sgd import SGD
@@ -20,6 +21,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Lion",
     "NAdam",
     "Optimizer",
     "RAdam",

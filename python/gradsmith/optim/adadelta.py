@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradsmith as gs
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 
 from .composed import Composed
@@ -44,7 +45,7 @@ class Adadelta(Composed):
     def _check(self, group: Group) -> None:
         for name in ("lr", "eps", "weight_decay"):
             check("Adadelta", name, group[name])
-        if not 0 <= group["rho"] <= 1:
+        if not 0 <= number("Adadelta", "rho", group["rho"]) <= 1:
             raise ValueError(f"Adadelta: rho must lie in [0, 1], got {group['rho']}")
 
     def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 
 from .optimizer import Group, Optimizer, check
@@ -11,19 +12,23 @@ from .optimizer import Group, Optimizer, check
 __all__ = ["Composed", "check_pair"]
 
 
-def check_pair(owner: str, name: str, value: Any) -> tuple[Any, Any]:
-    """Return two values, or raise."""
+def check_pair(owner: str, name: str, value: Any) -> tuple[float, float]:
+    """Return two numbers, or raise."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ValueError(f"{owner}: {name} must be two numbers, got {value!r}")
-    return value[0], value[1]
+    first, second = (number(owner, f"{name}[{at}]", each) for at, each in enumerate(value))
+    return first, second
 
 
 class Composed(Optimizer):
     """Updates one parameter after the other by tensor ops, in `_update_one`.
 
     Counts steps, turns the gradient where "maximize" is set, and applies "weight_decay": an L2
-    penalty, or, with "decoupled_weight_decay", a share of the parameter, times lr, taken off.
+    penalty, or, with "decoupled_weight_decay" or `_decoupled`, a share of the parameter, times lr,
+    taken off.
     """
+
+    _decoupled: ClassVar[bool] = False
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for param, grad in zip(params, grads, strict=True):
@@ -32,7 +37,7 @@ class Composed(Optimizer):
             if group["maximize"]:
                 grad = -grad
             decay = group.get("weight_decay", 0.0)
-            if decay and group.get("decoupled_weight_decay", False):
+            if decay and group.get("decoupled_weight_decay", self._decoupled):
                 param.mul_(1 - group["lr"] * decay)
             elif decay:
                 grad = grad + param * decay
@@ -51,6 +56,6 @@ class Composed(Optimizer):
     def _check_adam(self, group: Group) -> None:
         owner = type(self).__name__
         for name in ("lr", "eps", "weight_decay"):
-            check(owner, name, group[name])
-        for number, beta in enumerate(check_pair(owner, "betas", group["betas"])):
-            check(owner, f"betas[{number}]", beta, 0.0, 1.0)
+            check(owner, name, group.get(name, 0.0))
+        for at, beta in enumerate(check_pair(owner, "betas", group["betas"])):
+            check(owner, f"betas[{at}]", beta, 0.0, 1.0)

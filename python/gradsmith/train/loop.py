@@ -109,7 +109,10 @@ class Loop:
             "model": self.model.state_dict(),
             **self._parts(),
             "rng": gs.get_rng_state(),
-            "loaders": {name: loader.state_dict() for name, loader in self._loaders.items()},
+            "loaders": {
+                **{name: loader.state_dict() for name, loader in self._loaders.items()},
+                **self._loader_states,  # restored, and not yet in use
+            },
             "history": self.history.rows,
             "callbacks": {
                 name: state

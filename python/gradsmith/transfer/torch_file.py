@@ -23,6 +23,9 @@ from gradsmith._core import Tensor
 __all__ = ["is_torch_file", "read_torch_file"]
 
 _PICKLE = "data.pkl"
+# Bytes of storages and tensors for each byte of the file. Once as it stands and once as tensors
+# takes two, widened from 8 bits five; the rest is for tensors that share memory.
+_MOST_MEMORY = 8
 # Elements by the name of the storage's class.
 _STORAGES = {
     "DoubleStorage": "<f8",
@@ -90,16 +93,28 @@ class _Reader(_Unpickler):  # type: ignore[misc]
     allowed: ClassVar = _ALLOWED
     dispatch: ClassVar = dict(_Unpickler.dispatch)
 
-    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, folder: str, file_bytes: int) -> None:
         super().__init__(io.BytesIO(archive.read(f"{folder}{_PICKLE}")))
         self._archive = archive
         self._folder = folder
         self._storages: dict[str, _Storage] = {}
+        self._bytes_left = _MOST_MEMORY * file_bytes
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
             raise ValueError(f"it asks for {module}.{name}; only tensors and containers are read")
-        return self.allowed[module, name]
+        found = self.allowed[module, name]
+        return self._tensor if found is _rebuild_tensor else found
+
+    def _tensor(self, *args: Any) -> Tensor:
+        tensor = _rebuild_tensor(*args)  # no larger than its storage; but many may share one
+        self._spend(tensor.numel() * tensor.dtype.itemsize)
+        return tensor
+
+    def _spend(self, count: int) -> None:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise ValueError(f"its tensors take more than {_MOST_MEMORY} times the file's memory")
 
     def _put(self, items: list[Any]) -> None:
         target = self.stack[-1]
@@ -125,7 +140,7 @@ class _Reader(_Unpickler):  # type: ignore[misc]
     dispatch[pickle.BUILD[0]] = _drop_attributes  # such as _metadata
     for _code in (pickle.DICT, pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.OBJ,
                   pickle.INST, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2,
-                  pickle.EXT4):  # fmt: skip
+                  pickle.EXT4, pickle.BYTEARRAY8):  # fmt: skip
         dispatch.pop(_code[0])
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -133,8 +148,9 @@ class _Reader(_Unpickler):  # type: ignore[misc]
         if kind != "storage" or not isinstance(storage, str) or storage not in _STORAGES:
             raise ValueError("it has a reference of unknown kind")
         if key not in self._storages:
-            data = self._archive.read(f"{self._folder}data/{key}")
-            self._storages[key] = _Storage(_STORAGES[storage], data)
+            entry = self._archive.getinfo(f"{self._folder}data/{key}")
+            self._spend(entry.file_size)
+            self._storages[key] = _Storage(_STORAGES[storage], self._archive.read(entry))
         return self._storages[key]
 
 
@@ -171,6 +187,6 @@ def read_torch_file(path: Path) -> Any:
             order = f"{folder}byteorder"
             if order in archive.namelist() and archive.read(order) != b"little":
                 raise ValueError("its numbers are not little-endian")
-            return _Reader(archive, folder).load()
+            return _Reader(archive, folder, path.stat().st_size).load()
     except Exception as error:  # a damaged pickle can fail in any way, by an unknown opcode too
         raise ValueError(f"load_pretrained: {path} cannot be read: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ __all__ = ["CIFAR10", "CIFAR100"]
 
 Array = np.ndarray[Any, Any]
 _PIXELS = 3 * 32 * 32
+_MOST_BYTES = 1 << 28  # the largest file, of CIFAR-100, has 154 MB
 
 
 class _Cifar(Dataset):
@@ -52,8 +54,13 @@ class _Cifar(Dataset):
         if path.is_file():
             data = path.read_bytes()
         elif packed.is_file():
-            with gzip.open(packed, "rb") as stream:
-                data = stream.read()
+            try:
+                with gzip.open(packed, "rb") as stream:
+                    data = stream.read(_MOST_BYTES + 1)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise ValueError(f"{owner}: {packed} is not a whole gzip file: {error}") from None
+            if len(data) > _MOST_BYTES:
+                raise ValueError(f"{owner}: {packed} holds more than {_MOST_BYTES:,} bytes")
         else:
             raise FileNotFoundError(
                 f"{owner}: there is no {path}; the binary version of the data is at "

@@ -32,7 +32,8 @@ class ImageFolder(Dataset):
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
         ModuleNotFoundError: Pillow is not installed; the text says how to install it.
-        ValueError: `channels` is neither 1 nor 3, or an image cannot be read.
+        ValueError: `channels` is neither 1 nor 3, or an image cannot be read, or has more pixels
+            than Pillow takes (twice its `Image.MAX_IMAGE_PIXELS`).
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class ImageFolder(Dataset):
                     high, wide = self.size
                     picture = ops.fit(picture, (wide, high), image.Resampling.BILINEAR)
                 pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, image.DecompressionBombError) as error:
             raise ValueError(f"ImageFolder: {path} cannot be read: {error}") from None
         planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return gs.from_numpy(np.ascontiguousarray(planes)), int(self.labels[index])

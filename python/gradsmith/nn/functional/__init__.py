@@ -62,6 +62,9 @@ from ._conv import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from ._ctc import (
+    ctc_loss,
+)
 from ._distance import (
     cosine_similarity,
     pairwise_distance,
@@ -72,6 +75,10 @@ from ._dropout import (
     dropout2d,
     dropout3d,
     feature_alpha_dropout,
+)
+from ._fractional_pool import (
+    fractional_max_pool2d,
+    fractional_max_pool3d,
 )
 from ._linear import (
     bilinear,
@@ -158,6 +165,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "dropout1d",
     "dropout2d",
@@ -167,6 +175,8 @@ __all__ = [
     "embedding_bag",
     "feature_alpha_dropout",
     "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gaussian_nll_loss",
     "gelu",
     "glu",

@@ -9,9 +9,8 @@ import math
 
 import gradsmith as gs
 from gradsmith import _core
+from gradsmith._checks import nonnegative
 from gradsmith._core import Tensor
-
-from .._args import nonnegative
 
 __all__ = [
     "celu",

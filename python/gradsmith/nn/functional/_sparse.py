@@ -27,21 +27,36 @@ def _renormalize(op: str, weight: Tensor, index: Tensor, max_norm: float, norm_t
         weight[chosen] = gs.where(length > max_norm, values * (max_norm / (length + 1e-7)), values)
 
 
+def _divide_gradient_by_frequency(rows: Tensor, index: Tensor) -> None:
+    """Divide the gradient of each row by how often its index occurs."""
+    if rows.requires_grad:
+        places = index.to("cpu").numpy()
+        _, place, counts = np.unique(places, return_inverse=True, return_counts=True)
+        often = gs.from_numpy(counts[place.reshape(places.shape)]).to(rows.dtype).unsqueeze(-1)
+        often = often.to(rows.device)
+        rows.register_hook(lambda grad: grad / often)
+
+
 def embedding(
     input: Tensor,
     weight: Tensor,
     padding_idx: int | None = None,
     max_norm: float | None = None,
     norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
 ) -> Tensor:
     """Rows of `weight`; indices of any integer type.
 
-    With `max_norm`, rows that are looked up and longer are first shortened, in place.
+    With `max_norm`, rows that are looked up and longer are first shortened, in place; with
+    `scale_grad_by_freq` a row's gradient is the mean over its places in the input, not the sum.
     """
     index = as_index(input)
     if max_norm is not None:
         _renormalize("embedding", weight, index, max_norm, norm_type)
-    return _core.embedding(index, weight, padding_idx)
+    rows = _core.embedding(index, weight, padding_idx)
+    if scale_grad_by_freq:
+        _divide_gradient_by_frequency(rows, index)
+    return rows
 
 
 def _bags(index: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Tensor, Tensor, int]:
@@ -72,9 +87,7 @@ def _largest(rows: Tensor, bag: Tensor, counted: Tensor, bags: int) -> Tensor:
     kept = counted.nonzero().flatten()
     rows, numbers = gs.index_select(rows, 0, kept), bag[kept].numpy()
     lengths = np.bincount(numbers, minlength=bags)
-    width = int(lengths.max(initial=0))
-    if width == 0:
-        return gs.zeros((bags, rows.shape[1]), dtype=rows.dtype)
+    width = int(lengths.max(initial=1))
     # The rows of each bag side by side, padded with a row of minus infinity.
     order = np.argsort(numbers, kind="stable")
     table = np.full((bags, width), len(numbers))
@@ -91,6 +104,7 @@ def embedding_bag(
     offsets: Tensor | None = None,
     max_norm: float | None = None,
     norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
     mode: str = "mean",
     per_sample_weights: Tensor | None = None,
     include_last_offset: bool = False,
@@ -99,6 +113,8 @@ def embedding_bag(
     """Sum, mean or maximum of the rows of each bag of indices; see `nn.EmbeddingBag`."""
     op = "embedding_bag"
     choice(op, "mode", mode, ("sum", "mean", "max"))
+    if scale_grad_by_freq and mode == "max":
+        raise ValueError(f"{op}: scale_grad_by_freq goes with modes 'sum' and 'mean', not 'max'")
     if per_sample_weights is not None:
         if mode != "sum":
             raise ValueError(f"{op}: per_sample_weights needs mode 'sum', got {mode!r}")
@@ -113,6 +129,8 @@ def embedding_bag(
     if padding_idx is not None:
         padding_idx %= weight.shape[0]
     rows = _core.embedding(flat, weight, padding_idx)
+    if scale_grad_by_freq:
+        _divide_gradient_by_frequency(rows, flat)
     counted = gs.ones(flat.shape, dtype=gs.bool) if padding_idx is None else flat != padding_idx
     if mode == "max":
         return _largest(rows, bag, counted, bags)

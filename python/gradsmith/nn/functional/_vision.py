@@ -70,7 +70,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 # ---- resampling, one axis after the other ----
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-_MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area")
+MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic", "area")
 _CUBIC = -0.75  # the slope parameter of Keys (1981) that image libraries use
 
 _Taps = list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
@@ -145,7 +145,7 @@ def interpolate(
             `scale_factor` are given.
     """
     op, axes = "interpolate", len(input.shape) - 2
-    choice(op, "mode", mode, _MODES)
+    choice(op, "mode", mode, MODES)
     if not 1 <= axes <= 3:
         raise ValueError(f"{op}: input must have 3, 4 or 5 axes, got {tuple(input.shape)}")
     smooth = mode.endswith(("linear", "cubic"))
@@ -177,11 +177,15 @@ def interpolate(
         pools = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
         return pools[axes - 1](input, tuple(wanted))
     y = input
-    for axis in range(axes):
-        if smooth or wanted[axis] != sizes[axis] or scales[axis] not in (None, 1.0):
-            taps = _taps(mode, sizes[axis], wanted[axis], scales[axis], bool(align_corners))
-            y = _resample(y, axis + 2, taps)
-    return y
+    for axis, (old, new, scale) in enumerate(zip(sizes, wanted, scales, strict=True), 2):
+        # As PyTorch has it, a factor does not count where a linear mode keeps the size, or where
+        # the nearest of two axes are taken once or twice each.
+        if mode == "nearest" and axes == 2 and new in (old, 2 * old):
+            scale = None
+        if new == old and (scale is None or mode == _LINEAR[axes]):
+            continue
+        y = _resample(y, axis, _taps(mode, old, new, scale, bool(align_corners)))
+    return y.clone() if y is input else y
 
 
 # ---- windows as columns ----

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import gradsmith as gs
 from gradsmith import _core
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 
 from . import rnn
@@ -14,6 +15,7 @@ from . import rnn
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "get_total_norm",
     "parameters_to_vector",
     "rnn",
     "vector_to_parameters",
@@ -23,6 +25,29 @@ __all__ = [
 def _grads(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     return [tensor.grad for tensor in tensors if tensor.grad is not None]
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Return the norm of all elements of all tensors together, a tensor without axes.
+
+    Args:
+        tensors: such as gradients; of none of them the norm is 0.
+        norm_type: the p of the norm; may be infinity.
+        error_if_nonfinite: raise where the norm is infinite or NaN.
+
+    Raises:
+        ValueError: the norm is not finite and that is refused.
+    """
+    given = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    p = float(number("get_total_norm", "norm_type", norm_type))
+    if not given:
+        return gs.zeros(())
+    norm = gs.norm(gs.stack([gs.norm(tensor, p) for tensor in given]), p)
+    if error_if_nonfinite and not math.isfinite(norm.item()):
+        raise ValueError(f"get_total_norm: the norm of the tensors is {norm.item()}")
+    return norm
 
 
 def clip_grad_norm_(
@@ -43,22 +68,24 @@ def clip_grad_norm_(
         The norm before clipping, a tensor without axes.
 
     Raises:
-        ValueError: `max_norm` is negative or NaN, or the norm is not finite and that is refused.
+        ValueError: `max_norm` is negative or NaN, or the norm is not finite and that is refused;
+            gradients then stay as they are.
     """
-    if not max_norm >= 0:
+    owner = "clip_grad_norm_"
+    if not number(owner, "max_norm", max_norm) >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
     grads = _grads(parameters)
     if not grads:
         return gs.zeros(())
-    norm = _core.clip_grad_norm_(grads, float(max_norm), float(norm_type))
-    if error_if_nonfinite and not math.isfinite(norm.item()):
-        raise ValueError(f"clip_grad_norm_: the norm of the gradients is {norm.item()}")
-    return norm
+    p = float(number(owner, "norm_type", norm_type))
+    if error_if_nonfinite:
+        get_total_norm([grad.detach() for grad in grads], p, True)
+    return _core.clip_grad_norm_(grads, float(max_norm), p)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Cut every element of every gradient to [-clip_value, clip_value], in place."""
-    if not clip_value >= 0:
+    if not number("clip_grad_value_", "clip_value", clip_value) >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     grads = _grads(parameters)
     if grads:

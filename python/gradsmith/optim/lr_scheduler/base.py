@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gradsmith._checks import integer
 from gradsmith.optim.optimizer import Optimizer
 
 __all__ = ["LRScheduler", "check_optimizer", "restore"]
@@ -77,13 +78,16 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         """Note the initial rates and set the first ones."""
-        check_optimizer(type(self).__name__, optimizer)
+        owner = type(self).__name__
+        check_optimizer(owner, optimizer)
+        if integer(owner, "last_epoch", last_epoch) < -1:
+            raise ValueError(f"{owner}: last_epoch must be -1 or more, got {last_epoch}")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
-                raise KeyError(f"{type(self).__name__}: last_epoch={last_epoch} needs 'initial_lr'")
+                raise KeyError(f"{owner}: last_epoch={last_epoch} needs 'initial_lr'")
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch + 1
         self._apply()

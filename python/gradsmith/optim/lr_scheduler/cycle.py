@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from gradsmith._checks import positive
+from gradsmith._checks import finite, number, positive
 from gradsmith.optim.optimizer import Group, Optimizer
 
 from .base import LRScheduler, check_optimizer
@@ -27,9 +27,17 @@ def _per_group(
     return values
 
 
-def _check_momentum(owner: str, groups: list[Group]) -> None:
+def _momentum_range(
+    owner: str, most: float, least: float, wanted: bool, groups: list[Group]
+) -> tuple[float, float] | None:
+    """Return the momentum at the ends and at the peak, or None if it is to stay."""
+    finite(owner, "max_momentum", most)
+    finite(owner, "base_momentum", least)
+    if not wanted:
+        return None
     if not all("momentum" in group or "betas" in group for group in groups):
         raise ValueError(f"{owner}: cycle_momentum needs an optimizer with momentum or betas")
+    return most, least
 
 
 def _set_momentum(group: Group, momentum: float) -> None:
@@ -96,13 +104,15 @@ class CyclicLR(LRScheduler):
             )
         if scale_mode not in ("cycle", "iterations"):
             raise ValueError(f"{owner}: scale_mode must be cycle or iterations, got {scale_mode!r}")
+        if scale_fn is not None and not callable(scale_fn):
+            raise TypeError(f"{owner}: scale_fn must be a function, got {type(scale_fn).__name__}")
         self.mode = mode
-        self.gamma = gamma
+        self.gamma = finite(owner, "gamma", gamma)
         self.scale_fn = scale_fn
         self.scale_mode = scale_mode
-        self.momentum_range = (max_momentum, base_momentum) if cycle_momentum else None
-        if cycle_momentum:
-            _check_momentum(owner, groups)
+        self.momentum_range = _momentum_range(
+            owner, max_momentum, base_momentum, cycle_momentum, groups
+        )
         super().__init__(optimizer, last_epoch)
 
     def _height(self, epoch: int) -> float:
@@ -173,30 +183,32 @@ class OneCycleLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         """Check and store the settings, and set the first rates."""
-        check_optimizer("OneCycleLR", optimizer)
+        owner = "OneCycleLR"
+        check_optimizer(owner, optimizer)
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
-                raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
-            total_steps = epochs * steps_per_epoch
-        self.total_steps = int(positive("OneCycleLR", "total_steps", total_steps))
-        if not 0 <= pct_start <= 1:
-            raise ValueError(f"OneCycleLR: pct_start must lie in [0, 1], got {pct_start}")
+                raise ValueError(f"{owner}: give total_steps, or epochs and steps_per_epoch")
+            positive(owner, "epochs", epochs)
+            total_steps = epochs * int(positive(owner, "steps_per_epoch", steps_per_epoch))
+        self.total_steps = int(positive(owner, "total_steps", total_steps))
+        if not 0 <= number(owner, "pct_start", pct_start) <= 1:
+            raise ValueError(f"{owner}: pct_start must lie in [0, 1], got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
-                f"OneCycleLR: anneal_strategy must be cos or linear, got {anneal_strategy!r}"
+                f"{owner}: anneal_strategy must be cos or linear, got {anneal_strategy!r}"
             )
         groups = optimizer.param_groups
-        self.max_lrs = _per_group("OneCycleLR", "max_lr", max_lr, groups)
+        self.max_lrs = _per_group(owner, "max_lr", max_lr, groups)
         self.anneal_strategy = anneal_strategy
-        self.momentum_range = (max_momentum, base_momentum) if cycle_momentum else None
-        self.div_factor = positive("OneCycleLR", "div_factor", div_factor)
-        self.final_div_factor = positive("OneCycleLR", "final_div_factor", final_div_factor)
+        self.momentum_range = _momentum_range(
+            owner, max_momentum, base_momentum, cycle_momentum, groups
+        )
+        self.div_factor = positive(owner, "div_factor", div_factor)
+        self.final_div_factor = positive(owner, "final_div_factor", final_div_factor)
         top = pct_start * self.total_steps - 1
         self.ends = [top, self.total_steps - 1]
         if three_phase:
             self.ends.insert(1, 2 * pct_start * self.total_steps - 2)
-        if cycle_momentum:
-            _check_momentum("OneCycleLR", groups)
         super().__init__(optimizer, last_epoch)
 
     def _at(self, levels: list[float], epoch: int) -> float:

@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 
-from gradsmith._checks import finite, positive
+from gradsmith._checks import finite, nonnegative, number, positive
 from gradsmith.optim.optimizer import Optimizer
 
 from .base import LRScheduler, check_optimizer
@@ -40,7 +40,13 @@ class _Functions(LRScheduler):
         owner = type(self).__name__
         check_optimizer(owner, optimizer)
         count = len(optimizer.param_groups)
-        self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        given = [lr_lambda] * count if callable(lr_lambda) else lr_lambda
+        if not isinstance(given, Sequence) or not all(map(callable, given)):
+            raise TypeError(
+                f"{owner}: lr_lambda must be a function, or one per parameter group, "
+                f"got {lr_lambda!r}"
+            )
+        self.lr_lambdas = list(given)
         if len(self.lr_lambdas) != count:
             raise ValueError(
                 f"{owner}: {len(self.lr_lambdas)} functions for {count} parameter groups"
@@ -103,7 +109,11 @@ class MultiStepLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         """Store the settings."""
-        self.milestones = sorted(milestones)
+        if not isinstance(milestones, Sequence) or isinstance(milestones, str):
+            raise TypeError(
+                f"MultiStepLR: milestones must be a list, got {type(milestones).__name__}"
+            )
+        self.milestones = sorted(number("MultiStepLR", "milestones", step) for step in milestones)
         self.gamma = finite("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
@@ -135,14 +145,16 @@ class LinearLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         """Store the settings."""
-        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
+        owner = "LinearLR"
+        starts = 0 < number(owner, "start_factor", start_factor) <= 1
+        if not starts or not 0 <= number(owner, "end_factor", end_factor) <= 1:
             raise ValueError(
                 "LinearLR: start_factor must lie in (0, 1] and end_factor in [0, 1], "
                 f"got {start_factor} and {end_factor}"
             )
         self.start_factor = start_factor
         self.end_factor = end_factor
-        self.total_iters = positive("LinearLR", "total_iters", total_iters)
+        self.total_iters = positive(owner, "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
@@ -164,7 +176,7 @@ class ConstantLR(LRScheduler):
         if not 0 <= finite("ConstantLR", "factor", factor) <= 1:
             raise ValueError(f"ConstantLR: factor must lie in [0, 1], got {factor}")
         self.factor = factor
-        self.total_iters = finite("ConstantLR", "total_iters", total_iters)
+        self.total_iters = nonnegative("ConstantLR", "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
@@ -223,7 +235,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ) -> None:
         """Store the settings."""
         self.T_0 = positive("CosineAnnealingWarmRestarts", "T_0", T_0)
-        if not isinstance(T_mult, int) or T_mult < 1:
+        if isinstance(T_mult, bool) or not isinstance(T_mult, int) or T_mult < 1:
             raise ValueError(f"CosineAnnealingWarmRestarts: T_mult must be 1 or more, got {T_mult}")
         self.T_mult = T_mult
         self.eta_min = finite("CosineAnnealingWarmRestarts", "eta_min", eta_min)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gradsmith._checks import finite, nonnegative, number
 from gradsmith.optim.optimizer import Optimizer
 
 from .base import check_optimizer, restore
@@ -41,30 +42,31 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         """Check and store the settings."""
-        check_optimizer("ReduceLROnPlateau", optimizer)
-        if not 0 < factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor must lie in (0, 1), got {factor}")
+        owner = "ReduceLROnPlateau"
+        check_optimizer(owner, optimizer)
+        if not 0 < number(owner, "factor", factor) < 1:
+            raise ValueError(f"{owner}: factor must lie in (0, 1), got {factor}")
         if mode not in ("min", "max"):
-            raise ValueError(f"ReduceLROnPlateau: mode must be min or max, got {mode!r}")
+            raise ValueError(f"{owner}: mode must be min or max, got {mode!r}")
         if threshold_mode not in ("rel", "abs"):
-            raise ValueError(
-                f"ReduceLROnPlateau: threshold_mode must be rel or abs, got {threshold_mode!r}"
-            )
+            raise ValueError(f"{owner}: threshold_mode must be rel or abs, got {threshold_mode!r}")
         count = len(optimizer.param_groups)
-        floors = list(min_lr) if isinstance(min_lr, Sequence) else [min_lr] * count
+        floors: list[Any] = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * count
         if len(floors) != count:
             raise ValueError(
-                f"ReduceLROnPlateau: {len(floors)} values of min_lr for {count} parameter groups"
+                f"{owner}: {len(floors)} values of min_lr for {count} parameter groups"
             )
         self.optimizer = optimizer
         self.mode = mode
         self.factor = factor
+        nonnegative(owner, "patience", patience)
+        nonnegative(owner, "cooldown", cooldown)
         self.patience = patience
-        self.threshold = threshold
+        self.threshold = finite(owner, "threshold", threshold)
         self.threshold_mode = threshold_mode
         self.cooldown = cooldown
-        self.min_lrs = floors
-        self.eps = eps
+        self.min_lrs = [finite(owner, "min_lr", floor) for floor in floors]
+        self.eps = finite(owner, "eps", eps)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = 0
         self.cooldown_counter = 0

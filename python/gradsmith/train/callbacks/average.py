@@ -91,9 +91,9 @@ def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class EMA(Callback):
     """Averages the weights as training goes; validation, and the model in the end, use the average.
 
-    Checkpoints of a running `fit` hold both the weights that are trained and the average. With
-    `apply_at_end` the model holds the average alone once `fit` is over; to train on as if it had
-    never ended, resume from a checkpoint that was saved before.
+    With `apply_at_end` the model holds the average once `fit` is over. The weights that were
+    trained are kept, here and in checkpoints: a later `fit` goes on from them as if the first had
+    never ended, unless the model has been given other weights than the average since.
 
     Args:
         decay: see `WeightAverage`.
@@ -113,6 +113,7 @@ class EMA(Callback):
         self.warmup = warmup
         self.apply_at_end = apply_at_end
         self.average: WeightAverage | None = None
+        self._trained: dict[str, Tensor] | None = None  # while the model holds the average
         self._restored: Mapping[str, Any] | None = None
         self._applied = contextlib.ExitStack()
 
@@ -122,7 +123,13 @@ class EMA(Callback):
             self.average = WeightAverage(trainer.model, self.decay, self.warmup)
         if self._restored is not None:
             self.average.load_state_dict(self._restored)
+            self._trained = self._restored.get("trained")
             self._restored = None
+        if self._trained is not None:
+            own, mean = trainer.model.state_dict(), self.average.weights
+            if all(gs.equal(own[name], mean[name]) for name in own):
+                trainer.model.load_state_dict(self._trained)
+            self._trained = None
         trainer.averaged = self.average.weights
 
     def on_step_end(self, trainer: Loop) -> None:
@@ -144,11 +151,17 @@ class EMA(Callback):
         self._applied.close()  # where validation was interrupted
         trainer.averaged = None
         if self.apply_at_end and self.average is not None and self.average.updates:
+            self._trained = _copied(trainer.model.state_dict())
             trainer.model.load_state_dict(self.average.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the average."""
-        return {} if self.average is None else self.average.state_dict()
+        """Return the average, and the trained weights where the model holds it in their place."""
+        if self._restored is not None:
+            return dict(self._restored)
+        if self.average is None:
+            return {}
+        trained = {} if self._trained is None else {"trained": self._trained}
+        return self.average.state_dict() | trained
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the average once training starts."""

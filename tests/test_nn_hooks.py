@@ -1,0 +1,104 @@
+"""Hooks of modules, forward and backward, and PyTorch's beside them."""
+
+import gradsmith as gs
+import numpy as np
+import pytest
+from gradsmith import nn
+
+
+def test_hooks():
+    net = nn.Linear(2, 2)
+    calls = []
+    with net.register_forward_pre_hook(lambda m, args: (args[0] * 0,)):
+        handle = net.register_forward_hook(lambda m, args, out: calls.append(out.shape))
+        assert (net(gs.ones(3, 2)) - net.bias).abs().sum().item() == 0
+    handle.remove()
+    handle.remove()
+    net(gs.ones(1, 2))
+    assert calls == [(3, 2)]
+    with net.register_forward_hook(lambda m, args, out: out * 0):
+        assert net(gs.ones(1, 2)).abs().sum().item() == 0
+
+
+def watched(module, net, x, replace):
+    """What backward hooks see of each layer, and the gradients that come out."""
+    seen = []
+
+    def before(layer, grad_output):
+        seen.append(("pre", type(layer).__name__, [g.tolist() for g in grad_output]))
+        return tuple(g * 2 for g in grad_output) if replace else None
+
+    def after(layer, grad_input, grad_output):
+        known = [None if g is None else g.tolist() for g in (*grad_input, *grad_output)]
+        seen.append(("post", type(layer).__name__, known))
+        return (grad_input[0] * 3,) if replace and grad_input[0] is not None else None
+
+    handles = [layer.register_full_backward_pre_hook(before) for layer in net]
+    handles += [layer.register_full_backward_hook(after) for layer in net]
+    (net(x) ** 2).sum().backward()
+    for handle in handles:
+        handle.remove()
+    grads = [p.grad.tolist() for p in net.parameters()]
+    return seen, grads, x.grad.tolist() if x.requires_grad else None
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:Full backward hook")  # where no input requires grad
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("leaf", [False, True])
+def test_backward_hooks_like_torch(leaf, replace):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2)
+    ).double()
+    ours = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    ours.load_state_dict({k: gs.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
+    x = np.arange(6.0).reshape(2, 3) - 2
+    mine = watched(nn, ours, gs.tensor(x, requires_grad=leaf), replace)
+    other = watched(torch.nn, theirs, torch.tensor(x, requires_grad=leaf), replace)
+    assert [entry[:2] for entry in mine[0]] == [entry[:2] for entry in other[0]]
+    for (*_, a), (*_, b) in zip(mine[0], other[0], strict=True):
+        for one, two in zip(a, b, strict=True):
+            assert (one is None) == (two is None)
+            if one is not None:
+                np.testing.assert_allclose(one, two, rtol=1e-12)
+    for a, b in zip(mine[1], other[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    if leaf:
+        np.testing.assert_allclose(mine[2], other[2], rtol=1e-12)
+
+
+def test_backward_hooks_of_several_values():
+    class Two(nn.Module):
+        def forward(self, x, scale, y):
+            return x * scale, "text", y + x
+
+    calls = []
+    net = Two()
+    net.register_full_backward_hook(lambda m, given, taken: calls.append((given, taken)))
+    x, y = gs.ones(2, requires_grad=True), gs.zeros(2)
+    first, text, second = net(x, 3.0, y)
+    assert text == "text"
+    (first.sum() + 2 * second.sum()).backward()
+    (given, taken) = calls[0]
+    assert given[0].tolist() == [5, 5] and given[1:] == (None, None)
+    assert taken[0].tolist() == [1, 1] and taken[1] is None and taken[2].tolist() == [2, 2]
+    with gs.no_grad():
+        assert net(x, 3.0, y)[0].tolist() == [3, 3]
+    assert len(calls) == 1
+    (g,) = gs.autograd.grad(net(x, x, y)[0].sum(), [x], create_graph=True)
+    assert gs.autograd.grad(g.sum(), [x])[0].tolist() == [2, 2]
+
+
+def test_backward_hooks_that_go_wrong():
+    net, x = nn.Linear(2, 2), gs.ones(1, 2, requires_grad=True)
+    many = net.register_full_backward_hook(lambda m, given, taken: (*given, *given))
+    with many, pytest.raises(RuntimeError, match=r"Linear: a backward hook returned 2 .* for 1"):
+        net(x).sum().backward()
+    same = net.register_full_backward_hook(lambda m, given, taken: given)
+    with same, pytest.raises(RuntimeError, match="must return None where no input requires grad"):
+        net(x.detach()).sum().backward()
+    net.register_forward_hook(lambda m, args, out: {"y": out})
+    net.register_full_backward_hook(lambda m, given, taken: None)
+    with pytest.raises(TypeError, match="a tensor or a tuple, got dict"):
+        net(x)
