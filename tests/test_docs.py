@@ -90,7 +90,8 @@ def documented_names(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_is_documented_once(module):
     documented = documented_names(module)
-    assert public_names(module) <= set(documented)
+    missing = sorted(public_names(module) - set(documented))
+    assert not missing, f"add to docs/api: {' '.join(missing)}"
     assert len(documented) == len(set(documented))
 
 
