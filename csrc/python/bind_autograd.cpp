@@ -140,25 +140,36 @@ void bind_autograd(py::module_& m, Binder& b) {
                             "Ask for gradients of this leaf (or stop); returns the tensor.");
   b.method<&retain_grad>("retain_grad", "input", "Let backward fill .grad of a non-leaf too.");
   m.def("backward", &run_backward, py::arg("tensors"), py::arg("grad_tensors") = py::none(),
-        py::arg("retain_graph") = py::none(), py::arg("create_graph") = false);
+        py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
+        "Add the gradients of `tensors` to the `grad` of the leaves; see `autograd.backward`.");
   m.def("grad", &run_grad, py::arg("outputs"), py::arg("inputs"),
         py::arg("grad_outputs") = py::none(), py::arg("retain_graph") = py::none(),
-        py::arg("create_graph") = false, py::arg("allow_unused") = false);
-  m.def("add_hook", &add_hook);
-  m.def("remove_hook", &remove_hook);
-  m.def("record_function", [](const std::string& name, const py::tuple& outputs,
-                              const py::tuple& inputs, const py::function& rule,
-                              const std::vector<std::int64_t>& saved) {
-    const Where where{"Function", "tensors"};
-    return record_function(name, FromPy<std::vector<Tensor>>::get(outputs.ptr(), where),
-                           FromPy<std::vector<Tensor>>::get(inputs.ptr(), where), rule, saved);
-  });
-  m.def("is_grad_enabled", &grad_enabled);
-  m.def("set_grad_enabled", &set_grad_enabled);
-  m.def("is_autocast_enabled", &autocast_enabled);
-  m.def("set_autocast_enabled", &set_autocast_enabled);
-  m.def("is_anomaly_enabled", &anomaly_enabled);
-  m.def("set_anomaly_enabled", &set_anomaly_enabled);
+        py::arg("create_graph") = false, py::arg("allow_unused") = false,
+        "Gradients of `outputs` with respect to `inputs`; see `autograd.grad`.");
+  m.def("add_hook", &add_hook, py::arg("tensor"), py::arg("hook"),
+        "Number of a new hook; see `Tensor.register_hook`.");
+  m.def("remove_hook", &remove_hook, py::arg("tensor"), py::arg("number"),
+        "Remove the hook that `add_hook` numbered.");
+  m.def(
+      "record_function",
+      [](const std::string& name, const py::tuple& outputs, const py::tuple& inputs,
+         const py::function& rule, const std::vector<std::int64_t>& saved) {
+        const Where where{"Function", "tensors"};
+        return record_function(name, FromPy<std::vector<Tensor>>::get(outputs.ptr(), where),
+                               FromPy<std::vector<Tensor>>::get(inputs.ptr(), where), rule, saved);
+      },
+      py::arg("name"), py::arg("outputs"), py::arg("inputs"), py::arg("rule"), py::arg("saved"),
+      "Put `outputs` on the tape with a rule in Python; see `autograd.Function`.");
+  m.def("is_grad_enabled", &grad_enabled, "Whether ops are recorded in this thread.");
+  m.def("set_grad_enabled", &set_grad_enabled, py::arg("mode"),
+        "Switch recording on or off in this thread; see `autograd.set_grad_enabled`.");
+  m.def("is_autocast_enabled", &autocast_enabled, "Whether `autocast` is on in this thread.");
+  m.def("set_autocast_enabled", &set_autocast_enabled, py::arg("mode"),
+        "Switch `autocast` on or off in this thread.");
+  m.def("is_anomaly_enabled", &anomaly_enabled,
+        "Whether `autograd.detect_anomaly` is on in this thread.");
+  m.def("set_anomaly_enabled", &set_anomaly_enabled, py::arg("mode"),
+        "Switch `autograd.detect_anomaly` on or off in this thread.");
 }
 
 }  // namespace gradsmith::python

@@ -55,10 +55,14 @@ Device FromPy<Device>::get(PyObject* o, Where where) {
 
 void bind_types(py::module_& m) {
   py::class_<PyDType> dtype(m, "dtype", "Element type of a tensor.");
-  dtype.def_property_readonly("name", [](const PyDType& d) { return name(d.value); })
-      .def_property_readonly("itemsize", [](const PyDType& d) { return itemsize(d.value); })
-      .def_property_readonly("is_floating_point",
-                             [](const PyDType& d) { return is_floating(d.value); })
+  dtype
+      .def_property_readonly(
+          "name", [](const PyDType& d) { return name(d.value); }, "Its name, such as \"float32\".")
+      .def_property_readonly(
+          "itemsize", [](const PyDType& d) { return itemsize(d.value); }, "Bytes of one element.")
+      .def_property_readonly(
+          "is_floating_point", [](const PyDType& d) { return is_floating(d.value); },
+          "Whether it is a floating-point type.")
       .def("__repr__", [](const PyDType& d) { return std::string("gradsmith.") + name(d.value); })
       .def("__reduce__", [](const PyDType& d) {
         return py::make_tuple(
@@ -74,8 +78,11 @@ void bind_types(py::module_& m) {
       .def(py::init([](const std::string& text) { return parse_device(text); }), py::arg("name"))
       .def(py::init([](const Device& d) { return d; }), py::arg("device"))
       .def_property_readonly(
-          "type", [](const Device& d) { return d.type == DeviceType::cpu ? "cpu" : "cuda"; })
-      .def_property_readonly("index", [](const Device& d) { return int(d.index); })
+          "type", [](const Device& d) { return d.type == DeviceType::cpu ? "cpu" : "cuda"; },
+          "\"cpu\" or \"cuda\".")
+      .def_property_readonly(
+          "index", [](const Device& d) { return int(d.index); },
+          "Which of the devices of its type.")
       .def("__eq__",
            [](const Device& a, py::object b) {
              if (py::isinstance<Device>(b)) return a == b.cast<Device>();

@@ -122,7 +122,7 @@ def isclose(
     atol: float = 1e-8,
     equal_nan: bool = False,
 ) -> Tensor:
-    """Whether |input - other| <= atol + rtol |other|, elementwise; equal infinities are close."""
+    """Whether `|input - other| <= atol + rtol |other|` elementwise; equal infinities are close."""
     a, b = input.detach(), other.detach()
     close = _core.abs(a - b) <= _core.abs(b) * rtol + atol
     close = (a == b) | (close & _core.isfinite(a) & _core.isfinite(b))

@@ -206,7 +206,7 @@ class FunctionContext:
 
 
 class Function:
-    """An op whose forward and backward are written in Python.
+    """An op whose forward and backward are written in Python::
 
         class Cube(gs.autograd.Function):
             @staticmethod

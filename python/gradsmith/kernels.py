@@ -1,5 +1,7 @@
 """The kernels themselves, on raw memory: no tape, no copies, no GIL while they run.
 
+::
+
     import numpy as np
     from gradsmith import kernels
 

@@ -193,10 +193,11 @@ def gradgradcheck(
 
 
 def assert_close(actual: Any, expected: Any, rtol: float = 1e-6, atol: float = 0.0) -> None:
-    """Raise an AssertionError unless shapes agree, |actual - expected| <= atol + rtol*|expected|.
+    """Raise an AssertionError unless shapes agree and `|actual - expected|` is small.
 
-    The message names the worst element, both values and the distance in units in the last place of
-    the actual dtype. NaNs agree with NaNs, infinities with equal infinities; dtypes may differ.
+    It may be at most `atol + rtol * |expected|`, element by element; the message names the
+    worst element, both values and the distance in units in the last place of the actual dtype. NaNs
+    agree with NaNs, infinities with equal infinities; dtypes may differ.
     """
     a = actual.detach() if isinstance(actual, Tensor) else actual
     a = np.asarray(a.float() if isinstance(a, Tensor) and a.dtype is _core.bfloat16 else a)

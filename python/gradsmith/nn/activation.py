@@ -271,7 +271,7 @@ class GLU(Module):
 
 
 class Hardshrink(Module):
-    """x, or 0 where |x| <= lambd."""
+    """x, or 0 where `|x| <= lambd`."""
 
     def __init__(self, lambd: float = 0.5) -> None:
         """Store the settings."""
@@ -288,7 +288,7 @@ class Hardshrink(Module):
 
 
 class Softshrink(Module):
-    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+    """x moved towards 0 by lambd, and 0 where `|x| <= lambd`."""
 
     def __init__(self, lambd: float = 0.5) -> None:
         """Store the settings."""
@@ -313,7 +313,7 @@ class Tanhshrink(Module):
 
 
 class Softsign(Module):
-    """x / (1 + |x|)."""
+    """`x / (1 + |x|)`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""

@@ -12,7 +12,7 @@ __all__ = ["CosineSimilarity", "PairwiseDistance"]
 
 
 class CosineSimilarity(Module):
-    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; shapes are broadcast."""
+    """`x1 . x2 / (max(|x1|, eps) max(|x2|, eps))` along `dim`; shapes are broadcast."""
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         """Store the settings."""

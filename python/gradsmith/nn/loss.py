@@ -53,7 +53,7 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """Absolute error, |input - target|; input and target have one shape."""
+    """Absolute error, `|input - target|`; input and target have one shape."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
@@ -61,7 +61,10 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick, 2015)."""
+    """`d^2 / (2 beta)` where `d = |input - target| < beta`, else `d - beta / 2`.
+
+    From Girshick, 2015.
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         """Check and store the settings."""
@@ -76,7 +79,10 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """d^2 / 2 where d = |input - target| < delta, else delta (d - delta / 2) (Huber, 1964)."""
+    """`d^2 / 2` where `d = |input - target| < delta`, else `delta (d - delta / 2)`.
+
+    From Huber, 1964.
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         """Check and store the settings."""

@@ -190,13 +190,13 @@ class SoftMarginLoss(_Loss):
 
 
 class TripletMarginLoss(_Loss):
-    """max(0, margin + |a - p|_p - |a - n|_p) (Balntas et al., 2016).
+    """`max(0, margin + |a - p|_p - |a - n|_p)` (Balntas et al., 2016).
 
     Args:
         margin: above 0.
         p: of the norm.
         eps: added to every difference.
-        swap: use |p - n| where that is smaller than |a - n|.
+        swap: use `|p - n|` where that is smaller than `|a - n|`.
         reduction: "mean", "sum" or "none".
 
     Shapes: anchor, positive and negative (N, D) or (D).

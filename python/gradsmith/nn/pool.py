@@ -304,7 +304,7 @@ class LPPool2d(_LPPool):
     """(sum of x^p)^(1/p) over a sliding window.
 
     Args:
-        norm_type: p; infinity gives the largest |x|, minus infinity the smallest.
+        norm_type: p; infinity gives the largest `|x|`, minus infinity the smallest.
         kernel_size: window, an int or one per axis.
         stride: step; the window's size unless given.
         ceil_mode: let the last window hang over the edge.

@@ -120,7 +120,7 @@ class Adamax(Composed):
         params: parameters or groups of them.
         lr: step size.
         betas: decay of the average of the gradient and of the largest, each in [0, 1).
-        eps: added to |g|.
+        eps: added to `|g|`.
         weight_decay: L2 penalty.
         maximize: climb instead of descend.
     """

@@ -39,7 +39,7 @@ class GANTrainer(Loop):
     """Trains a generator against a critic (Goodfellow et al., 2014), in alternating steps.
 
     Args:
-        generator: turns noise (N, *latent) into samples.
+        generator: turns noise `(N, *latent)` into samples.
         critic: the discriminator; gives one score (a logit) per sample, (N) or (N, 1, ...).
         generator_optimizer: holds the generator's parameters.
         critic_optimizer: holds the critic's parameters.

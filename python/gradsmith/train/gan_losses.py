@@ -57,7 +57,7 @@ GAN_LOSSES: dict[str, GANLoss] = {
 
 
 def gradient_penalty(critic: Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Return the mean of (|gradient of the critic| - 1)^2 between real and fake samples.
+    """Return the mean of `(|gradient of the critic| - 1)^2` between real and fake samples.
 
     The points lie at random places on the lines between pairs (Gulrajani et al., 2017); the result
     can be differentiated, which takes second-order gradients of the critic. A critic with batch

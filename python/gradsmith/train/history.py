@@ -17,7 +17,7 @@ __all__ = ["History"]
 class History:
     """One row per epoch; `history["val_accuracy"]` is a column.
 
-    Rows hold "epoch", "loss", the metrics, the same with "val_" before them, "lr", "seconds" (of
+    Rows hold "epoch", "loss", the metrics, the same with `val_` before them, "lr", "seconds" (of
     training alone) and "samples_per_second".
     """
 

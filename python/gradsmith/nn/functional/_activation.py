@@ -70,12 +70,12 @@ def gumbel_softmax(
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x, or 0 where |x| <= lambd."""
+    """x, or 0 where `|x| <= lambd`."""
     return input.masked_fill(gs.abs(input.detach()) <= lambd, 0.0)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards 0 by lambd, and 0 where |x| <= lambd."""
+    """x moved towards 0 by lambd, and 0 where `|x| <= lambd`."""
     nonnegative("softshrink", "lambd", lambd)
     return input - input.clamp(-lambd, lambd)
 

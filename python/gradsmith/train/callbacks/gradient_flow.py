@@ -93,7 +93,8 @@ class GradientFlow(Callback):
         >>> trainer = gs.Trainer(model, loss_fn, optimizer, callbacks=[flow])
         >>> flow.plot("gradients.png")  # after trainer.fit(...)
 
-    In a loop of one's own:
+        In a loop of one's own:
+
         >>> with flow.watch(model):
         ...     for x, y in loader:
         ...         optimizer.zero_grad()

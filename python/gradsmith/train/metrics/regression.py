@@ -20,7 +20,7 @@ def _same_shape(name: str, output: Array, target: Array) -> None:
 
 
 class MeanAbsoluteError(Mean):
-    """Mean of |output - target|."""
+    """Mean of `|output - target|`."""
 
     name = "mae"
 
