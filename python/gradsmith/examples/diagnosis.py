@@ -68,6 +68,7 @@ def breast_cancer(report: Report, name: str, data: TensorDataset) -> nn.Module:
     inputs, labels = data.tensors
     figure = new_figure(7, 2.5)
     axes = figure.subplots()
+    shown: list[str] = []
     trained: list[nn.Module] = []
     for place, (model, hidden) in enumerate((("MLP", (64,)), ("logistic regression", ()))):
         means = []
@@ -212,7 +213,7 @@ def draw(path: Path, pooled: dict[Way, list[tuple[Array, Array, Array]]]) -> Non
     for axes, title in ((before, "as trained"), (after, "odds put right")):
         axes.plot([1e-4, 1], [1e-4, 1], color="gray", linestyle=":")
         axes.set(title=f"reliability, {title}", xlabel="predicted chance", ylabel="observed share")
-        axes.set(xscale="symlog", yscale="symlog", xlim=(0, 1), ylim=(0, 1))
+        axes.set(xscale="log", yscale="log", xlim=(1e-4, 1), ylim=(1e-4, 1))
     curve.set(title="mammography, test parts", xlabel="recall", ylabel="precision")
     curve.legend()
     figure.savefig(path, dpi=75)
