@@ -90,10 +90,10 @@ def breast_cancer(report: Report, name: str, data: TensorDataset) -> nn.Module:
             trained.append(result.trainers[0].model)
         target = 97.0 if hidden else None
         report.add(f"{name}, {model}", "accuracy over 10 folds, %", means, target=target)
-        axes.text(
-            max(folds), place - 0.2, f"{model}: {np.mean(means):.2f} % on average", ha="right"
-        )
-    axes.set(title=f"{name}: accuracy of each fold, a row per seed, %", yticks=[], ylim=(-0.4, 1.6))
+        shown.append(f"{model}\n{np.mean(means):.2f} %")
+    axes.set_title(f"{name}: accuracy of each fold, a row per seed, %")
+    axes.set_yticks(range(len(shown)), shown)
+    axes.set_ylim(-0.4, 1.8)
     figure.savefig(report.folder() / f"{name.replace(' ', '-')}.png", dpi=75)
     return trained[0]
 
