@@ -219,11 +219,9 @@ def language(
         answers = translator(texts)
         exact.append(share_right(answers, test))
         known.append(share_right(nearest(seen[:5000], texts), test))
-        wrong = [
-            (t, a) for t, a, (_, right) in zip(texts, answers, test, strict=True) if a != right
-        ]
-        for text, answer in [*zip(texts[:3], answers[:3], strict=True), *wrong[:3]]:
-            print(f"  {text} -> {answer}", flush=True)
+        for (text, right), answer in zip(test, answers, strict=True):
+            if answer != right:
+                print(f"  wrong: {text} -> {answer}", flush=True)
     metric = "held-out strings exactly right, %"
     report.add(
         f"{name}, GRU encoder-decoder", metric, exact, target=99.0, seconds=float(np.mean(seconds))
