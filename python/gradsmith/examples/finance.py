@@ -19,6 +19,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +27,11 @@ import gradsmith as gs
 from gradsmith import nn
 from gradsmith._core import Tensor
 from gradsmith.data import WindowDataset
-from gradsmith.data.series import Array
 from gradsmith.demo.harness import Options, Report, find_data, main
 from gradsmith.train import EarlyStopping
 from gradsmith.train.plotting import new_figure
+
+Array = np.ndarray[Any, Any]
 
 SOURCE = "plotly/datasets on GitHub"
 LENGTH = 20  # days that a forecast looks back

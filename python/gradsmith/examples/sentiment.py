@@ -18,6 +18,7 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +26,12 @@ import gradsmith as gs
 from gradsmith import nn
 from gradsmith._core import Tensor
 from gradsmith.data import DataLoader, Vocabulary, tokenize
-from gradsmith.data.series import Array
 from gradsmith.demo.harness import Options, Report, find_data, main
 from gradsmith.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from gradsmith.train import EMA, EarlyStopping, History
 from gradsmith.train.plotting import new_figure
+
+Array = np.ndarray[Any, Any]
 
 SOURCE = "dennybritz/cnn-text-classification-tf on GitHub"
 FOLDS = 10
