@@ -238,7 +238,7 @@ def run(options: Options) -> None:
     figure = new_figure(12, 4)
     curves, samples = figure.subplots(1, 2, width_ratios=[2, 3])
     lines = []
-    for name, draw_pairs, epochs in (("dates", dates, 12), ("numbers", numbers, 8)):
+    for name, draw_pairs, epochs in (("dates", dates, 8), ("numbers", numbers, 6)):
         history, shown = language(report, name, draw_pairs, epochs)
         wrong = 100 * (1 - np.array(history["val_accuracy"]))
         curves.semilogy(history["epoch"], np.maximum(wrong, 1e-3), marker=".", label=name)
