@@ -57,7 +57,7 @@ def run(options: Options) -> None:
 
     name = "LeNet-5 as in 1998"
     _, histories[name] = fit_seeds(
-        report, name, partial(LeNet, activation="tanh"), parts, epochs=15, max_lr=4e-3
+        report, name, partial(LeNet, activation="tanh"), parts, epochs=10, max_lr=4e-3
     )
     name = "LeNet-5, ReLU, moved digits"
     _, histories[name] = fit_seeds(

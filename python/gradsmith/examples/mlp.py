@@ -180,7 +180,7 @@ def run(options: Options) -> None:
         lambda: mlp(dropout=0.2),
         parts,
         target=98.2,
-        epochs=25,
+        epochs=20,
         max_lr=2e-3,
         transform=on_images(partial(random_affine, degrees=8, pixels=1.5, scale=0.08)),
     )
