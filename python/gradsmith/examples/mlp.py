@@ -33,7 +33,7 @@ from gradsmith.demo.harness import Options, Report, main
 from gradsmith.train import History
 from gradsmith.train.plotting import new_figure
 
-from ._vision import accuracy, draw_curves, draw_tiles, fit_seeds, load_parts
+from ._vision import Parts, accuracy, draw_curves, draw_tiles, fit_seeds, load_parts
 
 SIZES = (784, 512, 256, 10)
 BATCH = 128
@@ -137,31 +137,36 @@ def train_layers(model: nn.Sequential, train: TensorDataset, epochs: int, seed: 
 # -- the example -------------------------------------------------------------------------------
 
 
-def run(options: Options) -> None:
-    """Show that the ways agree, then train logistic regression and the better network."""
-    report = Report("mlp", options)
-    parts = load_parts(options)
-
-    print("\nthe same network from raw tensors and from layers")
-    gs.manual_seed(options.seed)
-    params, plain = initial_weights(), mlp()
+def compare(report: Report, parts: Parts) -> tuple[list[float], list[float]]:
+    """Train both ways from the same weights; returns the losses of tensors and of layers."""
+    seed, epochs = report.options.seed, 1 if report.options.quick else 8
+    gs.manual_seed(seed)
+    params, model = initial_weights(), mlp()
     with gs.no_grad():
-        for layer, raw in zip(plain.parameters(), params, strict=True):
+        for layer, raw in zip(model.parameters(), params, strict=True):
             layer.copy_(raw)
     images, labels = parts.train.take(np.arange(BATCH))
     error = gradient_error(params, images.flatten(1), labels)
-    epochs = 1 if options.quick else 8
     start = time.perf_counter()
-    by_tensors = train_raw(params, parts.train, epochs, options.seed)
+    by_tensors = train_raw(params, parts.train, epochs, seed)
     seconds = time.perf_counter() - start
-    by_layers = train_layers(plain, parts.train, epochs, options.seed)
+    by_layers = train_layers(model, parts.train, epochs, seed)
     apart = float(np.abs(np.subtract(by_tensors, by_layers)).max())
     for what, metric, value, most in (
         ("gradients by hand, by tape", "largest difference, relative", error, 1e-5),
         ("losses of raw tensors, of layers", "largest difference", apart, 1e-6),
     ):
         report.add(what, metric, value, target=most, higher=False, digits=8)
-    report.add("MLP", "test accuracy, %", accuracy(plain, parts.test), seconds=seconds)
+    report.add("MLP", "test accuracy, %", accuracy(model, parts.test), seconds=seconds)
+    return by_tensors, by_layers
+
+
+def run(options: Options) -> None:
+    """Show that the ways agree, then train logistic regression and the better network."""
+    report = Report("mlp", options)
+    parts = load_parts(options)
+    print("\nthe same network from raw tensors and from layers")
+    by_tensors, by_layers = compare(report, parts)
 
     name = "logistic regression"
     linear, history = fit_seeds(
