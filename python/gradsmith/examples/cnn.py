@@ -60,11 +60,11 @@ def lenet() -> nn.Sequential:
 
 
 def resnet() -> nn.Sequential:
-    """Return a residual network of 6 layers: 32 channels on 14x14 pixels, then 64 on 7x7."""
+    """Return a residual network of 6 layers: 24 channels on 14x14 pixels, then 64 on 7x7."""
     return nn.Sequential(
-        *conv(1, 32, padding=2),
-        CifarBlock(32, 32),
-        CifarBlock(32, 64, stride=2),
+        *conv(1, 24, padding=2),
+        CifarBlock(24, 24),
+        CifarBlock(24, 64, stride=2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(64, 10),
@@ -79,7 +79,7 @@ def run(options: Options) -> None:
 
     name = "LeNet-5 as in 1998"
     _, histories[name] = fit_seeds(
-        report, name, partial(LeNet, activation="tanh"), parts, epochs=8, max_lr=4e-3
+        report, name, partial(LeNet, activation="tanh"), parts, epochs=5, max_lr=4e-3
     )
     modern: dict[str, Any] = {
         "max_lr": 8e-3,
@@ -89,10 +89,10 @@ def run(options: Options) -> None:
         "callbacks": (EMA(0.998),),
     }
     name = "LeNet-5 as of today"
-    _, histories[name] = fit_seeds(report, name, lenet, parts, target=99.3, epochs=20, **modern)
+    _, histories[name] = fit_seeds(report, name, lenet, parts, target=99.3, epochs=12, **modern)
     name = "small ResNet"
     model, histories[name] = fit_seeds(
-        report, name, resnet, parts, seeds=1, target=99.5, epochs=16, **modern
+        report, name, resnet, parts, seeds=1, target=99.5, epochs=14, **modern
     )
 
     images, labels = (tensor.numpy() for tensor in parts.test.tensors)
