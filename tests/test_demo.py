@@ -137,7 +137,7 @@ def test_info_and_help(capsys):
 
 def test_augmentation():
     rng = np.random.default_rng(0)
-    images = rng.random((5, 2, 8, 8), dtype=np.float32)
+    images = rng.random((40, 2, 8, 8), dtype=np.float32)
     same = random_affine(images, rng, 0, 0, 0)
     np.testing.assert_allclose(same, images, atol=1e-6)
     moved = random_affine(images, rng, 10, 0.8, 0.1)

@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 Array = np.ndarray[Any, Any]
+_AT_ONCE = 16  # images whose intermediate arrays are small enough to be recycled, not mapped afresh
 
 
 def on_images(*steps: Callable[[Array, np.random.Generator], Array]) -> Callable[..., Any]:
@@ -128,27 +129,39 @@ def random_affine(
         pixels: the largest shift along each axis.
         scale: the largest relative change of size.
     """
-    count, _, high, wide = images.shape
+    count = len(images)
     angle = np.deg2rad(rng.uniform(-degrees, degrees, count))
     size = rng.uniform(1 - scale, 1 + scale, count)
-    down, right = rng.uniform(-pixels, pixels, (2, count, 1, 1))
-    cos, sin = (np.cos(angle) / size)[:, None, None], (np.sin(angle) / size)[:, None, None]
+    shift = rng.uniform(-pixels, pixels, (2, count))
+    moves = np.stack([np.cos(angle) / size, np.sin(angle) / size, *shift]).astype(images.dtype)
+    moved = np.empty_like(images, order="C")
+    for start in range(0, count, _AT_ONCE):
+        few = slice(start, start + _AT_ONCE)
+        moved[few] = _affine(images[few], moves[:, few, None, None])
+    return moved
 
+
+def _affine(images: Array, moves: Array) -> Array:
+    """Sample images (N, C, H, W) at places given by cos, sin and two shifts, (4, N, 1, 1)."""
+    count, channels, high, wide = images.shape
+    cos, sin, down, right = moves
+    y = np.arange(high, dtype=images.dtype)[:, None] - (high - 1) / 2
+    x = np.arange(wide, dtype=images.dtype) - (wide - 1) / 2
     # Where each output pixel comes from, in an image with a border of one zero.
-    y, x = np.mgrid[:high, :wide] - np.array([(high - 1) / 2, (wide - 1) / 2])[:, None, None]
-    from_y = np.clip(cos * y + sin * x + (high - 1) / 2 + down + 1, 0, high + 0.999)
-    from_x = np.clip(cos * x - sin * y + (wide - 1) / 2 + right + 1, 0, wide + 0.999)
+    from_y = np.clip(cos * y + sin * x + (down + (high + 1) / 2), 0, high + 0.999)
+    from_x = np.clip(cos * x - sin * y + (right + (wide + 1) / 2), 0, wide + 0.999)
     top, left = from_y.astype(np.intp), from_x.astype(np.intp)
-    below = (from_y - top).astype(images.dtype)[..., None]
-    beside = (from_x - left).astype(images.dtype)[..., None]
+    below, beside = from_y - top.astype(images.dtype), from_x - left.astype(images.dtype)
 
-    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    each = np.arange(count)[:, None, None]
+    border = ((0, 0), (0, 0), (1, 1), (1, 1))
+    planes = np.pad(images.transpose(1, 0, 2, 3), border).reshape(channels, -1)
+    row, image = wide + 2, (high + 2) * (wide + 2)
+    corner = top * row + left + image * np.arange(count)[:, None, None]
 
-    def at(row: Array, column: Array) -> Array:
-        return padded[each, :, row, column]  # (N, H, W, C)
+    def between(offset: int) -> Array:
+        """Mix a pixel with its right neighbour; (C, N, H, W)."""
+        here = planes.take(corner + offset, axis=1)
+        return here + beside * (planes.take(corner + (offset + 1), axis=1) - here)
 
-    upper = (1 - beside) * at(top, left) + beside * at(top, left + 1)
-    lower = (1 - beside) * at(top + 1, left) + beside * at(top + 1, left + 1)
-    moved = (1 - below) * upper + below * lower
-    return np.ascontiguousarray(moved.transpose(0, 3, 1, 2))
+    upper = between(0)
+    return (upper + below * (between(row) - upper)).transpose(1, 0, 2, 3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradsmith.train import History
 
-__all__ = ["accuracy_table", "draw"]
+__all__ = ["accuracy_table", "draw", "draw_matrix", "draw_mistakes"]
 
 Array = np.ndarray[Any, Any]
 _MAX_SHOWN = 24
@@ -65,12 +65,19 @@ def draw(
     loss_axes.set_yscale("log")
     low = 100 * min(history["val_accuracy"] + history["accuracy"])
     accuracy_axes.set_ylim(max(low - 1, 80), 100.2)
-    _draw_matrix(matrix_axes, labels, predicted)
-    _draw_mistakes(below, images, labels, predicted)
+    draw_matrix(matrix_axes, labels, predicted)
+    draw_mistakes(below, images, labels, predicted)
     figure.savefig(path, dpi=100)
 
 
-def _draw_matrix(axes: Any, labels: Array, predicted: Array) -> None:
+def draw_matrix(axes: Any, labels: Array, predicted: Array) -> None:
+    """Draw a confusion matrix: how many of each digit, per row, were read as which.
+
+    Args:
+        axes: of matplotlib.
+        labels: the right classes, (N).
+        predicted: the predicted classes, (N).
+    """
     size = int(max(labels.max(), predicted.max())) + 1
     matrix = np.zeros((size, size), dtype=np.int64)
     np.add.at(matrix, (labels, predicted), 1)
@@ -87,7 +94,15 @@ def _draw_matrix(axes: Any, labels: Array, predicted: Array) -> None:
     axes.set_title("confusion matrix, held out")
 
 
-def _draw_mistakes(figure: Any, images: Array, labels: Array, predicted: Array) -> None:
+def draw_mistakes(figure: Any, images: Array, labels: Array, predicted: Array) -> None:
+    """Draw the misclassified digits, the first few where there are many.
+
+    Args:
+        figure: of matplotlib, or a part of one.
+        images: (N, 1, H, W).
+        labels: the right classes, (N).
+        predicted: the predicted classes, (N).
+    """
     wrong = np.flatnonzero(labels != predicted)
     shown = wrong[:_MAX_SHOWN]
     more = "" if shown.size == wrong.size else f", the first {shown.size}"
