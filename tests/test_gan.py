@@ -9,7 +9,12 @@ import pytest
 from gradsmith import nn, optim, train
 from gradsmith.data.datasets import GaussianRing
 from gradsmith.train.gan import _diagnoses
-from gradsmith.train.gan_diagnostics import coverage, diversity
+from gradsmith.train.gan_diagnostics import (
+    coverage,
+    diversity,
+    frechet_distance,
+    inception_score,
+)
 from gradsmith.train.gan_losses import GAN_LOSSES, gradient_penalty
 from gradsmith.train.plotting import image_grid
 
@@ -220,6 +225,37 @@ def test_diagnostics():
     assert "collapsed" in text and "gradient penalty" in text
     assert _diagnoses([collapsed] * 4) == []  # said before
     assert "critic" in _diagnoses([won] * 3)[0]
+
+
+def test_frechet_distance():
+    # Of normal distributions along the axes: the shift squared, and the deviations' differences.
+    base = RNG.normal(size=(4000, 3))
+    base = (base - base.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(base.T)).T)
+    moved = base * [1.0, 3.0, 0.5] + [2.0, 0.0, -1.0]
+    expected = 5 + 2.0**2 + 0.5**2
+    assert frechet_distance(base, moved) == pytest.approx(expected)
+    turn = np.linalg.qr(RNG.normal(size=(3, 3)))[0]  # it depends on no axes
+    assert frechet_distance(moved @ turn, base @ turn) == pytest.approx(expected)
+    assert frechet_distance(moved, moved) == pytest.approx(0, abs=1e-9)
+    flat = np.zeros((5, 1, 2, 2), np.float32)  # no spread at all
+    assert frechet_distance(flat, flat + 1) == pytest.approx(4)
+    for bad in (base[:, :2], base[:1]):
+        with pytest.raises(ValueError, match="frechet_distance: real"):
+            frechet_distance(base, bad)
+
+
+def test_inception_score():
+    sure = np.eye(4).repeat(3, 0)
+    assert inception_score(sure) == pytest.approx(4)
+    assert inception_score(sure[:3]) == pytest.approx(1)  # one class only
+    assert inception_score(np.full((5, 4), 0.25)) == pytest.approx(1)
+    assert inception_score(sure[:6]) == pytest.approx(2)
+    rows = RNG.dirichlet(np.ones(6), 50).astype(np.float32)
+    divergence = (rows * np.log(rows / rows.mean(0))).sum(1).mean()
+    assert inception_score(rows) == pytest.approx(math.exp(divergence), rel=1e-5)
+    for bad, text in ((rows[0], "shape"), (rows * 2, "sum to 1"), (rows - 1, "sum to 1")):
+        with pytest.raises(ValueError, match=f"inception_score: .*{text}"):
+            inception_score(bad)
 
 
 def test_collapse_is_warned_about():
