@@ -164,6 +164,18 @@ def test_clipping_limits_the_step():
     assert np.linalg.norm(model.weight.detach().numpy() - before) <= 1.001e-3
 
 
+@pytest.mark.parametrize(("mode", "threshold"), [("min", 1e9), ("max", 0.0)])
+def test_early_stopping_at_a_value_that_is_good_enough(mode, threshold):
+    def epochs(threshold):
+        stop = train.EarlyStopping("val_loss", mode=mode, patience=9, threshold=threshold)
+        trainer = build(callbacks=[stop])
+        return len(trainer.fit((X, Y), HELD_OUT, epochs=3, batch_size=16))
+
+    assert epochs(threshold) == 1
+    assert epochs(1e9 - threshold) == 3
+    assert epochs(None) == 3
+
+
 def test_early_stopping_restores_the_best(tmp_path):
     stop = train.EarlyStopping("val_accuracy", patience=1, min_delta=2.0, restore_best=True)
     trainer = build(callbacks=[stop, train.Checkpoint(tmp_path / "{epoch}")])

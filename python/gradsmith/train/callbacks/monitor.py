@@ -122,6 +122,7 @@ class EarlyStopping(_Monitor):
         min_delta: how much better counts as better.
         mode: "min", "max", or "auto" to tell from the name.
         restore_best: put the best epoch's weights back at the end.
+        threshold: a value so good that training ends at once.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class EarlyStopping(_Monitor):
         min_delta: float = 0.0,
         mode: str = "auto",
         restore_best: bool = False,
+        threshold: float | None = None,
     ) -> None:
         """Check and store the settings."""
         super().__init__(monitor, mode, min_delta)
@@ -138,13 +140,17 @@ class EarlyStopping(_Monitor):
             raise ValueError(f"EarlyStopping: patience must not be negative, got {patience}")
         self.patience = patience
         self.restore_best = restore_best
+        self.threshold = threshold
         self.bad_epochs = 0
         self.best_epoch = 0
         self._best_weights: dict[str, Tensor] | None = None
 
     def on_epoch_end(self, trainer: Loop, logs: Logs) -> None:
         """Count epochs without improvement."""
-        if self._improved(logs):
+        improved = self._improved(logs)
+        if self._good_enough(logs[self.monitor]):
+            trainer.should_stop = True
+        if improved:
             self.bad_epochs = 0
             self.best_epoch = trainer.epoch
             if self.restore_best:
@@ -153,6 +159,11 @@ class EarlyStopping(_Monitor):
         self.bad_epochs += 1
         if self.bad_epochs > self.patience:
             trainer.should_stop = True
+
+    def _good_enough(self, value: float) -> bool:
+        if self.threshold is None:
+            return False
+        return value <= self.threshold if self.mode == "min" else value >= self.threshold
 
     def on_fit_end(self, trainer: Loop) -> None:
         """Put the best weights back."""
