@@ -32,13 +32,6 @@ inline void check_same_dtype(const char* op, const char* name_a, const Tensor& a
   GS_CHECK_TYPE(a.dtype() == b.dtype(), "{}: '{}' is {} but '{}' is {}; the dtypes must agree", op,
                 name_a, a.dtype(), name_b, b.dtype());
 }
-// Ops without a CUDA kernel say so here, before they touch memory: with every tensor that they
-// read.
-template <class... Ts>
-void check_cpu(const char* op, const Ts&... inputs) {
-  GS_CHECK_KIND(device, ((inputs.device().type == DeviceType::cpu) && ...),
-                "{}: there is no CUDA kernel for this op yet; move the tensor with .to('cpu')", op);
-}
 inline void check_rank(const char* op, const char* argument, const Tensor& x, int rank) {
   check_defined(op, argument, x);
   GS_CHECK(x.dim() == rank, "{}: argument '{}' must have rank {}, got shape {}", op, argument, rank,

@@ -84,6 +84,11 @@ cuda::Operand operand_or_number(const Tensor& t, const Tensor& out, double& valu
   return operand(moved, out.shape());
 }
 
+template <class M>
+cuda::Matrix64 matrix64(const M& m) {
+  return {static_cast<double*>(const_cast<void*>(static_cast<const void*>(m.data))), m.rs, m.cs,
+          m.batch};
+}
 cuda::Matrix matrix(const void* data, std::int64_t rs, std::int64_t cs, std::int64_t batch) {
   return {static_cast<float*>(const_cast<void*>(data)), rs, cs, batch};
 }
@@ -101,6 +106,11 @@ static_assert(int(cuda::Activation::silu) == int(kernels::Activation::silu) &&
 void unary(const char* op, const UnaryKernel& kernel, const Tensor& out, const Tensor& x,
            kernels::Params params) {
   if (on_cpu(out)) return kernels::unary(kernel, out.view(), x.view(), params);
+  if (&kernel == &kernels::bitwise_not) {  // x ^ all bits
+    const bool truth = x.dtype() == DType::b8;
+    const Tensor ones = full({}, truth ? 1 : x.dtype() == DType::u8 ? 255 : -1, x.dtype());
+    return binary(op, kernels::bitwise_xor, out, x, ones, {});
+  }
   const auto found = unary_op(kernel.name);
   check_has(op, found && out.dtype() == x.dtype() && x.dtype() != DType::b8, x.dtype());
   auto args = with_shape<cuda::UnaryArgs>(out.shape());
@@ -191,6 +201,20 @@ void transfer(const Tensor& out, const Tensor& x) {
 
 void gemm(const char* op, const Tensor& out, const kernels::Gemm& p, DType compute) {
   if (on_cpu(out)) return kernels::gemm(compute, p);
+  if (out.dtype() == DType::f64)
+    return cuda::gemm64(out.device().index, {.m = p.m,
+                                             .n = p.n,
+                                             .k = p.k,
+                                             .batch = p.batch,
+                                             .a = matrix64(p.a),
+                                             .b = matrix64(p.b),
+                                             .c = matrix64(p.c),
+                                             .bias = matrix64(p.epilogue.bias),
+                                             .residual = matrix64(p.epilogue.residual),
+                                             .alpha = p.alpha,
+                                             .beta = p.beta,
+                                             .activation = cuda::Activation(p.epilogue.activation),
+                                             .slope = p.epilogue.slope});
   check_has(op, out.dtype() == DType::f32, out.dtype());
   cuda::gemm(out.device().index, {.m = p.m,
                                   .n = p.n,

@@ -1,6 +1,5 @@
 // The one place where ops choose between the kernels of the CPU and those of CUDA: by the device of
 // the output. Ops name a CPU kernel; where CUDA has none of that name and dtype, an error says so.
-// Ops that call a kernel family directly are CPU only and begin with check_cpu().
 #pragma once
 #include "kernels/elementwise/elementwise.h"
 #include "ops/common.h"

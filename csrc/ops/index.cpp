@@ -183,10 +183,10 @@ Plan make_plan(const Tensor& x, const std::vector<Tensor>& given) {
     const std::int64_t size = x.shape()[d];
     p.merged *= size;
     Tensor at = indices[std::size_t(d)];
-    GS_CHECK(on_cpu(at) || at.device() == x.device(),
-             "index: the tensors are on different devices, {} and {}", x.device(), at.device());
+    GS_CHECK(at.device() == x.device(), "index: the tensors are on different devices, {} and {}",
+             x.device(), at.device());
     check_index("index", at, size);
-    at = to_device(broadcast_to(at, p.positions), x.device());
+    at = broadcast_to(at, p.positions);
     if (count > 1) at = add(at, mul(to_dtype(lt(at, 0), DType::i64), size));  // from the front
     p.flat = p.flat.defined() ? add(mul(p.flat, size), at) : at;
   }

@@ -2,10 +2,9 @@
 // 1997, with forget gates; gate order i, f, g, o), GRU (Cho et al. 2014; r, z, n, with the reset
 // gate after the product) and the plain RNN (Elman 1990). Gradients of gradients go step by step
 // through simple ops.
-#include "kernels/rnn/rnn.h"
-#include "gradsmith/autocast.h"
+#include "ops/rnn.h"
 
-#include "ops/common.h"
+#include "gradsmith/autocast.h"
 
 namespace gradsmith::ops {
 
@@ -21,13 +20,7 @@ struct Layer {
   std::int64_t gates() const { return kernels::rnn_gates(kind); }
 };
 
-const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 Tensor dense_or_none(const Tensor& t) { return t.defined() ? contiguous(t.detach()) : Tensor(); }
-Tensor wanted(bool want, const Tensor& like) {
-  return want ? empty(like.shape(), like.dtype()) : Tensor();
-}
-void* pointer(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
-
 // h, and for LSTM c, after one step; `in` is the input's part of the gates.
 std::vector<Tensor> one_step(const Layer& layer, const Tensor& in, const Tensor& h, const Tensor& c,
                              const std::vector<Tensor>& weights) {
@@ -85,7 +78,7 @@ std::vector<Tensor> step_by_step(const Layer& layer, const std::vector<Tensor>& 
   }
   Dims nothing = x.shape();
   nothing[nothing.size() - 1] = weights[1].size(1);
-  const Tensor y = steps == 0              ? zeros(nothing, x.dtype())
+  const Tensor y = steps == 0              ? zeros(nothing, x.dtype(), x.device())
                    : batch_sizes.defined() ? cat(outputs, 0)
                                            : stack(outputs, 0);
   state.insert(state.begin(), y);
@@ -93,7 +86,6 @@ std::vector<Tensor> step_by_step(const Layer& layer, const std::vector<Tensor>& 
 }
 
 void check_batch_sizes(const char* op, const Tensor& sizes, std::int64_t batch, std::int64_t rows) {
-  check_cpu(op, sizes);
   GS_CHECK_TYPE(sizes.dtype() == DType::i64, "{}: argument 'batch_sizes' must be int64, got {}", op,
                 sizes.dtype());
   check_rank(op, "batch_sizes", sizes, 1);
@@ -121,7 +113,6 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
   const bool packed = batch_sizes.defined(), projects = w_hr.defined();
   check_rank(op, "input", input, packed ? 2 : 3);
   check_float(op, "input", input);
-  check_cpu(op, input);
   check_rank(op, "w_ih", w_ih, 2);
   check_rank(op, "w_hh", w_hh, 2);
   if (projects) check_rank(op, "w_hr", w_hr, 2);
@@ -146,46 +137,45 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
   check_vector(op, "b_hh", b_hh, rows, input);
 
   const DType dtype = input.dtype();
-  const Tensor sizes = dense_or_none(batch_sizes);  // kept by the rule: the shape points into it
+  const Device device = input.device();
+  // On the CPU; kept by the rule, for the shape points into it.
+  const Tensor sizes = packed ? contiguous(to_device(batch_sizes.detach(), {})) : Tensor();
   if (packed) check_batch_sizes(op, sizes, batch, input.size(0));
-  const kernels::RnnShape shape{
-      .kind = layer.kind,
-      .steps = steps,
-      .batch = batch,
-      .input = features,
-      .hidden = hidden,
-      .projection = projects ? h_size : 0,
-      .reverse = layer.reverse,
-      .batch_sizes = static_cast<const std::int64_t*>(data_or_null(sizes))};
+  if (projects && !on_cpu(input))  // CUDA's kernel has no projection
+    return step_by_step(layer, {input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr}, sizes);
+  const kernels::RnnShape shape{.kind = layer.kind,
+                                .steps = steps,
+                                .batch = batch,
+                                .input = features,
+                                .hidden = hidden,
+                                .projection = projects ? h_size : 0,
+                                .reverse = layer.reverse,
+                                .batch_sizes = packed ? sizes.data_as<std::int64_t>() : nullptr};
   const Tensor x = contiguous(input.detach()), wi = contiguous(w_ih.detach()),
                wh = contiguous(w_hh.detach()), bi = dense_or_none(b_ih), bh = dense_or_none(b_hh),
                wr = dense_or_none(w_hr), h = contiguous(h0.detach()), c = dense_or_none(c0);
   const bool taped = tracked(input, h0, w_ih, w_hh, b_ih, b_hh) || (has_c && tracked(c0, w_hr));
   Dims y_shape = input.shape();
   y_shape[y_shape.size() - 1] = h_size;
-  std::vector<Tensor> result{empty(y_shape, dtype), empty({batch, h_size}, dtype)};
-  if (has_c) result.push_back(empty({batch, hidden}, dtype));
+  std::vector<Tensor> result{empty(y_shape, dtype, device), empty({batch, h_size}, dtype, device)};
+  if (has_c) result.push_back(empty({batch, hidden}, dtype, device));
   Tensor reserve;
-  if (taped) reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8);
-  const bool rounded = dtype == DType::f32 && autocast_enabled();
+  if (taped)
+    reserve = empty({std::int64_t(kernels::rnn_reserve_bytes(dtype, shape))}, DType::u8, device);
+  const bool rounded = dtype == DType::f32 && autocast_enabled() && on_cpu(input);
   KeptScope input_scope = keep_packed(w_ih), state_scope = keep_packed(w_hh),
             projection_scope = projects ? keep_packed(w_hr) : KeptScope(nullptr, nullptr);
-  kernels::rnn_forward(dtype, {.shape = shape,
-                               .x = x.data(),
-                               .x_row = shape.input,
-                               .w_ih = wi.data(),
-                               .w_hh = wh.data(),
-                               .b_ih = data_or_null(bi),
-                               .b_hh = data_or_null(bh),
-                               .w_hr = data_or_null(wr),
-                               .h0 = h.data(),
-                               .c0 = data_or_null(c),
-                               .y = result[0].data(),
-                               .y_row = h_size,
-                               .hT = result[1].data(),
-                               .cT = has_c ? result[2].data() : nullptr,
-                               .reserve = pointer(reserve),
-                               .rounded = rounded});
+  const RnnTensors tensors{.x = x,
+                           .w_ih = wi,
+                           .w_hh = wh,
+                           .b_ih = bi,
+                           .b_hh = bh,
+                           .w_hr = wr,
+                           .h0 = h,
+                           .c0 = c,
+                           .y = result[0],
+                           .reserve = reserve};
+  dispatch::rnn_forward(shape, tensors, result[1], has_c ? result[2] : Tensor(), rounded);
   if (!taped) return result;
   auto rule = [=, input = save(input), h0 = save(h0), c0 = save(c0), w_ih = save(w_ih),
                w_hh = save(w_hh), b_ih = save(b_ih), b_hh = save(b_hh), w_hr = save(w_hr),
@@ -198,41 +188,25 @@ std::vector<Tensor> run_layer(const Layer& layer, const Arguments& arguments) {
         return step_by_step(layer, shadows, sizes);
       });
     }
-    std::vector<Tensor> dense, out;
-    for (std::size_t i = 0; i < in.size(); ++i) {
-      dense.push_back(dense_or_none(in[i]));
-      out.push_back(wanted(g.needs(i), in[i]));
-    }
-    const Tensor dy = dense_or_none(g[0]), dh = dense_or_none(g[1]),
-                 dc = has_c ? dense_or_none(g[2]) : Tensor();
-    const Tensor outputs = y.unpack(g);
-    kernels::rnn_backward(dtype, {.shape = shape,
-                                  .x = dense[0].data(),
-                                  .x_row = shape.input,
-                                  .w_ih = dense[3].data(),
-                                  .w_hh = dense[4].data(),
-                                  .w_hr = data_or_null(dense[7]),
-                                  .h0 = dense[1].data(),
-                                  .c0 = data_or_null(dense[2]),
-                                  .y = outputs.data(),
-                                  .y_row = shape.outputs(),
-                                  .reserve = reserve.unpack(g).data(),
-                                  .dy = data_or_null(dy),
-                                  .dy_row = shape.outputs(),
-                                  .dhT = data_or_null(dh),
-                                  .dcT = data_or_null(dc),
-                                  .dx = pointer(out[0]),
-                                  .dx_row = shape.input,
-                                  .dw_ih = pointer(out[3]),
-                                  .dw_hh = pointer(out[4]),
-                                  .db_ih = pointer(out[5]),
-                                  .db_hh = pointer(out[6]),
-                                  .dw_hr = pointer(out[7]),
-                                  .dh0 = pointer(out[1]),
-                                  .dc0 = pointer(out[2]),
-                                  .rounded = rounded});
+    const RnnTensors kept{.x = dense_or_none(in[0]),
+                          .w_ih = dense_or_none(in[3]),
+                          .w_hh = dense_or_none(in[4]),
+                          .b_ih = {},
+                          .b_hh = {},
+                          .w_hr = dense_or_none(in[7]),
+                          .h0 = dense_or_none(in[1]),
+                          .c0 = dense_or_none(in[2]),
+                          .y = y.unpack(g),
+                          .reserve = reserve.unpack(g)};
+    RnnGradients out;
+    Tensor* const wanted[] = {&out.x,    &out.h0,   &out.c0,   &out.w_ih,
+                              &out.w_hh, &out.b_ih, &out.b_hh, &out.w_hr};
+    for (std::size_t i = 0; i < in.size(); ++i)
+      if (g.needs(i)) *wanted[i] = empty(in[i].shape(), in[i].dtype(), in[i].device());
+    dispatch::rnn_backward(shape, kept, dense_or_none(g[0]), dense_or_none(g[1]),
+                           has_c ? dense_or_none(g[2]) : Tensor(), out, rounded);
     TensorList list;
-    for (Tensor& t : out) list.push_back(std::move(t));
+    for (Tensor* gradient : wanted) list.push_back(std::move(*gradient));
     return list;
   };
   const Inputs inputs{input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr};

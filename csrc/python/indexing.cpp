@@ -110,7 +110,7 @@ Parsed parse(const Tensor& x, PyObject* index) {
       } else if (t.dim() == 0) {
         apply_bool(p, at++, *ops::to_device(t, {}).data_as<bool>());
       } else {
-        advanced(std::move(t));
+        advanced(is_tensor(o) ? std::move(t) : ops::to_device(t, x.device()));
       }
     } else {
       p.view = ops::select(p.view, at, FromPy<std::int64_t>::get(o, {"Tensor", "index"}));
@@ -133,9 +133,11 @@ Tensor get_item(const Tensor& x, PyObject* index) {
 void set_item(const Tensor& x, PyObject* index, PyObject* value) {
   GS_CHECK_STATE(!(grad_enabled() && x.requires_grad()),
                  "x[...] = value: in-place change of a tensor that requires grad; use no_grad()");
-  Operand source = is_tensor(value)   ? Operand(tensor_of(value))
-                   : is_number(value) ? operand_from_number(value)
-                                      : Operand(tensor_from_data(value, Py_None, Py_None));
+  Operand source =
+      is_tensor(value) ? Operand(tensor_of(value))
+      : is_number(value)
+          ? operand_from_number(value)
+          : Operand(ops::to_device(tensor_from_data(value, Py_None, Py_None), x.device()));
   GS_CHECK_STATE(
       !(grad_enabled() && source.requires_grad()),
       "x[...] = value: the value requires grad, but an assignment is not recorded; build "

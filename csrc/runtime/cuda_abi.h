@@ -13,7 +13,7 @@
 
 namespace gradsmith::cuda {
 
-inline constexpr std::uint32_t kAbiVersion = 2;  // raise with every change in these files
+inline constexpr std::uint32_t kAbiVersion = 3;  // raise with every change in these files
 
 // ---- Elementwise --------------------------------------------------------------------------------
 
@@ -37,12 +37,14 @@ inline constexpr std::uint32_t kAbiVersion = 2;  // raise with every change in t
           X(softplus_backward_x) X(log_sigmoid_backward_x) X(mish_backward_x)                  \
               X(clamp_backward_x) X(hardsigmoid_backward_x) X(hardswish_backward_x)
 // clang-format on
-// The first two lines give the operands' dtype (div: floating types only), the others bool.
+// From the first to atan2's slopes they give the operands' dtype (div, and from atan2 on: floating
+// types only; bitwise_*: integers only), the others bool.
 // clang-format off
 #define GS_CUDA_BINARY_OPS(X)                                                           \
   X(add)                                                                                \
-  X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) GS_CUDA_SLOPE_OPS(X) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) \
-      X(logical_and) X(logical_or) X(logical_xor)
+  X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) X(remainder) X(floor_divide)        \
+      X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(atan2) GS_CUDA_SLOPE_OPS(X)         \
+          X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(logical_and) X(logical_or) X(logical_xor)
 // clang-format on
 
 enum class UnaryOp : std::int32_t {

@@ -1,6 +1,6 @@
-// Arguments of reductions and of what works on rows: softmax, losses, normalisation. Part of
-// cuda_abi.h, which includes it and says what holds for all of them. float32 and float64, where
-// nothing else is said; arrays are contiguous.
+// Arguments of reductions, of what works on rows (softmax, losses, normalisation), of recurrent
+// layers and of products in float64. Part of cuda_abi.h, which includes it and says what holds for
+// all of them. float32 and float64, where nothing else is said; arrays are contiguous.
 #pragma once
 
 namespace gradsmith::cuda {
@@ -109,6 +109,46 @@ struct BatchNormArgs {
   std::int64_t batch, channels, inner;
 };
 
+// ---- Recurrent layers ---------------------------------------------------------------------------
+
+enum class RnnKind : std::int32_t { lstm, gru, rnn_tanh, rnn_relu };  // kernels::RnnKind
+
+// One direction of one layer over a whole sequence; formulas, rows and gates as in
+// kernels/rnn/rnn.h. The products that do not wait for a step before are the caller's.
+//
+// Forward. gates [rows, saved * hidden] hold W_ih x + b_ih (of GRU's four the first three), and
+// then what backward needs. c holds c0, then cT. Out: y and, where not null, every step's c.
+// Backward. d_in and d_hidden [rows, gates * hidden]: gradients of W_ih x + b_ih and of
+// W_hh h + b_hh, one array but for GRU. dh and dc hold the last states' gradients, then the first
+// ones'. dy may be null.
+struct RnnArgs {
+  RnnKind kind;
+  DType dtype;
+  bool backward, reverse;
+  std::int64_t steps, batch, hidden;
+  const std::int64_t* starts;  // row(t, b) = starts[t] + b, of steps + 1; null: t * batch + b
+  const void *w_hh, *b_hh, *h0;
+  void *gates, *y, *cells, *c;
+  const void *c0, *dy;
+  void *d_in, *d_hidden, *dh, *dc;
+};
+
+// ---- Products in float64 ------------------------------------------------------------------------
+
+// As GemmArgs, of doubles.
+struct Matrix64 {
+  double* data;
+  std::int64_t rs, cs, batch;
+};
+struct Gemm64Args {
+  std::int64_t m, n, k, batch;
+  Matrix64 a, b, c;
+  Matrix64 bias, residual;
+  double alpha, beta;
+  Activation activation;
+  double slope;
+};
+
 // Every entry is int name(int device, const Args* args, void* stream).
 #define GS_CUDA_ROWS_FUNCTIONS(X)    \
   X(reduce, ReduceArgs)              \
@@ -117,6 +157,8 @@ struct BatchNormArgs {
   X(cross_entropy, CrossEntropyArgs) \
   X(norm, NormArgs)                  \
   X(norm_sums, NormSumsArgs)         \
-  X(batch_norm, BatchNormArgs)
+  X(batch_norm, BatchNormArgs)       \
+  X(rnn, RnnArgs)                    \
+  X(gemm64, Gemm64Args)
 
 }  // namespace gradsmith::cuda

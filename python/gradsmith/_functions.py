@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from . import _core
 from ._checks import integer
 from ._core import Tensor
+from ._interop import on_device
 
 __all__ = [
     "addmm",
@@ -298,12 +298,14 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     x = ravel(input) if dim is None else input
     axis = _axis("repeat_interleave", 0 if dim is None else dim, len(x.shape))
     size = x.shape[axis]
-    counts = repeats.numpy().reshape(-1) if isinstance(repeats, Tensor) else np.array([repeats])
+    given = repeats.cpu().numpy() if isinstance(repeats, Tensor) else np.array(repeats)
+    counts = given.reshape(-1)
     if counts.dtype.kind not in "iu" or (counts < 0).any():
         raise ValueError(f"repeat_interleave: repeats must be counts, got {counts.tolist()}")
     if len(counts) not in (1, size):
         raise ValueError(f"repeat_interleave: {len(counts)} repeats for {size} slices")
-    return _core.index_select(x, axis, _core.from_numpy(np.repeat(np.arange(size), counts)))
+    chosen = on_device(np.repeat(np.arange(size), counts), input.device)
+    return _core.index_select(x, axis, chosen)
 
 
 # ---- matrices ----
@@ -312,10 +314,9 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
 def _band(input: Tensor, op: str, diagonal: int, upper: bool) -> Tensor:
     if len(input.shape) < 2:
         raise ValueError(f"{op}: input must have at least 2 axes, got {tuple(input.shape)}")
-    rows = _core.arange(input.shape[-2]).unsqueeze(1)
-    above = _core.arange(input.shape[-1]) - rows
-    outside = above < diagonal if upper else above > diagonal
-    return input.masked_fill(outside.to(input.device), 0)
+    rows = _core.arange(input.shape[-2], device=input.device).unsqueeze(1)
+    above = _core.arange(input.shape[-1], device=input.device) - rows
+    return input.masked_fill(above < diagonal if upper else above > diagonal, 0)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -333,7 +334,7 @@ def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
     if not input.shape:
         raise ValueError("diag_embed: input must have at least one axis, got a scalar")
     size = input.shape[-1]
-    off = _core.eye(size, dtype="bool").logical_not().to(input.device)
+    off = _core.eye(size, dtype="bool", device=input.device).logical_not()
     square = input.unsqueeze(-1).expand(*input.shape, size).masked_fill(off, 0)
     above, below = max(offset, 0), max(-offset, 0)
     return _core.pad(square, (above, below, below, above))
@@ -397,14 +398,24 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | float) -> Tens
         for at, size in enumerate(index.shape):
             values = values.narrow(at, 0, size)
     else:
-        values = _core.full(index.shape, src, dtype=input.dtype)
-    places = np.indices(tuple(index.shape))
-    places[axis] = index.numpy()
-    flat = np.ravel_multi_index(tuple(places.reshape(rank, -1)), tuple(input.shape))
-    order = np.arange(flat.size)
-    last = np.full(math.prod(input.shape), -1)
+        values = _core.full(index.shape, src, dtype=input.dtype, device=input.device)
+    size, device = input.shape[axis], index.device
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
+        raise IndexError(
+            f"scatter: index must lie in [0, {size}), got {int(index.min())} to {int(index.max())}"
+        )
+    flat = _core.zeros(index.shape, dtype=_core.int64, device=device)
+    for at in range(rank):
+        places = index
+        if at != axis:
+            lone = [1] * rank
+            lone[at] = -1
+            places = _core.arange(index.shape[at], device=device).reshape(*lone)
+        flat = flat * input.shape[at] + places
+    flat = ravel(flat)
+    order = _core.arange(flat.numel(), device=device)
+    last = _core.full((input.numel(),), -1, dtype=_core.int64, device=device)
     last[flat] = order
-    kept = ravel(input).masked_fill(_core.from_numpy(last >= 0), 0)
-    lost = _core.from_numpy(last[flat] != order)
-    written = ravel(values.to(input.dtype)).masked_fill(lost, 0)
-    return _core.index_add(kept, 0, _core.from_numpy(flat), written).reshape(input.shape)
+    kept = ravel(input).masked_fill(last >= 0, 0)
+    written = ravel(values.to(input.dtype)).masked_fill(last[flat] != order, 0)
+    return _core.index_add(kept, 0, flat, written).reshape(input.shape)

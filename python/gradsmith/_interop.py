@@ -1,4 +1,4 @@
-"""Arrays from nested sequences; called from the extension."""
+"""Arrays from nested sequences, for the extension, and tensors from arrays on any device."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from . import _core
+from ._core import Tensor
 
 
 def _plain(value: Any) -> Any:
@@ -25,3 +28,8 @@ def array_from_sequence(data: Any) -> np.ndarray[Any, Any]:
             f"tensor: argument 'data' must hold numbers, got elements of dtype {array.dtype}"
         )
     return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def on_device(array: np.ndarray[Any, Any], device: Any) -> Tensor:
+    """Return an array as a tensor on `device`, of the same dtype; the memory may be shared."""
+    return _core.from_numpy(np.ascontiguousarray(array)).to(device)

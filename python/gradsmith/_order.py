@@ -14,6 +14,7 @@ from . import _core
 from ._checks import integer, number
 from ._core import Tensor
 from ._functions import _with_axis, ravel
+from ._interop import on_device
 
 __all__ = [
     "argsort",
@@ -41,8 +42,13 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return np.asarray((source.float() if source.dtype is _core.bfloat16 else source).numpy())
 
 
+def _same_device(op: str, a: Tensor, b: Tensor) -> None:
+    if a.device != b.device:
+        raise ValueError(f"{op}: tensors are on different devices, {a.device} and {b.device}")
+
+
 def _picked(input: Tensor, axis: int, index: np.ndarray[Any, Any]) -> Ordered:
-    indices = _core.from_numpy(np.ascontiguousarray(index, dtype=np.int64)).to(input.device)
+    indices = on_device(index.astype(np.int64, copy=False), input.device)
     return Ordered(_core.gather(input, axis, indices), indices)
 
 
@@ -170,9 +176,9 @@ def quantile(
     low = np.floor(places).astype(np.int64)
     high = np.ceil(places).astype(np.int64)
     shape = (-1, *(1,) * (len(x.shape) - 1 - axis))
-    share = _core.from_numpy(places - low).to(x.dtype).reshape(shape).to(x.device)
+    share = on_device(places - low, x.device).to(x.dtype).reshape(shape)
     below, above = (
-        _core.index_select(ordered, axis, _core.from_numpy(at).to(x.device)) for at in (low, high)
+        _core.index_select(ordered, axis, on_device(at, x.device)) for at in (low, high)
     )
     y = _core.lerp(below, above, share)
     missing = _core.isnan(ordered.detach().narrow(axis, size - 1, 1))
@@ -200,7 +206,7 @@ def unique(
     """
     different: Any = np.unique
     _, *found = different(_array(input), True, return_inverse, return_counts, axis=dim)
-    first, *more = (_core.from_numpy(np.ascontiguousarray(part, np.int64)) for part in found)
+    first, *more = (on_device(part.astype(np.int64), input.device) for part in found)
     source = ravel(input.detach()) if dim is None else input.detach()
     values = _core.index_select(source, 0 if dim is None else dim, first)
     if return_inverse and dim is None:
@@ -216,20 +222,43 @@ def searchsorted(sorted_sequence: Tensor, values: Tensor, right: bool = False) -
         raise ValueError(
             f"searchsorted: sorted_sequence must be a vector, got {tuple(sorted_sequence.shape)}"
         )
-    side: Any = "right" if right else "left"
-    found = np.searchsorted(_array(sorted_sequence), _array(values), side)
-    return _core.from_numpy(np.asarray(found, np.int64))
+    _same_device("searchsorted", sorted_sequence, values)
+    size, wanted = sorted_sequence.numel(), values.detach()
+    low = _core.zeros(values.shape, dtype=_core.int64, device=values.device)
+    high = low + size
+    for _ in range(size.bit_length()):  # halve what is left of every value's range
+        middle = (low + high) // 2
+        found = _core.index_select(
+            sorted_sequence.detach(), 0, ravel(middle).clamp(max=size - 1)
+        ).reshape(values.shape)
+        behind = found <= wanted if right else found < wanted
+        if wanted.dtype.is_floating_point:
+            behind = behind | (
+                _core.isnan(wanted) & (_core.isnan(found.to(wanted.dtype)).logical_not() | right)
+            )
+        behind = behind & (low < high)
+        low, high = _core.where(behind, middle + 1, low), _core.where(behind, high, middle)
+    return low
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """Count each of 0, 1, 2, ... in a vector of integers, or add its weights up."""
-    counted = _array(input)
-    if counted.ndim != 1 or counted.dtype.kind not in "iu" or (counted < 0).any():
+    if len(input.shape) != 1 or input.dtype.is_floating_point or input.dtype is _core.bool:
         raise ValueError("bincount: input must be a vector of integers from 0")
-    found = np.bincount(counted, None if weights is None else _array(weights), minlength)
-    return _core.from_numpy(found if weights is None else found.astype(_array(weights).dtype))
+    if input.numel() and int(input.min()) < 0:
+        raise ValueError("bincount: input must be a vector of integers from 0")
+    size = max(minlength, int(input.max()) + 1 if input.numel() else 0)
+    added = _core.ones(input.shape, dtype=_core.int64, device=input.device)
+    added = added if weights is None else weights.detach()
+    zeros = _core.zeros((size,), dtype=added.dtype, device=input.device)
+    return _core.index_add(zeros, 0, input.to(_core.int64), added)
 
 
 def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
     """Whether each element is among the others."""
-    return _core.from_numpy(np.isin(_array(elements), _array(test_elements)))
+    _same_device("isin", elements, test_elements)
+    if not test_elements.numel():
+        return _core.zeros(elements.shape, dtype=_core.bool, device=elements.device)
+    known = sort(ravel(test_elements.detach())).values
+    place = searchsorted(known, elements).clamp(max=known.numel() - 1)
+    return _core.index_select(known, 0, ravel(place)).reshape(elements.shape) == elements.detach()

@@ -48,15 +48,18 @@ namespace cuda_emu {
 namespace {
 
 constexpr std::size_t kStackBytes = 256 << 10, kGuardBytes = 4096;
+constexpr std::size_t kSharedLimit = 232448;  // bytes of a block of compute capability 9.0
 
 [[noreturn]] void die(const char* what) {
   std::fprintf(stderr, "cuda emulator: %s\n", what);
   std::abort();
 }
 
-enum class State { ready, at_barrier, at_warp_barrier, done };
+enum class State { ready, at_barrier, at_warp_barrier, spinning, done };
 
+struct Block;
 struct Fiber {
+  Block* block = nullptr;
   Thread thread{};
   State state = State::done;
   char* stack = nullptr;
@@ -73,15 +76,20 @@ struct Warp {
   alignas(16) unsigned char slot[32][16];
 };
 
+struct Block {
+  uint3 index{};
+  std::vector<Fiber*> threads;
+  std::vector<Warp> warps;
+  unsigned alive = 0, waiting = 0;
+  int barrier_line = 0;
+  std::unique_ptr<unsigned char, decltype(&std::free)> shared{nullptr, &std::free};
+};
+
 struct Machine {
   Launch launch;
   const std::function<void()>* body = nullptr;
-  std::vector<std::unique_ptr<Fiber>> fibers;  // kept for the next block
-  std::vector<Warp> warps;
-  unsigned threads = 0, alive = 0, waiting = 0;
-  int barrier_line = 0;
+  std::vector<std::unique_ptr<Fiber>> fibers;  // kept for the next blocks
   Fiber* running = nullptr;
-  unsigned char* shared = nullptr;
   std::size_t shared_bytes = 0;
 #if defined(__x86_64__)
   void* scheduler = nullptr;
@@ -111,10 +119,10 @@ void to_scheduler([[maybe_unused]] bool for_good) {
 #endif
 }
 
-void open_barrier() {
-  machine.waiting = 0;
-  for (unsigned t = 0; t < machine.threads; ++t)
-    if (machine.fibers[t]->state == State::at_barrier) machine.fibers[t]->state = State::ready;
+void open_barrier(Block& block) {
+  block.waiting = 0;
+  for (Fiber* f : block.threads)
+    if (f->state == State::at_barrier) f->state = State::ready;
 }
 
 void fiber_main() {
@@ -125,13 +133,15 @@ void fiber_main() {
   (*machine.body)();
   machine.running->state = State::done;
   // Threads that have ended do not hold up a barrier.
-  if (--machine.alive > 0 && machine.waiting == machine.alive) open_barrier();
+  Block& block = *machine.running->block;
+  if (--block.alive > 0 && block.waiting == block.alive) open_barrier(block);
   to_scheduler(true);
   std::abort();
 }
 
 void resume(Fiber& f) {
   machine.running = &f;
+  machine.launch.block_index = f.block->index;
 #if defined(__SANITIZE_ADDRESS__)
   void* fake = nullptr;
   __sanitizer_start_switch_fiber(&fake, f.stack, kStackBytes);
@@ -178,31 +188,49 @@ void wait(State state) {
   to_scheduler(false);
 }
 
-void run_block(std::mt19937& rng) {
-  const dim3 block = machine.launch.block;
-  machine.threads = machine.alive = block.x * block.y * block.z;
-  machine.waiting = 0;
-  machine.warps.assign((machine.threads + 31) / 32, Warp{});
-  std::vector<Fiber*> order;
-  for (unsigned t = 0; t < machine.threads; ++t) {
-    if (t == machine.fibers.size()) machine.fibers.push_back(std::make_unique<Fiber>());
-    Fiber& f = *machine.fibers[t];
-    f.thread = {{t % block.x, t / block.x % block.y, t / block.x / block.y}, t};
+void start(Block& block, std::size_t first_fiber) {
+  const dim3 size = machine.launch.block;
+  const unsigned threads = size.x * size.y * size.z;
+  block.alive = threads;
+  block.warps.assign((threads + 31) / 32, Warp{});
+  for (unsigned t = 0; t < threads; ++t) {
+    if (first_fiber + t == machine.fibers.size())
+      machine.fibers.push_back(std::make_unique<Fiber>());
+    Fiber& f = *machine.fibers[first_fiber + t];
+    f.block = &block;
+    f.thread = {{t % size.x, t / size.x % size.y, t / size.x / size.y}, t};
     prepare(f);
-    order.push_back(&f);
+    block.threads.push_back(&f);
   }
   // NaN in every float of shared memory; its own allocation, so that overruns are seen.
-  const std::unique_ptr<unsigned char, decltype(&std::free)> shared(
-      static_cast<unsigned char*>(std::aligned_alloc(16, (machine.shared_bytes + 15) / 16 * 16)),
-      &std::free);
-  if (machine.shared_bytes) std::memset(shared.get(), 0xff, machine.shared_bytes);
-  machine.shared = shared.get();
+  block.shared.reset(
+      static_cast<unsigned char*>(std::aligned_alloc(16, (machine.shared_bytes + 15) / 16 * 16)));
+  if (machine.shared_bytes) std::memset(block.shared.get(), 0xff, machine.shared_bytes);
+}
 
+// Runs blocks [first, first + count) of the grid, which take turns.
+void run_blocks(std::size_t first, std::size_t count, std::mt19937& rng) {
+  const dim3 grid = machine.launch.grid;
+  std::vector<Block> blocks(count);
+  std::vector<Fiber*> order;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t b = first + i;
+    blocks[i].index = {unsigned(b % grid.x), unsigned(b / grid.x % grid.y),
+                       unsigned(b / grid.x / grid.y)};
+    start(blocks[i], order.size());
+    order.insert(order.end(), blocks[i].threads.begin(), blocks[i].threads.end());
+  }
   const Schedule schedule = options().schedule;
   if (schedule == Schedule::descending) std::reverse(order.begin(), order.end());
-  while (machine.alive > 0) {
+  const auto alive = [&] {
+    return std::any_of(blocks.begin(), blocks.end(), [](const Block& b) { return b.alive > 0; });
+  };
+  while (alive()) {
     if (schedule == Schedule::random) std::shuffle(order.begin(), order.end(), rng);
+    // A thread that spins changes nothing: a round in which no other runs is the last.
     bool progress = false;
+    for (Fiber* f : order)
+      if (f->state == State::spinning) f->state = State::ready;
     for (std::size_t i = 0; i < order.size();) {
       // warp_by_warp: a warp goes as far as it can before the next one starts.
       const std::size_t end =
@@ -211,11 +239,12 @@ void run_block(std::mt19937& rng) {
       for (std::size_t j = i; j < end; ++j)
         if (order[j]->state == State::ready) {
           resume(*order[j]);
-          again = progress = true;
+          again = true;
+          progress |= order[j]->state != State::spinning;
         }
       if (!again || schedule != Schedule::warp_by_warp) i = end;
     }
-    if (!progress) die("deadlock: no thread of the block can go on");
+    if (!progress) die("deadlock: no thread can go on");
   }
 }
 
@@ -265,56 +294,61 @@ const Launch& current_launch() { return machine.launch; }
 
 void* shared_memory(std::size_t bytes) {
   if (bytes > machine.shared_bytes) die("the launch gave the kernel too little shared memory");
-  return machine.shared;
+  return machine.running->block->shared.get();
 }
 
-int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body) {
+int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body,
+        bool together) {
   const std::size_t threads = std::size_t(block.x) * block.y * block.z;
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
-      grid.y > 65535 || grid.z == 0 || grid.z > 65535 || shared_bytes > 232448)
+      grid.y > 65535 || grid.z == 0 || grid.z > 65535 || shared_bytes > kSharedLimit)
     return cudaErrorInvalidConfiguration;
+  const std::size_t blocks = std::size_t(grid.x) * grid.y * grid.z;
+  if (together && blocks > std::size_t(options().resident_blocks))
+    return cudaErrorCooperativeLaunchTooLarge;
   const DeviceAtWork at_work;
   std::mt19937 rng(options().seed);
   machine.launch = {grid, block, {}};
   machine.body = &body;
   machine.shared_bytes = shared_bytes;
-  const std::size_t blocks = std::size_t(grid.x) * grid.y * grid.z;
-  for (std::size_t i = 0; i < blocks; ++i) {
-    const std::size_t b = options().schedule == Schedule::descending ? blocks - 1 - i : i;
-    machine.launch.block_index = {unsigned(b % grid.x), unsigned(b / grid.x % grid.y),
-                                  unsigned(b / grid.x / grid.y)};
-    run_block(rng);
-  }
+  if (together) return run_blocks(0, blocks, rng), cudaSuccess;
+  for (std::size_t i = 0; i < blocks; ++i)
+    run_blocks(options().schedule == Schedule::descending ? blocks - 1 - i : i, 1, rng);
   return cudaSuccess;
 }
 
+void yield() { wait(State::spinning); }
+
 void barrier(int line) {
-  if (machine.waiting > 0 && machine.barrier_line != line)
+  Block& block = *machine.running->block;
+  if (block.waiting > 0 && block.barrier_line != line)
     die("threads of one block wait at different __syncthreads");
-  machine.barrier_line = line;
-  if (++machine.waiting < machine.alive) return wait(State::at_barrier);
-  open_barrier();
+  block.barrier_line = line;
+  if (++block.waiting < block.alive) return wait(State::at_barrier);
+  open_barrier(block);
   wait(State::ready);
 }
 
 void warp_barrier(std::uint32_t mask) {
   const unsigned me = thread().linear, first = me & ~31u;
-  Warp& warp = machine.warps[me / 32];
-  if (machine.threads - first < 32) mask &= (1u << (machine.threads - first)) - 1;
+  Block& block = *machine.running->block;
+  Warp& warp = block.warps[me / 32];
+  const auto threads = unsigned(block.threads.size());
+  if (threads - first < 32) mask &= (1u << (threads - first)) - 1;
   if (!(mask >> (me & 31) & 1)) die("the calling lane is not in its own mask");
   warp.arrived |= 1u << (me & 31);
   if ((warp.arrived & mask) != mask) return wait(State::at_warp_barrier);
   warp.arrived &= ~mask;
   for (unsigned lane = 0; lane < 32; ++lane)
-    if (mask >> lane & 1 && machine.fibers[first + lane]->state == State::at_warp_barrier)
-      machine.fibers[first + lane]->state = State::ready;
+    if (mask >> lane & 1 && block.threads[first + lane]->state == State::at_warp_barrier)
+      block.threads[first + lane]->state = State::ready;
   wait(State::ready);
 }
 
 void exchange(std::uint32_t mask, const void* mine, void* theirs, std::size_t bytes,
               unsigned source) {
   const unsigned me = thread().linear;
-  Warp& warp = machine.warps[me / 32];
+  Warp& warp = machine.running->block->warps[me / 32];
   std::memcpy(warp.slot[me & 31], mine, bytes);
   warp_barrier(mask);
   if (!(mask >> (source & 31) & 1)) die("a shuffle reads a lane that is not in its mask");
@@ -342,6 +376,15 @@ cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t bytes, cudaM
   std::memmove(dst, src, bytes);
   return cudaSuccess;
 }
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t) {
+  const cuda_emu::DeviceAtWork at_work;
+  std::memset(p, value, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 1 : int(cuda_emu::kSharedLimit);
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"emulated device", 8, 0, 1, std::size_t(8) << 30};
   return cudaSuccess;
@@ -356,6 +399,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorInvalidConfiguration:
       return "invalid configuration argument";
+    case cudaErrorCooperativeLaunchTooLarge:
+      return "too many blocks in cooperative launch";
     default:
       return "error";
   }

@@ -1,12 +1,12 @@
 // Runs CUDA kernels on the CPU: the .cu files of the library are compiled against this header
 // instead of the CUDA toolkit. For tests, under sanitizers and in several schedules.
 //
-// One fiber per CUDA thread, blocks one after the other. A thread runs until it waits at a barrier
-// or exchanges values with its warp; which one runs next is decided by `schedule`. A missing
-// barrier shows as results that differ between schedules, or as NaN: shared memory starts as NaN,
-// and so does memory from cudaMalloc, which is exactly as long as asked for, so that
-// AddressSanitizer sees what lies outside. Everything is sequentially consistent: missing memory
-// fences do not show.
+// One fiber per CUDA thread, blocks one after the other but for cooperative launches. A thread runs
+// until it waits at a barrier or exchanges values with its warp; which one runs next is decided by
+// `schedule`. A missing barrier shows as results that differ between schedules, or as NaN: shared
+// memory starts as NaN, and so does memory from cudaMalloc, which is exactly as long as asked for,
+// so that AddressSanitizer sees what lies outside. Everything is sequentially consistent: missing
+// memory fences do not show.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -42,6 +42,7 @@ enum class Schedule { ascending, descending, random, warp_by_warp };
 struct Options {
   Schedule schedule = Schedule::ascending;
   unsigned seed = 1;
+  int resident_blocks = 8;  // that run at the same time
 };
 Options& options();
 
@@ -57,8 +58,10 @@ const Thread& thread();
 const Launch& current_launch();
 void* shared_memory(std::size_t bytes);  // aborts where the launch asked for less
 
-// Runs the kernel's body for every thread; a cudaError_t.
-int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+// Runs the kernel's body for every thread; a cudaError_t. together: blocks take turns.
+int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body,
+        bool together);
+void yield();  // lets all others run first: for a thread that waits for memory to change
 
 void barrier(int line);  // __syncthreads; aborts where threads wait at different ones
 void warp_barrier(std::uint32_t mask);
@@ -128,11 +131,27 @@ inline int atomicAdd(int* p, int v) {
   *p += v;
   return before;
 }
+inline unsigned atomicAdd(unsigned* p, unsigned v) {
+  const unsigned before = *p;
+  *p += v;
+  return before;
+}
 inline unsigned long long atomicMin(unsigned long long* p, unsigned long long v) {
   const unsigned long long before = *p;
   if (v < before) *p = v;
   return before;
 }
+
+inline void __threadfence() {}
+template <class T>
+T __ldcg(const T* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
+}
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
 
 // Never fused with what comes after.
 inline float __fadd_rn(float x, float y) { return x + y; }
@@ -147,6 +166,7 @@ enum cudaError_t : int {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorCooperativeLaunchTooLarge = 720,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100
 };
@@ -161,12 +181,22 @@ struct cudaDeviceProp {
   int major, minor, multiProcessorCount;
   std::size_t totalGlobalMem;
 };
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
+};
 #define CUDART_VERSION 13000
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes);
 cudaError_t cudaFree(void* p);
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int,
+                                                                 std::size_t) {
+  return *blocks = cuda_emu::options().resident_blocks, cudaSuccess;
+}
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 const char* cudaGetErrorString(cudaError_t error);
 inline const char* cudaGetErrorName(cudaError_t error) { return cudaGetErrorString(error); }

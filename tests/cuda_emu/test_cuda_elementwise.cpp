@@ -8,10 +8,14 @@ GS_CUDA_UNARY_OPS(GS_DECLARE)
 #undef GS_DECLARE
 #define GS_DECLARE(name) void name##_f64(const BinaryRun& run);
 GS_CUDA_SLOPE_OPS(GS_DECLARE)
+GS_DECLARE(remainder)
+GS_DECLARE(floor_divide)
 #undef GS_DECLARE
 }  // namespace gradsmith::kernels::reference
 
 namespace {
+
+using std::int64_t;
 
 // ---- Layouts of an operand ----------------------------------------------------------------------
 
@@ -176,7 +180,7 @@ void test_unary() {
   CHECK(std::string(api.last_error()) == "unary: no CUDA kernel for int32");
 }
 
-double binary_reference(BinaryOp op, double x, double y) {
+double binary_reference(BinaryOp op, double x, double y, bool whole) {
   double slope = 0;
   switch (op) {
 #define GS_CASE(name)                                                                    \
@@ -199,6 +203,23 @@ double binary_reference(BinaryOp op, double x, double y) {
       return std::isnan(x) || std::isnan(y) ? NAN : std::min(x, y);
     case BinaryOp::pow:
       return std::pow(x, y);
+    case BinaryOp::remainder:
+    case BinaryOp::floor_divide: {
+      if (whole && y == 0) return 0;
+      double want = 0;
+      const gradsmith::kernels::BinaryRun run{1, &want, &x, &y, 1, 1, 1, {}};
+      namespace ref = gradsmith::kernels::reference;
+      op == BinaryOp::remainder ? ref::remainder_f64(run) : ref::floor_divide_f64(run);
+      return want;
+    }
+    case BinaryOp::bitwise_and:
+      return double(int64_t(x) & int64_t(y));
+    case BinaryOp::bitwise_or:
+      return double(int64_t(x) | int64_t(y));
+    case BinaryOp::bitwise_xor:
+      return double(int64_t(x) ^ int64_t(y));
+    case BinaryOp::atan2:
+      return std::atan2(x, y);
     case BinaryOp::eq:
       return x == y;
     case BinaryOp::ne:
@@ -250,9 +271,9 @@ void check_binary(BinaryOp op, const char* name, DType dtype,
     const double right = number ? get(&args.y_value, DType::f64, 0) : y.at(index);
     double rounded = right;
     if (number && dtype == DType::f32) rounded = double(float(right));
-    const double want = binary_reference(op, x.at(index), rounded);
+    const double want = binary_reference(op, x.at(index), rounded, !is_floating(dtype));
     // A slope near 0 is a difference: its roundings are small beside the gradient that comes in.
-    const bool slope = op > BinaryOp::pow && op < BinaryOp::eq;
+    const bool slope = op >= BinaryOp::remainder && op < BinaryOp::eq;
     const double room = slope ? tolerance(dtype) * 4 * std::abs(x.at(index)) : 0;
     if (!close(out.at(index), want, tolerance(out.dtype) * 4) &&
         !(std::abs(out.at(index) - want) <= room))
@@ -260,6 +281,25 @@ void check_binary(BinaryOp op, const char* name, DType dtype,
                       what + " of " + std::to_string(x.at(index)) + ", " + std::to_string(right) +
                           ": " + std::to_string(out.at(index)) + ", want " + std::to_string(want));
   });
+}
+
+// By zero, and of the least integer by -1.
+void test_integer_quotients() {
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+  const int64_t left[] = {7, -7, kLeast, kLeast, 0}, right[] = {0, 0, -1, 3, -2};
+  const int64_t quotients[] = {0, 0, kLeast, -3074457345618258603, 0};
+  const int64_t remainders[] = {0, 0, 0, 1, 0};
+  Array x(DType::i64, layout("plain", {5})), y(DType::i64, layout("plain", {5})),
+      out(DType::i64, layout("plain", {5}));
+  std::memcpy(x.memory.p, left, sizeof(left));
+  std::memcpy(y.memory.p, right, sizeof(right));
+  BinaryArgs args{
+      BinaryOp::floor_divide, 1, {5}, out.operand(), x.operand(), y.operand(), 0, 0, 0, 0};
+  CHECK(api.binary(0, &args, nullptr) == 0);
+  CHECK(std::memcmp(out.memory.p, quotients, sizeof(quotients)) == 0);
+  args.op = BinaryOp::remainder;
+  CHECK(api.binary(0, &args, nullptr) == 0);
+  CHECK(std::memcmp(out.memory.p, remainders, sizeof(remainders)) == 0);
 }
 
 void test_binary() {
@@ -272,13 +312,16 @@ void test_binary() {
     for (DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16, DType::i64, DType::i32,
                         DType::u8, DType::b8}) {
       if (dtype == DType::b8 && op < BinaryOp::eq) continue;
-      const bool slope = op > BinaryOp::pow && op < BinaryOp::eq;
-      if ((op == BinaryOp::div || slope) && !is_floating(dtype)) continue;
+      const bool bits = op >= BinaryOp::bitwise_and && op <= BinaryOp::bitwise_xor;
+      const bool fraction = op == BinaryOp::div || (op >= BinaryOp::atan2 && op < BinaryOp::eq);
+      if (is_floating(dtype) ? bits : fraction) continue;
       check_binary(op, name, dtype, {523}, "plain", "plain");
       check_binary(op, name, dtype, {3, 21}, "transposed", "row");
     }
-    check_binary(op, name, DType::f32, {517}, "plain", "plain", true);
+    const bool bits = op >= BinaryOp::bitwise_and && op <= BinaryOp::bitwise_xor;
+    check_binary(op, name, bits ? DType::i32 : DType::f32, {517}, "plain", "plain", true);
   });
+  test_integer_quotients();
   for (const auto& shape : kShapes)
     for (const char* x_layout : {"plain", "shifted", "reversed", "column"})
       for (const char* y_layout : {"plain", "step", "row", "transposed"})

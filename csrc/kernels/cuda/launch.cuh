@@ -24,6 +24,7 @@
 #define GS_UNROLL
 #define GS_UNROLL_BY(n)
 #define GS_NO_UNROLL
+#define GS_SPIN() cuda_emu::yield()  // in a loop that waits for another block
 #else
 #define GS_SHARED(Struct, name)                                    \
   extern __shared__ __align__(16) unsigned char gs_shared_bytes[]; \
@@ -32,33 +33,53 @@
 #define GS_UNROLL_BY(n) GS_PRAGMA(unroll(n))
 #define GS_NO_UNROLL _Pragma("unroll 1")
 #define GS_PRAGMA(...) _Pragma(#__VA_ARGS__)
+#define GS_SPIN() ((void)0)
 #endif
 
 namespace gradsmith::cuda {
 
 inline constexpr std::int64_t kMaxGridX = 0x7fffffff, kMaxGridZ = 65535;
 
+// A kernel must be told of more shared memory than every device has.
+inline int allow_shared([[maybe_unused]] const char* what, [[maybe_unused]] const void* kernel,
+                        [[maybe_unused]] std::size_t bytes) {
+#if !defined(GS_CUDA_EMULATED)
+  if (bytes > 48 * 1024)
+    return check(what, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                            int(bytes)));
+#endif
+  return kOk;
+}
+
+// together: all blocks run at the same time, or the launch fails.
 template <class... Params, class... Args>
-int launch(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
-           std::size_t shared_bytes, void* stream, const Args&... args) {
+int launch_grid(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
+                std::size_t shared_bytes, void* stream, bool together, const Args&... args) {
 #if defined(GS_CUDA_EMULATED)
   (void)stream;
-  return check(what,
-               cudaError_t(cuda_emu::run(grid, block, shared_bytes, [&] { kernel(args...); })));
+  return check(what, cudaError_t(cuda_emu::run(
+                         grid, block, shared_bytes, [&] { kernel(args...); }, together)));
 #else
-  if (shared_bytes > 48 * 1024) {
-    const int status = check(
-        what, cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                   cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes)));
-    if (status) return status;
-  }
+  if (const int status = allow_shared(what, reinterpret_cast<const void*>(kernel), shared_bytes))
+    return status;
+  cudaLaunchAttribute cooperative{};
+  cooperative.id = cudaLaunchAttributeCooperative;
+  cooperative.val.cooperative = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = &cooperative;
+  config.numAttrs = together ? 1 : 0;
   return check(what, cudaLaunchKernelEx(&config, kernel, args...));
 #endif
+}
+
+template <class... Params, class... Args>
+int launch(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
+           std::size_t shared_bytes, void* stream, const Args&... args) {
+  return launch_grid(what, kernel, grid, block, shared_bytes, stream, false, args...);
 }
 
 }  // namespace gradsmith::cuda

@@ -19,10 +19,42 @@ __device__ T power(T x, T y) {
     return ::pow(x, y);
   }
 }
+// Python's rules: the remainder has the sign of y, and floor_divide is (x - remainder) / y. Of
+// integers by zero both are 0.
+template <class T>
+__device__ T truncated_remainder(T x, T y) {
+  if constexpr (kIsInteger<T>) {
+    if (y == 0 || (negative(y) && y == T(-1))) return 0;  // the least integer has no counterpart
+    return T(x % y);
+  } else {
+    return ::fmod(x, y);
+  }
+}
+template <class T>
+__device__ T remainder_of(T x, T y) {
+  const T r = truncated_remainder(x, y);
+  return r != 0 && negative(r) != negative(y) ? T(r + y) : r;
+}
+template <class T>
+__device__ T floor_quotient(T x, T y) {
+  if constexpr (kIsInteger<T>) {
+    if (y == 0) return 0;
+    if (negative(y) && y == T(-1)) return T(0u - std::uint64_t(x));  // the least one wraps
+    return T(x / y - T(remainder_of(x, y) != truncated_remainder(x, y)));
+  } else {
+    if (y == 0) return x / y;
+    const T r = truncated_remainder(x, y);
+    const T quotient = (x - r) / y - T(r != 0 && (r < 0) != (y < 0));
+    return quotient == 0 ? ::copysign(T(0), x / y) : ::floor(quotient + T(0.5));
+  }
+}
+template <class T>
+__device__ T bitwise(BinaryOp op, T x, T y) {
+  return op == BinaryOp::bitwise_and ? T(x & y) : op == BinaryOp::bitwise_or ? T(x | y) : T(x ^ y);
+}
+
 template <class T>
 __device__ T apply(BinaryOp op, T x, T y, T a, T b) {
-  if constexpr (!kIsInteger<T>)
-    if (op > BinaryOp::pow) return slope_of(op, x, y, a, b);
   switch (op) {
     case BinaryOp::add:
       return T(x + y);
@@ -36,8 +68,17 @@ __device__ T apply(BinaryOp op, T x, T y, T a, T b) {
       return x > y || x != x ? x : y;  // NaN wins
     case BinaryOp::minimum:
       return x < y || x != x ? x : y;
-    default:
+    case BinaryOp::pow:
       return power(x, y);
+    case BinaryOp::remainder:
+      return remainder_of(x, y);
+    case BinaryOp::floor_divide:
+      return floor_quotient(x, y);
+    default:
+      if constexpr (kIsInteger<T>)
+        return bitwise(op, x, y);
+      else
+        return op == BinaryOp::atan2 ? ::atan2(x, y) : slope_of(op, x, y, a, b);
   }
 }
 template <class T>
@@ -162,7 +203,9 @@ int binary(const BinaryArgs& args, void* stream) {
     return fail(kFailed, "binary: the operands' dtypes do not fit");
   if (!comparison && dtype == DType::b8) return refuse("binary", dtype);
   if (args.op == BinaryOp::div && !is_floating(dtype)) return refuse("div", dtype);
-  if (args.op > BinaryOp::pow && !comparison && !is_floating(dtype)) return refuse("binary", dtype);
+  const bool integers_only = args.op >= BinaryOp::bitwise_and && args.op <= BinaryOp::bitwise_xor;
+  const bool floating_only = args.op >= BinaryOp::atan2 && !comparison;
+  if (is_floating(dtype) ? integers_only : floating_only) return refuse("binary", dtype);
   switch (dtype) {
     case DType::f32:
       return launch_dtype<float>(args, stream);

@@ -63,9 +63,8 @@ def gumbel_softmax(
     if not hard:
         return soft
     index = soft.argmax(dim, keepdim=True)
-    one = gs.scatter_add(
-        gs.zeros_like(soft.detach()), dim, index, gs.ones(index.shape, dtype=soft.dtype)
-    )
+    ones = gs.ones(index.shape, dtype=soft.dtype, device=soft.device)
+    one = gs.scatter_add(gs.zeros_like(soft.detach()), dim, index, ones)
     return one - soft.detach() + soft
 
 

@@ -199,8 +199,8 @@ def conv_transpose3d(
     )
     channels = weight.shape[1] * groups
     y = y.reshape(batch, depth, channels, taps, *y.shape[2:]).transpose(2, 3).flatten(1, 2)
-    starts = gs.arange(depth).unsqueeze(1) * strides[0]
-    to = (starts + gs.arange(taps) * dilations[0]).flatten()
+    starts = gs.arange(depth, device=y.device).unsqueeze(1) * strides[0]
+    to = (starts + gs.arange(taps, device=y.device) * dilations[0]).flatten()
     zeros = gs.zeros((batch, full, *y.shape[2:]), dtype=y.dtype, device=y.device)
     y = gs.index_add(zeros, 1, to, y).narrow(1, paddings[0], planes).transpose(1, 2)
     if bias is not None:

@@ -216,7 +216,8 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     most = int(valid.sum(1).max()) if valid.numel() else 0
     index, valid = index.narrow(1, 0, most), valid.narrow(1, 0, most)
     places = index.masked_fill(~valid, 0)
-    counts = gs.scatter_add(gs.zeros(scores.shape, dtype=gs.int64), 1, places, valid.long())
+    zeros = gs.zeros(scores.shape, dtype=gs.int64, device=scores.device)
+    counts = gs.scatter_add(zeros, 1, places, valid.long())
     terms = gs.relu(1 - gs.gather(scores, 1, places).unsqueeze(2) + scores.unsqueeze(1))
     used = valid.unsqueeze(2) & (counts == 0).unsqueeze(1)
     loss = terms.masked_fill(~used, 0.0).sum((1, 2)) / scores.shape[1]

@@ -328,11 +328,11 @@ def _unpool(
         raise ValueError(
             f"{op}: indices must lie in [0, {area}), got {int(places.min())} to {int(places.max())}"
         )
-    planes = gs.arange(places.shape[0]).unsqueeze(1)
+    planes = gs.arange(places.shape[0], device=places.device).unsqueeze(1)
     flat = (places + planes * area).flatten()
     # Overlapping windows may name one place twice, with the same value, which must count once.
-    order = gs.arange(flat.numel())
-    last = gs.zeros((places.shape[0] * area,), dtype=gs.int64)
+    order = gs.arange(flat.numel(), device=flat.device)
+    last = gs.zeros((places.shape[0] * area,), dtype=gs.int64, device=flat.device)
     last[flat] = order
     values = input.flatten().masked_fill(last[flat] != order, 0.0)
     zeros = gs.zeros(last.shape, dtype=input.dtype, device=input.device)

@@ -7,6 +7,7 @@ import numpy as np
 import gradsmith as gs
 from gradsmith import _core
 from gradsmith._core import Tensor
+from gradsmith._interop import on_device
 
 from .._args import as_index, choice
 
@@ -15,13 +16,13 @@ __all__ = ["embedding", "embedding_bag"]
 
 def _renormalize(op: str, weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
     """Scale the rows that are looked up, in place, to a norm of at most `max_norm`."""
-    rows = np.unique(index.detach().numpy())
+    rows = np.unique(index.detach().cpu().numpy())
     if not rows.size:
         return
     if rows[0] < 0 or rows[-1] >= weight.shape[0]:
         raise IndexError(f"{op}: indices must lie in [0, {weight.shape[0]}), got {rows[[0, -1]]}")
     with gs.no_grad():
-        chosen = gs.from_numpy(rows)
+        chosen = on_device(rows, weight.device)
         values = gs.index_select(weight.detach(), 0, chosen)
         length = gs.norm(values, norm_type, 1, True)
         weight[chosen] = gs.where(length > max_norm, values * (max_norm / (length + 1e-7)), values)
@@ -66,10 +67,10 @@ def _bags(index: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Te
         if offsets is not None:
             raise ValueError(f"{op}: offsets go with an input of one axis, got {index.shape}")
         bags, length = index.shape
-        return index.flatten(), gs.from_numpy(np.repeat(np.arange(bags), length)), bags
+        return index.flatten(), on_device(np.repeat(np.arange(bags), length), index.device), bags
     if len(index.shape) != 1 or offsets is None:
         raise ValueError(f"{op}: input must have two axes, or one and offsets, got {index.shape}")
-    starts = as_index(offsets).numpy()
+    starts = as_index(offsets).cpu().numpy()
     total = index.shape[0]
     if starts.ndim != 1 or (starts.size and starts[0] != 0) or (np.diff(starts) < 0).any():
         raise ValueError(f"{op}: offsets must rise from 0, got {starts.tolist()}")
@@ -79,23 +80,24 @@ def _bags(index: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Te
     bags = len(ends)
     lengths = ends - starts[:bags]
     used = int(lengths.sum())
-    return index.narrow(0, 0, used), gs.from_numpy(np.repeat(np.arange(bags), lengths)), bags
+    bag = on_device(np.repeat(np.arange(bags), lengths), index.device)
+    return index.narrow(0, 0, used), bag, bags
 
 
 def _largest(rows: Tensor, bag: Tensor, counted: Tensor, bags: int) -> Tensor:
     """Maximum of each bag; zeros for one without rows."""
     kept = counted.nonzero().flatten()
-    rows, numbers = gs.index_select(rows, 0, kept), bag[kept].numpy()
+    rows, numbers = gs.index_select(rows, 0, kept), bag[kept].cpu().numpy()
     lengths = np.bincount(numbers, minlength=bags)
     width = int(lengths.max(initial=1))
     # The rows of each bag side by side, padded with a row of minus infinity.
     order = np.argsort(numbers, kind="stable")
     table = np.full((bags, width), len(numbers))
     table[np.arange(width) < lengths[:, None]] = order
-    low = gs.full((1, rows.shape[1]), float("-inf"), dtype=rows.dtype)
-    spread = gs.index_select(gs.cat([rows, low]), 0, gs.from_numpy(table.reshape(-1)))
+    low = gs.full((1, rows.shape[1]), float("-inf"), dtype=rows.dtype, device=rows.device)
+    spread = gs.index_select(gs.cat([rows, low]), 0, on_device(table.reshape(-1), rows.device))
     found, _ = _core._max_dim(spread.reshape(bags, width, rows.shape[1]), 1)
-    return found.masked_fill(gs.from_numpy(lengths == 0).unsqueeze(1), 0.0)
+    return found.masked_fill(on_device(lengths == 0, rows.device).unsqueeze(1), 0.0)
 
 
 def embedding_bag(
@@ -131,16 +133,21 @@ def embedding_bag(
     rows = _core.embedding(flat, weight, padding_idx)
     if scale_grad_by_freq:
         _divide_gradient_by_frequency(rows, flat)
-    counted = gs.ones(flat.shape, dtype=gs.bool) if padding_idx is None else flat != padding_idx
+    counted = (
+        gs.ones(flat.shape, dtype=gs.bool, device=flat.device)
+        if padding_idx is None
+        else flat != padding_idx
+    )
     if mode == "max":
         return _largest(rows, bag, counted, bags)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.flatten().narrow(0, 0, flat.shape[0]).unsqueeze(1)
     if padding_idx is not None:
         rows = rows.masked_fill(~counted.unsqueeze(1), 0.0)
-    zeros = gs.zeros((bags, weight.shape[1]), dtype=rows.dtype)
+    zeros = gs.zeros((bags, weight.shape[1]), dtype=rows.dtype, device=rows.device)
     sums = gs.index_add(zeros, 0, bag, rows)
     if mode == "sum":
         return sums
-    counts = gs.index_add(gs.zeros((bags,), dtype=rows.dtype), 0, bag, counted.to(rows.dtype))
+    none = gs.zeros((bags,), dtype=rows.dtype, device=rows.device)
+    counts = gs.index_add(none, 0, bag, counted.to(rows.dtype))
     return sums / counts.clamp(min=1).unsqueeze(1)

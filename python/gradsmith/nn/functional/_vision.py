@@ -11,6 +11,7 @@ import numpy as np
 import gradsmith as gs
 from gradsmith import _core
 from gradsmith._core import Tensor
+from gradsmith._interop import on_device
 
 from .._args import choice, pair, positive_int
 from ._pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
@@ -109,10 +110,10 @@ def _taps(mode: str, size: int, wanted: int, scale: float | None, corners: bool)
 def _resample(x: Tensor, dim: int, taps: _Taps) -> Tensor:
     total = None
     for index, weight in taps:
-        part = gs.index_select(x, dim, gs.from_numpy(index))
+        part = gs.index_select(x, dim, on_device(index, x.device))
         if len(taps) > 1:
             shape = (-1, *(1,) * (len(x.shape) - 1 - dim))
-            part = part * gs.from_numpy(weight).to(x.dtype).reshape(shape)
+            part = part * on_device(weight, x.device).to(x.dtype).reshape(shape)
         total = part if total is None else total + part
     assert total is not None
     return total
@@ -193,6 +194,7 @@ def interpolate(
 
 def _windows(
     op: str,
+    device: Any,
     plane: Sequence[int],
     kernel_size: _Sizes,
     dilation: _Sizes,
@@ -210,7 +212,8 @@ def _windows(
                 f"{op}: a kernel of {taps} with dilation {spread} does not fit into "
                 f"{tuple(plane)} padded by {border}"
             )
-        rows.append(gs.arange(k).unsqueeze(1) * d + gs.arange(count) * s)
+        starts = gs.arange(count, device=device) * s
+        rows.append(gs.arange(k, device=device).unsqueeze(1) * d + starts)
     width = plane[1] + 2 * border[1]
     across, down = rows[1].unsqueeze(0).unsqueeze(2), rows[0].unsqueeze(1).unsqueeze(3)
     places = down * width + across  # (KH, KW, H', W')
@@ -230,7 +233,7 @@ def unfold(
             f"unfold: input must be (N, C, H, W) or (C, H, W), got {tuple(input.shape)}"
         )
     places, windows, (top, left) = _windows(
-        "unfold", tuple(input.shape[-2:]), kernel_size, dilation, padding, stride
+        "unfold", input.device, tuple(input.shape[-2:]), kernel_size, dilation, padding, stride
     )
     *lead, channels = input.shape[:-2]
     flat = _core.pad(input, (left, left, top, top)).flatten(-2)
@@ -249,7 +252,7 @@ def fold(
     """Add columns up where their windows were: the adjoint of `unfold`; see `nn.Fold`."""
     height, width = pair("fold", "output_size", output_size)
     places, windows, (top, left) = _windows(
-        "fold", (height, width), kernel_size, dilation, padding, stride
+        "fold", input.device, (height, width), kernel_size, dilation, padding, stride
     )
     taps = places.shape[0] * places.shape[1]
     shape = tuple(input.shape)

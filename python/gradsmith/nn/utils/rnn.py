@@ -14,6 +14,7 @@ import numpy as np
 
 import gradsmith as gs
 from gradsmith._core import Tensor
+from gradsmith._interop import on_device
 
 __all__ = [
     "PackedSequence",
@@ -37,6 +38,8 @@ class PackedSequence(NamedTuple):
         sorted_indices: which sequence of the given batch each of the sorted ones is; None where
             the batch was sorted.
         unsorted_indices: the inverse.
+
+    All are on the device of the data but batch_sizes, which stay on the CPU.
     """
 
     data: Tensor
@@ -45,12 +48,14 @@ class PackedSequence(NamedTuple):
     unsorted_indices: Tensor | None = None
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """Return it with its data converted as by `Tensor.to`."""
-        return self._replace(data=self.data.to(*args, **kwargs))
+        """Return it with its data converted as by `Tensor.to`, the indices on the same device."""
+        data = self.data.to(*args, **kwargs)
+        indices = (None if i is None else i.to(data.device) for i in self[2:])
+        return PackedSequence(data, self.batch_sizes, *indices)
 
 
 def _as_lengths(function: str, lengths: Any, batch: int, steps: int) -> Lengths:
-    values = lengths.numpy() if isinstance(lengths, Tensor) else np.asarray(lengths)
+    values = lengths.cpu().numpy() if isinstance(lengths, Tensor) else np.asarray(lengths)
     if values.dtype.kind not in "iu":
         raise TypeError(f"{function}: lengths must be integers, got {values.dtype}")
     if values.shape != (batch,):
@@ -69,10 +74,10 @@ def _sizes(lengths: Lengths) -> Lengths:
     return (lengths[None, :] > np.arange(lengths.max())[:, None]).sum(1)
 
 
-def _rows(sizes: Lengths) -> Tensor:
+def _rows(sizes: Lengths, device: Any) -> Tensor:
     """Return where each packed step lies in a padded batch seen as rows, step by step."""
     exists = np.arange(sizes[0])[None, :] < sizes[:, None]
-    return gs.from_numpy(np.flatnonzero(exists))
+    return on_device(np.flatnonzero(exists), device)
 
 
 def _steps_first(input: Tensor, batch_first: bool) -> Tensor:
@@ -111,11 +116,13 @@ def pack_padded_sequence(
     else:
         order = np.argsort(-counts, kind="stable")
         counts = counts[order]
-        indices = gs.from_numpy(order), gs.from_numpy(np.argsort(order))
+        device = input.device
+        indices = on_device(order, device), on_device(np.argsort(order), device)
         padded = padded.index_select(1, indices[0])
     sizes = _sizes(counts)
     flat = padded[: len(sizes)].reshape(len(sizes) * batch, *padded.shape[2:])
-    return PackedSequence(flat.index_select(0, _rows(sizes)), gs.from_numpy(sizes), *indices)
+    data = flat.index_select(0, _rows(sizes, input.device))
+    return PackedSequence(data, gs.from_numpy(sizes), *indices)
 
 
 def pad_packed_sequence(
@@ -141,7 +148,7 @@ def pad_packed_sequence(
     data = sequence.data
     shape = tuple(data.shape[1:])
     zeros = gs.zeros((steps * batch, *shape), dtype=data.dtype, device=data.device)
-    padded = zeros.index_add(0, _rows(sizes), data).reshape(steps, batch, *shape)
+    padded = zeros.index_add(0, _rows(sizes, data.device), data).reshape(steps, batch, *shape)
     if total_length is not None and total_length < steps:
         raise ValueError(
             f"pad_packed_sequence: total_length must be at least the longest sequence's {steps}, "
@@ -154,10 +161,10 @@ def pad_packed_sequence(
     if padding_value != 0:
         exists = np.arange(steps + longer)[:, None] < lengths.numpy()[None, :]
         shape = (steps + longer, batch, *(1,) * (len(padded.shape) - 2))
-        padded = gs.where(gs.from_numpy(exists).reshape(shape), padded, padding_value)
+        padded = gs.where(on_device(exists, data.device).reshape(shape), padded, padding_value)
     if sequence.unsorted_indices is not None:
         padded = padded.index_select(1, sequence.unsorted_indices)
-        lengths = lengths.index_select(0, sequence.unsorted_indices)
+        lengths = lengths.index_select(0, sequence.unsorted_indices.cpu())
     return _steps_first(padded, batch_first), lengths
 
 
