@@ -1,12 +1,12 @@
 // Runs CUDA kernels on the CPU: the .cu files of the library are compiled against this header
 // instead of the CUDA toolkit. For tests, under sanitizers and in several schedules.
 //
-// One fiber per CUDA thread, blocks one after the other. A thread runs until it waits at a barrier
-// or exchanges values with its warp; which one runs next is decided by `schedule`. A missing
-// barrier shows as results that differ between schedules, or as NaN: shared memory starts as NaN,
-// and so does memory from cudaMalloc, which is exactly as long as asked for, so that
-// AddressSanitizer sees what lies outside. Everything is sequentially consistent: missing memory
-// fences do not show.
+// One fiber per CUDA thread, blocks (clusters, where there are any) one after the other. A thread
+// runs until it waits at a barrier or exchanges values with its warp; which one runs next is
+// decided by `schedule`. A missing barrier shows as results that differ between schedules, or as
+// NaN: shared memory starts as NaN, and so does memory from cudaMalloc, which is exactly as long as
+// asked for, so that AddressSanitizer sees what lies outside. Everything is sequentially
+// consistent: missing memory fences do not show.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -38,10 +38,16 @@ struct dim3 {
 
 namespace cuda_emu {
 
-enum class Schedule { ascending, descending, random, warp_by_warp };
+// What is asynchronous happens as late as it may in `ascending` and `warp_by_warp`, at once in the
+// descending ones, and either way in `random`.
+enum class Schedule { ascending, descending, random, warp_by_warp, warp_by_warp_descending };
+inline constexpr Schedule kSchedules[] = {Schedule::ascending, Schedule::descending,
+                                          Schedule::random, Schedule::warp_by_warp,
+                                          Schedule::warp_by_warp_descending};
 struct Options {
   Schedule schedule = Schedule::ascending;
   unsigned seed = 1;
+  int major = 8;  // compute capability; kernels for 9.0 run, and are chosen, with 9
 };
 Options& options();
 
@@ -52,16 +58,22 @@ struct Thread {
 struct Launch {
   dim3 grid, block;
   uint3 block_index;
+  unsigned cluster;  // blocks beside each other in x that run together
 };
 const Thread& thread();
 const Launch& current_launch();
 void* shared_memory(std::size_t bytes);  // aborts where the launch asked for less
 
 // Runs the kernel's body for every thread; a cudaError_t.
-int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);
+int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body,
+        unsigned cluster = 1);
 
 void barrier(int line);  // __syncthreads; aborts where threads wait at different ones
+void cluster_barrier();
 void warp_barrier(std::uint32_t mask);
+// Leaves `bytes` of `mine`, up to 32, for the threads of the warp in mask, and meets them; they may
+// be read until the next meeting.
+const struct Warp& deposit(std::uint32_t mask, const void* mine, std::size_t bytes);
 // Deposits `bytes` of `mine`, meets the warp's threads in mask, and copies lane `source`'s deposit.
 void exchange(std::uint32_t mask, const void* mine, void* theirs, std::size_t bytes,
               unsigned source);
@@ -161,6 +173,7 @@ struct cudaDeviceProp {
   int major, minor, multiProcessorCount;
   std::size_t totalGlobalMem;
 };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
 #define CUDART_VERSION 13000
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes);
@@ -168,6 +181,7 @@ cudaError_t cudaFree(void* p);
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 const char* cudaGetErrorString(cudaError_t error);
 inline const char* cudaGetErrorName(cudaError_t error) { return cudaGetErrorString(error); }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }

@@ -25,8 +25,8 @@
 #define GS_UNROLL_BY(n)
 #define GS_NO_UNROLL
 #else
-#define GS_SHARED(Struct, name)                                    \
-  extern __shared__ __align__(16) unsigned char gs_shared_bytes[]; \
+#define GS_SHARED(Struct, name)                                      \
+  extern __shared__ __align__(1024) unsigned char gs_shared_bytes[]; \
   Struct& name = *reinterpret_cast<Struct*>(gs_shared_bytes)
 #define GS_UNROLL _Pragma("unroll")
 #define GS_UNROLL_BY(n) GS_PRAGMA(unroll(n))
@@ -38,13 +38,15 @@ namespace gradsmith::cuda {
 
 inline constexpr std::int64_t kMaxGridX = 0x7fffffff, kMaxGridZ = 65535;
 
+// `cluster` neighbouring blocks in x run together, on multiprocessors that reach each other's
+// shared memory (compute capability 9.0); grid.x is a multiple of it.
 template <class... Params, class... Args>
-int launch(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
-           std::size_t shared_bytes, void* stream, const Args&... args) {
+int launch_cluster(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
+                   unsigned cluster, std::size_t shared_bytes, void* stream, const Args&... args) {
 #if defined(GS_CUDA_EMULATED)
   (void)stream;
-  return check(what,
-               cudaError_t(cuda_emu::run(grid, block, shared_bytes, [&] { kernel(args...); })));
+  return check(what, cudaError_t(cuda_emu::run(
+                         grid, block, shared_bytes, [&] { kernel(args...); }, cluster)));
 #else
   if (shared_bytes > 48 * 1024) {
     const int status = check(
@@ -57,8 +59,19 @@ int launch(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream);
+  cudaLaunchAttribute attribute;
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {cluster, 1, 1};
+  config.attrs = &attribute;
+  config.numAttrs = cluster > 1 ? 1 : 0;
   return check(what, cudaLaunchKernelEx(&config, kernel, args...));
 #endif
+}
+
+template <class... Params, class... Args>
+int launch(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
+           std::size_t shared_bytes, void* stream, const Args&... args) {
+  return launch_cluster(what, kernel, grid, block, 1, shared_bytes, stream, args...);
 }
 
 }  // namespace gradsmith::cuda
