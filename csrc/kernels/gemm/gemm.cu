@@ -201,8 +201,16 @@ int gemm(const GemmArgs& g, void* stream) {
                              " give float32 or the same, not " + name(g.out));
   if (g.k > kMostDepths)
     return fail(kFailed, "gemm: a sum of " + std::to_string(g.k) + " products is too long");
-  if (g.kernel == GemmKernel::wgmma)
-    return fail(kFailed, "gemm: no wgmma kernel for this product");
+  if (g.kernel == GemmKernel::automatic || g.kernel == GemmKernel::wgmma) {
+    const bool asked = g.kernel == GemmKernel::wgmma;
+    bool done = false;
+    const int status = gemm_wgmma(g, !asked, &done, stream);
+    if (status || done) return status;
+    if (asked)
+      return fail(kFailed,
+                  "gemm: the wgmma kernel takes 16-bit factors with rows on 16 bytes, on "
+                  "devices of compute capability 9.0");
+  }
   switch (g.dtype) {
     case DType::bf16:
       return gemm_bf16(g, stream);

@@ -10,6 +10,8 @@ int gemm_bf16(const GemmArgs& g, void* stream);
 int gemm_f16(const GemmArgs& g, void* stream);
 int gemm_tf32(const GemmArgs& g, void* stream);
 int gemm_tf32x3(const GemmArgs& g, void* stream);
+// `done` says whether the kernel takes this product, on this device.
+int gemm_wgmma(const GemmArgs& g, bool only_if_worth_it, bool* done, void* stream);
 
 inline std::int64_t magnitude(std::int64_t stride) { return stride < 0 ? -stride : stride; }
 
