@@ -4,7 +4,9 @@
 //
 // A barrier has phases. It completes one when `count` arrivals have come and the bytes that were
 // announced have been copied. wait(barrier, parity) returns once the phase of that parity (0, 1, 0,
-// ...) is complete; of parity 1 before the first phase ends, at once.
+// ...) is complete; of parity 1 before the first phase ends, at once. Waiting makes a block's own
+// writes and the copies that were counted visible, not what other blocks wrote by themselves: that
+// would empty the first-level cache with every wait.
 //
 // Tiles are swizzled by 128 bytes: rows of 128 bytes, whose 16-byte pieces lie at place
 // (piece ^ row % 8), so that eight rows of a product's factor come from different banks.
@@ -127,7 +129,7 @@ inline __device__ void barrier_arrive(Barrier* barrier, unsigned rank) {
       "{\n"
       ".reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
       "}" ::"r"(shared_address(barrier)),
       "r"(rank)
       : "memory");
@@ -137,7 +139,7 @@ inline __device__ void barrier_wait(Barrier* barrier, unsigned parity) {
       "{\n"
       ".reg .pred done;\n"
       "again:\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;\n"
       "}" ::"r"(shared_address(barrier)),
       "r"(parity)

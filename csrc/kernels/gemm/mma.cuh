@@ -12,10 +12,9 @@
 //             over all banks.
 // Any strides Without a unit stride or with rows that are not 16-byte aligned, threads gather the
 //             16 bytes element by element. Same bits, several times slower.
-// Constants   64x32 a warp: 64 sums, and 24 words of factors for 16 products of 4096 multiply-adds,
-// so
-//             shared memory gives 96 bytes a product. Four slots of 20 KB: two blocks of 256
-//             threads on a multiprocessor with 164 KB, one on those with 100 KB.
+// Constants   64x32 a warp: 64 sums, and 24 words of factors for 16 products of 2048 multiply-adds:
+//             192 bytes of shared memory a product. Four slots of 20 KB: two blocks of 256 threads
+//             on a multiprocessor with 164 KB, one on those with 100 KB.
 #pragma once
 #include <string>
 

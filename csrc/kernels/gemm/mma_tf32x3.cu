@@ -1,11 +1,9 @@
 // float32 products on tensor cores, as accurate as float32's own (3xTF32; Ootomo and Yokota 2022).
 //
-// Idea        x = big + small + r: big is x rounded to TF32's 11 bits, small the rest rounded to 11
-// bits,
-//             both differences exact. A product is three, small big + big small + big big.
+// Idea        x = big + small + r: big is x rounded to TF32's 11 bits, small the rest rounded to
+//             11 bits, both differences exact. A product is three: small big, big small, big big.
 // Bound       |r| <= 2^-22 |x|, and what is left out, small small, is <= 2^-22 |a b|: the factors
-// cost
-//             3 2^-22 |a b| a product. Tensor cores cut sums off instead of rounding them, an error
+//             cost 3 2^-22 |a b|. Tensor cores cut sums off instead of rounding them, an error
 //             that does not average out; so the products of a slice, 16 depths, are summed from
 //             zero, and slices are added in ordinary float32. Four products and the sum before are
 //             cut off 24 bits below the largest of them, and the result at 23: 7 2^-24 of a slice's

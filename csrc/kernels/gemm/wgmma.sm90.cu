@@ -1,8 +1,7 @@
 // bfloat16 and float16 products by warp groups (wgmma), for compute capability 9.0.
 //
-// Contract    as cuda::gemm, for factors that copies of tiles (TMA) can read: a unit stride in each
-// of
-//             A and B, rows and batch entries on 16 bytes; wgmma_takes() says whether. C is as any.
+// Contract    As cuda::gemm, for factors that copies of tiles (TMA) can read: a unit stride in each
+//             of A and B, rows and batch entries on 16 bytes. C is as any.
 // Algorithm   Blocks live as long as the kernel and walk over tiles of C, 128 x 256 each. One
 //             warp group produces: a thread of it keeps slices of A and B, 64 deep, on their way to
 //             a ring of kSlots slots in shared memory. Two warp groups consume: each multiplies 64
@@ -11,16 +10,14 @@
 //             A slot has two barriers: `full` counts its bytes, `empty` an arrival of every warp
 //             that has read it, in both blocks of the cluster.
 // Cluster     Two blocks, below each other in C, share B: each fetches half of it for both.
-// Layouts     A slice lies in tiles of rows of 128 bytes as the copy has swizzled them, its rows
-// lines
-//             (64 depths each) or, across, depths (64 lines each); wgmma reads either.
-// Constants   128 x 256: 48 KB a slot for 4 M multiply-adds, 85 a byte where the level-2 cache
-// gives
-//             about 30 B a cycle to a multiprocessor that does 4096: 48 B with B fetched by half,
-//             32 KB a slot and block, 8 KB of it shared. 128 of a consumer's 232 registers are
-//             sums. Four slots and the buffers for C fill 213 of 227 KB.
-// Floor       2 m n k flops; bytes: A once for each 256 columns of C, B once for each 256 rows, C
-// once.
+// Layouts     A slice lies in tiles of rows of 128 bytes as the copy has swizzled them: its rows
+//             are lines, 64 depths each, or, across, depths, 64 lines each. wgmma reads either.
+// Constants   A slot is 48 KB for 2 M multiply-adds, 1024 cycles of a multiprocessor: 48 bytes a
+//             cycle, more than the second-level cache gives (about 46), and 32 with B fetched by
+//             half. 128 of a consumer's 232 registers are sums. Four slots and the buffers for C
+//             fill 212 of 227 KB.
+// Floor       2 m n k flops. Bytes: A once for each 256 columns of C, B once for each 256 rows, C
+//             once.
 #include <string>
 
 #include "kernels/cuda/hopper.cuh"
@@ -192,8 +189,6 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
 
 // ---- Host ----
 
-constexpr std::int64_t kLines = kTileAlign >> 7;  // elements in 16 bytes
-
 // As TileSource, with the index that has unit stride as columns.
 bool tileable(const Matrix& x, std::int64_t rows, std::int64_t columns, std::int64_t batch,
               bool across, bool bf16, int box_rows, TileSource& source) {
@@ -207,9 +202,9 @@ bool tileable(const Matrix& x, std::int64_t rows, std::int64_t columns, std::int
             stride,
             batched ? x.batch : stride,
             box_rows};
-  constexpr std::int64_t kMost = std::int64_t(1) << 31;
-  return unit == 1 && stride > 0 && x.batch >= 0 && stride % kLines == 0 &&
-         source.batch_stride % kLines == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 &&
+  constexpr std::int64_t kMost = 1 << 30, kUnit = 16 / 2;  // elements in 16 bytes
+  return unit == 1 && stride > 0 && x.batch >= 0 && stride % kUnit == 0 &&
+         source.batch_stride % kUnit == 0 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 &&
          rows < kMost && columns < kMost && batch < kMost;
 }
 
