@@ -174,6 +174,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
     }
     barriers_are_ready();
   }
+  __syncwarp();
   cluster_sync();
   const int slices = int((p.g.k + kDepth - 1) / kDepth);
   if (threadIdx.x < kGroupThreads) {
