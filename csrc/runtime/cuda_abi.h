@@ -95,7 +95,7 @@ struct CopyArgs {
 
 // Element (i, j) of batch entry z is data[z * batch + i * rs + j * cs].
 struct Matrix {
-  float* data;
+  void* data;
   std::int64_t rs, cs, batch;
 };
 
@@ -110,10 +110,23 @@ enum class Activation : std::int32_t {  // in the order of kernels::Activation
   silu
 };
 
-// C = act(alpha * A B + beta * C + bias + residual) in float32. Any strides are right; with a unit
-// stride in each of A and B (the four layouts) loads are coalesced. beta == 0 never reads C. Each
-// element is one chain of fused multiply-adds in the order of k: its bits depend on its row of A,
-// its column of B and k alone.
+// How float32 factors are multiplied. Sums are float32 in any case.
+enum class Float32Math : std::int32_t {
+  fma,     // fused multiply-adds
+  tf32x3,  // on tensor cores, each factor in two parts of 11 bits: as accurate as fma
+  tf32     // on tensor cores, rounded to 11 bits
+};
+
+// The kernel that computes a product; tests and measurements name one. What cannot compute the
+// product is an error.
+enum class GemmKernel : std::int32_t { automatic, tile64, tile128, wgmma };
+
+// C = act(alpha * A B + beta * C + bias + residual). A and B are of `dtype` (f32, bf16, f16), C,
+// bias and residual of `out` (f32 or dtype). Any strides are right; with a unit stride in each of A
+// and B (the four layouts), 16-byte aligned rows and C in rows all loads and stores are wide.
+// beta == 0 never reads C. An element's bits depend on its row of A, its column of B, k and the
+// device's kernel alone; with Float32Math::fma it is one chain of fused multiply-adds in the order
+// of k.
 struct GemmArgs {
   std::int64_t m, n, k, batch;
   Matrix a, b, c;
@@ -121,6 +134,9 @@ struct GemmArgs {
   float alpha, beta;
   Activation activation;
   float slope;  // leaky_relu's
+  DType dtype = DType::f32, out = DType::f32;
+  Float32Math math = Float32Math::fma;
+  GemmKernel kernel = GemmKernel::automatic;
 };
 
 }  // namespace gradsmith::cuda

@@ -108,11 +108,9 @@ inline void in_all_schedules(const std::string& what, Buffer& out,
                              const std::vector<unsigned char>& start,
                              const std::function<int()>& call) {
   std::vector<unsigned char> first;
-  const int resident_blocks = cuda_emu::options().resident_blocks;
-  using cuda_emu::Schedule;
-  for (Schedule schedule :
-       {Schedule::ascending, Schedule::descending, Schedule::random, Schedule::warp_by_warp}) {
-    cuda_emu::options() = {schedule, 17, resident_blocks};
+  for (const cuda_emu::Schedule schedule : cuda_emu::kSchedules) {
+    cuda_emu::options().schedule = schedule;
+    cuda_emu::options().seed = 17;
     if (out.bytes) std::memcpy(out.p, start.data(), out.bytes);
     if (call() != 0) return gs_test::report(__FILE__, __LINE__, what + ": " + api.last_error());
     const auto* bytes = static_cast<unsigned char*>(out.p);
@@ -121,7 +119,7 @@ inline void in_all_schedules(const std::string& what, Buffer& out,
     if (std::memcmp(first.data(), bytes, out.bytes) != 0)
       gs_test::report(__FILE__, __LINE__, what + ": schedules disagree");
   }
-  cuda_emu::options() = {Schedule::ascending, 1, resident_blocks};
+  cuda_emu::options().schedule = cuda_emu::Schedule::ascending;
 }
 inline void in_all_schedules(const std::string& what, Buffer& out,
                              const std::function<int()>& call) {

@@ -5,10 +5,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <memory>
-#include <random>
 #include <utility>
-#include <vector>
+
+#include "cuda_emu/machine.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -45,62 +44,19 @@ gs_emu_switch:
 #endif
 
 namespace cuda_emu {
-namespace {
 
-constexpr std::size_t kStackBytes = 256 << 10, kGuardBytes = 4096;
-constexpr std::size_t kSharedLimit = 232448;  // bytes of a block of compute capability 9.0
+Machine machine;
 
 [[noreturn]] void die(const char* what) {
   std::fprintf(stderr, "cuda emulator: %s\n", what);
   std::abort();
 }
 
-enum class State { ready, at_barrier, at_warp_barrier, spinning, done };
+namespace {
 
-struct Block;
-struct Fiber {
-  Block* block = nullptr;
-  Thread thread{};
-  State state = State::done;
-  char* stack = nullptr;
-#if defined(__x86_64__)
-  void* saved = nullptr;
-#else
-  ucontext_t context;
-#endif
-  [[maybe_unused]] void* fake_stack = nullptr;
-};
-
-struct Warp {
-  std::uint32_t arrived = 0;
-  alignas(16) unsigned char slot[32][16];
-};
-
-struct Block {
-  uint3 index{};
-  std::vector<Fiber*> threads;
-  std::vector<Warp> warps;
-  unsigned alive = 0, waiting = 0;
-  int barrier_line = 0;
-  std::unique_ptr<unsigned char, decltype(&std::free)> shared{nullptr, &std::free};
-};
-
-struct Machine {
-  Launch launch;
-  const std::function<void()>* body = nullptr;
-  std::vector<std::unique_ptr<Fiber>> fibers;  // kept for the next blocks
-  Fiber* running = nullptr;
-  std::size_t shared_bytes = 0;
-#if defined(__x86_64__)
-  void* scheduler = nullptr;
-#else
-  ucontext_t scheduler;
-#endif
-  const void* scheduler_stack = nullptr;
-  std::size_t scheduler_stack_bytes = 0;
-};
-
-Machine machine;
+constexpr std::size_t kStackBytes = 256 << 10, kGuardBytes = 4096;
+constexpr std::size_t kSharedLimit = 232448;  // bytes of a block of compute capability 9.0
+constexpr int kMultiprocessors = 4;
 
 void to_scheduler([[maybe_unused]] bool for_good) {
   Fiber& f = *machine.running;
@@ -125,16 +81,31 @@ void open_barrier(Block& block) {
     if (f->state == State::at_barrier) f->state = State::ready;
 }
 
+// Threads that have ended do not hold up a cluster's barrier.
+void open_cluster_barrier_if_all_wait() {
+  for (const Block& block : machine.blocks)
+    for (const Fiber* f : block.threads)
+      if (f->state != State::at_cluster_barrier && f->state != State::done) return;
+  for (const Block& block : machine.blocks)
+    for (Fiber* f : block.threads)
+      if (f->state == State::at_cluster_barrier) f->state = State::ready;
+}
+
 void fiber_main() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &machine.scheduler_stack,
                                   &machine.scheduler_stack_bytes);
 #endif
   (*machine.body)();
-  machine.running->state = State::done;
+  Fiber& f = *machine.running;
+  f.state = State::done;
+  for (const Pipeline* pipeline : {&f.copies, &f.products})
+    if (!pipeline->open.empty() || !pipeline->groups.empty())
+      die("a thread ends before its copies or products have arrived");
   // Threads that have ended do not hold up a barrier.
-  Block& block = *machine.running->block;
+  Block& block = *f.block;
   if (--block.alive > 0 && block.waiting == block.alive) open_barrier(block);
+  open_cluster_barrier_if_all_wait();
   to_scheduler(true);
   std::abort();
 }
@@ -183,58 +154,55 @@ void prepare(Fiber& f) {
   f.state = State::ready;
 }
 
-void wait(State state) {
-  machine.running->state = state;
-  to_scheduler(false);
-}
-
-void start(Block& block, std::size_t first_fiber) {
-  const dim3 size = machine.launch.block;
+// Blocks [first, first + count) of the grid, whole clusters, which take turns.
+void run_blocks(std::size_t first, std::size_t count) {
+  const dim3 grid = machine.launch.grid, size = machine.launch.block;
   const unsigned threads = size.x * size.y * size.z;
-  block.alive = threads;
-  block.warps.assign((threads + 31) / 32, Warp{});
-  for (unsigned t = 0; t < threads; ++t) {
-    if (first_fiber + t == machine.fibers.size())
-      machine.fibers.push_back(std::make_unique<Fiber>());
-    Fiber& f = *machine.fibers[first_fiber + t];
-    f.block = &block;
-    f.thread = {{t % size.x, t / size.x % size.y, t / size.x / size.y}, t};
-    prepare(f);
-    block.threads.push_back(&f);
-  }
-  // NaN in every float of shared memory; its own allocation, so that overruns are seen.
-  block.shared.reset(
-      static_cast<unsigned char*>(std::aligned_alloc(16, (machine.shared_bytes + 15) / 16 * 16)));
-  if (machine.shared_bytes) std::memset(block.shared.get(), 0xff, machine.shared_bytes);
-}
-
-// Runs blocks [first, first + count) of the grid, which take turns.
-void run_blocks(std::size_t first, std::size_t count, std::mt19937& rng) {
-  const dim3 grid = machine.launch.grid;
-  std::vector<Block> blocks(count);
   std::vector<Fiber*> order;
+  machine.blocks = std::vector<Block>(count);
   for (std::size_t i = 0; i < count; ++i) {
+    Block& block = machine.blocks[i];
     const std::size_t b = first + i;
-    blocks[i].index = {unsigned(b % grid.x), unsigned(b / grid.x % grid.y),
-                       unsigned(b / grid.x / grid.y)};
-    start(blocks[i], order.size());
-    order.insert(order.end(), blocks[i].threads.begin(), blocks[i].threads.end());
+    block.index = {unsigned(b % grid.x), unsigned(b / grid.x % grid.y),
+                   unsigned(b / grid.x / grid.y)};
+    block.rank = unsigned(b % machine.launch.cluster);
+    block.alive = threads;
+    block.warps.resize((threads + 31) / 32);
+    // NaN in every float of shared memory; its own allocation, so that overruns are seen.
+    const std::size_t bytes = (machine.shared_bytes + 1023) / 1024 * 1024;
+    block.shared.reset(static_cast<unsigned char*>(std::aligned_alloc(1024, bytes)));
+    if (bytes) std::memset(block.shared.get(), 0xff, bytes);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(block.shared.get() + machine.shared_bytes,
+                                bytes - machine.shared_bytes);
+#endif
+    for (unsigned t = 0; t < threads; ++t) {
+      if (order.size() == machine.fibers.size())
+        machine.fibers.push_back(std::make_unique<Fiber>());
+      Fiber& f = *machine.fibers[order.size()];
+      f.thread = {{t % size.x, t / size.x % size.y, t / size.x / size.y}, t};
+      f.block = &block;
+      f.fenced = false;
+      prepare(f);
+      block.threads.push_back(&f);
+      order.push_back(&f);
+    }
   }
+
   const Schedule schedule = options().schedule;
-  if (schedule == Schedule::descending) std::reverse(order.begin(), order.end());
-  const auto alive = [&] {
-    return std::any_of(blocks.begin(), blocks.end(), [](const Block& b) { return b.alive > 0; });
-  };
-  while (alive()) {
-    if (schedule == Schedule::random) std::shuffle(order.begin(), order.end(), rng);
+  const bool by_warp = schedule >= Schedule::warp_by_warp;
+  if (schedule == Schedule::descending || schedule == Schedule::warp_by_warp_descending)
+    std::reverse(order.begin(), order.end());
+  const auto alive = [](const Fiber* f) { return f->state != State::done; };
+  while (std::any_of(order.begin(), order.end(), alive)) {
+    if (schedule == Schedule::random) std::shuffle(order.begin(), order.end(), machine.rng);
     // A thread that spins changes nothing: a round in which no other runs is the last.
     bool progress = false;
     for (Fiber* f : order)
       if (f->state == State::spinning) f->state = State::ready;
     for (std::size_t i = 0; i < order.size();) {
-      // warp_by_warp: a warp goes as far as it can before the next one starts.
-      const std::size_t end =
-          schedule == Schedule::warp_by_warp ? std::min(i + 32, order.size()) : i + 1;
+      // By warps: one goes as far as it can before the next one starts.
+      const std::size_t end = by_warp ? std::min(i + 32, order.size()) : i + 1;
       bool again = false;
       for (std::size_t j = i; j < end; ++j)
         if (order[j]->state == State::ready) {
@@ -242,10 +210,22 @@ void run_blocks(std::size_t first, std::size_t count, std::mt19937& rng) {
           again = true;
           progress |= order[j]->state != State::spinning;
         }
-      if (!again || schedule != Schedule::warp_by_warp) i = end;
+      if (!again || !by_warp) i = end;
     }
-    if (!progress) die("deadlock: no thread can go on");
+    if (progress) continue;
+    if (machine.in_flight.empty()) die("deadlock: no thread can go on");
+    const std::size_t next =
+        schedule == Schedule::random ? machine.rng() % machine.in_flight.size() : 0;
+    const Work arrive = std::move(machine.in_flight[next]);
+    machine.in_flight.erase(machine.in_flight.begin() + std::ptrdiff_t(next));
+    arrive();
   }
+  if (!machine.in_flight.empty()) die("the threads end before their copies have arrived");
+#if defined(__SANITIZE_ADDRESS__)
+  for (const Block& block : machine.blocks)
+    __asan_unpoison_memory_region(block.shared.get(), (machine.shared_bytes + 1023) / 1024 * 1024);
+#endif
+  machine.blocks.clear();
 }
 
 // ---- Memory ----
@@ -298,26 +278,56 @@ void* shared_memory(std::size_t bytes) {
 }
 
 int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body,
-        bool together) {
+        unsigned cluster, bool together) {
   const std::size_t threads = std::size_t(block.x) * block.y * block.z;
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
-      grid.y > 65535 || grid.z == 0 || grid.z > 65535 || shared_bytes > kSharedLimit)
+      grid.y > 65535 || grid.z == 0 || grid.z > 65535 || shared_bytes > kSharedLimit ||
+      cluster == 0 || cluster > 16 || grid.x % cluster != 0)
     return cudaErrorInvalidConfiguration;
   const std::size_t blocks = std::size_t(grid.x) * grid.y * grid.z;
   if (together && blocks > std::size_t(options().resident_blocks))
     return cudaErrorCooperativeLaunchTooLarge;
   const DeviceAtWork at_work;
-  std::mt19937 rng(options().seed);
-  machine.launch = {grid, block, {}};
+  machine.rng.seed(options().seed);
+  machine.launch = {grid, block, {}, cluster};
   machine.body = &body;
   machine.shared_bytes = shared_bytes;
-  if (together) return run_blocks(0, blocks, rng), cudaSuccess;
-  for (std::size_t i = 0; i < blocks; ++i)
-    run_blocks(options().schedule == Schedule::descending ? blocks - 1 - i : i, 1, rng);
+  if (together) {
+    run_blocks(0, blocks);
+    return cudaSuccess;
+  }
+  const std::size_t clusters = blocks / cluster;
+  const bool descending = options().schedule == Schedule::descending ||
+                          options().schedule == Schedule::warp_by_warp_descending;
+  for (std::size_t i = 0; i < clusters; ++i)
+    run_blocks((descending ? clusters - 1 - i : i) * cluster, cluster);
   return cudaSuccess;
 }
 
+void wait(State state) {
+  machine.running->state = state;
+  to_scheduler(false);
+}
+
 void yield() { wait(State::spinning); }
+
+bool at_once() {
+  switch (options().schedule) {
+    case Schedule::ascending:
+    case Schedule::warp_by_warp:
+      return false;
+    case Schedule::descending:
+    case Schedule::warp_by_warp_descending:
+      return true;
+    case Schedule::random:
+      return machine.rng() % 2 != 0;
+  }
+  return false;
+}
+
+void may_yield() {
+  if (options().schedule == Schedule::random && machine.rng() % 2 != 0) wait(State::ready);
+}
 
 void barrier(int line) {
   Block& block = *machine.running->block;
@@ -329,11 +339,17 @@ void barrier(int line) {
   wait(State::ready);
 }
 
+void cluster_barrier() {
+  machine.running->state = State::at_cluster_barrier;
+  open_cluster_barrier_if_all_wait();
+  to_scheduler(false);
+}
+
 void warp_barrier(std::uint32_t mask) {
   const unsigned me = thread().linear, first = me & ~31u;
   Block& block = *machine.running->block;
   Warp& warp = block.warps[me / 32];
-  const auto threads = unsigned(block.threads.size());
+  const unsigned threads = unsigned(block.threads.size());
   if (threads - first < 32) mask &= (1u << (threads - first)) - 1;
   if (!(mask >> (me & 31) & 1)) die("the calling lane is not in its own mask");
   warp.arrived |= 1u << (me & 31);
@@ -345,15 +361,41 @@ void warp_barrier(std::uint32_t mask) {
   wait(State::ready);
 }
 
-void exchange(std::uint32_t mask, const void* mine, void* theirs, std::size_t bytes,
-              unsigned source) {
+const Warp& deposit(std::uint32_t mask, const void* mine, std::size_t bytes) {
   const unsigned me = thread().linear;
   Warp& warp = machine.running->block->warps[me / 32];
   std::memcpy(warp.slot[me & 31], mine, bytes);
   warp_barrier(mask);
+  return warp;
+}
+
+void exchange(std::uint32_t mask, const void* mine, void* theirs, std::size_t bytes,
+              unsigned source) {
+  const Warp& warp = deposit(mask, mine, bytes);
   if (!(mask >> (source & 31) & 1)) die("a shuffle reads a lane that is not in its mask");
   std::memcpy(theirs, warp.slot[source & 31], bytes);
   warp_barrier(mask);
+}
+
+std::uint32_t shared_offset(const void* p, std::size_t bytes) {
+  const auto at = static_cast<const unsigned char*>(p) - machine.running->block->shared.get();
+  if (at < 0 || std::size_t(at) + bytes > machine.shared_bytes)
+    die("an address lies outside the block's shared memory");
+  return std::uint32_t(at);
+}
+
+void start(Pipeline& pipeline, Work work) { pipeline.open.push_back(std::move(work)); }
+void commit(Pipeline& pipeline) {
+  pipeline.groups.push_back(std::exchange(pipeline.open, {}));
+  if (at_once())
+    for (auto& group : pipeline.groups)
+      for (const Work& work : std::exchange(group, {})) work();
+}
+void finish(Pipeline& pipeline, std::size_t groups_left) {
+  while (pipeline.groups.size() > groups_left) {
+    for (const Work& work : pipeline.groups.front()) work();
+    pipeline.groups.pop_front();
+  }
 }
 
 }  // namespace cuda_emu
@@ -381,12 +423,28 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t)
   std::memset(p, value, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? 1 : int(cuda_emu::kSharedLimit);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {"emulated device", cuda_emu::options().major, 0, cuda_emu::kMultiprocessors,
+                 std::size_t(8) << 30};
   return cudaSuccess;
 }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {"emulated device", 8, 0, 1, std::size_t(8) << 30};
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = cuda_emu::kMultiprocessors;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = cuda_emu::options().major;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = int(cuda_emu::kSharedLimit);
+      return cudaSuccess;
+  }
+  return cudaErrorInvalidValue;
+}
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int,
+                                                          std::size_t) {
+  *blocks = cuda_emu::options().resident_blocks / cuda_emu::kMultiprocessors;
   return cudaSuccess;
 }
 const char* cudaGetErrorString(cudaError_t error) {

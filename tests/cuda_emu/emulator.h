@@ -1,12 +1,12 @@
 // Runs CUDA kernels on the CPU: the .cu files of the library are compiled against this header
 // instead of the CUDA toolkit. For tests, under sanitizers and in several schedules.
 //
-// One fiber per CUDA thread, blocks one after the other but for cooperative launches. A thread runs
-// until it waits at a barrier or exchanges values with its warp; which one runs next is decided by
-// `schedule`. A missing barrier shows as results that differ between schedules, or as NaN: shared
-// memory starts as NaN, and so does memory from cudaMalloc, which is exactly as long as asked for,
-// so that AddressSanitizer sees what lies outside. Everything is sequentially consistent: missing
-// memory fences do not show.
+// One fiber per CUDA thread, blocks one after the other but for clusters and cooperative launches.
+// A thread runs until it waits at a barrier or exchanges values with its warp; which one runs next
+// is decided by `schedule`. A missing barrier shows as results that differ between schedules, or as
+// NaN: shared memory starts as NaN, and so does memory from cudaMalloc, which is exactly as long as
+// asked for, so that AddressSanitizer sees what lies outside. Everything is sequentially
+// consistent: missing memory fences do not show.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -38,11 +38,17 @@ struct dim3 {
 
 namespace cuda_emu {
 
-enum class Schedule { ascending, descending, random, warp_by_warp };
+// What is asynchronous happens as late as it may in `ascending` and `warp_by_warp`, at once in the
+// descending ones, and either way in `random`.
+enum class Schedule { ascending, descending, random, warp_by_warp, warp_by_warp_descending };
+inline constexpr Schedule kSchedules[] = {Schedule::ascending, Schedule::descending,
+                                          Schedule::random, Schedule::warp_by_warp,
+                                          Schedule::warp_by_warp_descending};
 struct Options {
   Schedule schedule = Schedule::ascending;
   unsigned seed = 1;
-  int resident_blocks = 8;  // that run at the same time
+  int resident_blocks = 8;  // of a cooperative launch, on all multiprocessors
+  int major = 8;            // compute capability; kernels for 9.0 run, and are chosen, with 9
 };
 Options& options();
 
@@ -53,18 +59,24 @@ struct Thread {
 struct Launch {
   dim3 grid, block;
   uint3 block_index;
+  unsigned cluster;  // blocks beside each other in x that run together
 };
 const Thread& thread();
 const Launch& current_launch();
 void* shared_memory(std::size_t bytes);  // aborts where the launch asked for less
 
-// Runs the kernel's body for every thread; a cudaError_t. together: blocks take turns.
+// Runs the kernel's body for every thread; a cudaError_t. Blocks of a cluster take turns, and all
+// of a launch that is `together`.
 int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body,
-        bool together);
+        unsigned cluster = 1, bool together = false);
 void yield();  // lets all others run first: for a thread that waits for memory to change
 
 void barrier(int line);  // __syncthreads; aborts where threads wait at different ones
+void cluster_barrier();
 void warp_barrier(std::uint32_t mask);
+// Leaves `bytes` of `mine`, up to 32, for the threads of the warp in mask, and meets them; they may
+// be read until the next meeting.
+const struct Warp& deposit(std::uint32_t mask, const void* mine, std::size_t bytes);
 // Deposits `bytes` of `mine`, meets the warp's threads in mask, and copies lane `source`'s deposit.
 void exchange(std::uint32_t mask, const void* mine, void* theirs, std::size_t bytes,
               unsigned source);
@@ -131,27 +143,11 @@ inline int atomicAdd(int* p, int v) {
   *p += v;
   return before;
 }
-inline unsigned atomicAdd(unsigned* p, unsigned v) {
-  const unsigned before = *p;
-  *p += v;
-  return before;
-}
 inline unsigned long long atomicMin(unsigned long long* p, unsigned long long v) {
   const unsigned long long before = *p;
   if (v < before) *p = v;
   return before;
 }
-
-inline void __threadfence() {}
-template <class T>
-T __ldcg(const T* p) {
-  T value;
-  std::memcpy(&value, p, sizeof(T));
-  return value;
-}
-struct alignas(16) int4 {
-  int x, y, z, w;
-};
 
 // Never fused with what comes after.
 inline float __fadd_rn(float x, float y) { return x + y; }
@@ -166,9 +162,9 @@ enum cudaError_t : int {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
-  cudaErrorCooperativeLaunchTooLarge = 720,
   cudaErrorInsufficientDriver = 35,
-  cudaErrorNoDevice = 100
+  cudaErrorNoDevice = 100,
+  cudaErrorCooperativeLaunchTooLarge = 720
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice = 1,
@@ -183,6 +179,7 @@ struct cudaDeviceProp {
 };
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrComputeCapabilityMajor = 75,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 #define CUDART_VERSION 13000
@@ -192,12 +189,10 @@ cudaError_t cudaFree(void* p);
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream);
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
-inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void*, int,
-                                                                 std::size_t) {
-  return *blocks = cuda_emu::options().resident_blocks, cudaSuccess;
-}
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* kernel,
+                                                          int threads, std::size_t shared_bytes);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 const char* cudaGetErrorString(cudaError_t error);
 inline const char* cudaGetErrorName(cudaError_t error) { return cudaGetErrorString(error); }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }

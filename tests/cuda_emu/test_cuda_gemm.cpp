@@ -70,7 +70,7 @@ void check_gemm(const GemmCase& c) {
                            std::to_string(c.k) + " batch " + std::to_string(c.batch);
   in_all_schedules(what, out, start, [&] { return api.gemm(0, &args, nullptr); });
   const auto at = [](const Matrix& x, std::int64_t z, std::int64_t i, std::int64_t j) {
-    return double(x.data[z * x.batch + i * x.rs + j * x.cs]);
+    return double(static_cast<float*>(x.data)[z * x.batch + i * x.rs + j * x.cs]);
   };
   double worst = 0;
   for (std::int64_t z = 0; z < c.batch; ++z)

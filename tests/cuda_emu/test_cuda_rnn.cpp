@@ -264,7 +264,7 @@ int main() {
     check_rnn({RnnKind::lstm, DType::f32, 1, 1, {1}, false, false});
     check_rnn({RnnKind::gru, DType::f32, 25, 8, {25, 25}, false, false});
   }
-  cuda_emu::options().resident_blocks = 18;
+  cuda_emu::options().resident_blocks = 20;
   check_rnn({RnnKind::lstm, DType::f32, 2, 140, {2, 1}, false, true});  // several chunks
   cuda_emu::options().resident_blocks = 0;
   check_rnn({RnnKind::gru, DType::f64, 2, 100, {2, 2}, true, false});

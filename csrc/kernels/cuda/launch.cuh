@@ -26,8 +26,8 @@
 #define GS_NO_UNROLL
 #define GS_SPIN() cuda_emu::yield()  // in a loop that waits for another block
 #else
-#define GS_SHARED(Struct, name)                                    \
-  extern __shared__ __align__(16) unsigned char gs_shared_bytes[]; \
+#define GS_SHARED(Struct, name)                                      \
+  extern __shared__ __align__(1024) unsigned char gs_shared_bytes[]; \
   Struct& name = *reinterpret_cast<Struct*>(gs_shared_bytes)
 #define GS_UNROLL _Pragma("unroll")
 #define GS_UNROLL_BY(n) GS_PRAGMA(unroll(n))
@@ -51,27 +51,41 @@ inline int allow_shared([[maybe_unused]] const char* what, [[maybe_unused]] cons
   return kOk;
 }
 
-// together: all blocks run at the same time, or the launch fails.
+// Which blocks run at the same time: `cluster` neighbouring ones in x, on multiprocessors that
+// reach each other's shared memory (compute capability 9.0; grid.x is a multiple of it), or all of
+// the grid, or the launch fails.
+struct Together {
+  unsigned cluster = 1;
+  bool grid = false;
+};
+
 template <class... Params, class... Args>
-int launch_grid(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
-                std::size_t shared_bytes, void* stream, bool together, const Args&... args) {
+int launch_together(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
+                    Together together, std::size_t shared_bytes, void* stream,
+                    const Args&... args) {
 #if defined(GS_CUDA_EMULATED)
   (void)stream;
   return check(what, cudaError_t(cuda_emu::run(
-                         grid, block, shared_bytes, [&] { kernel(args...); }, together)));
+                         grid, block, shared_bytes, [&] { kernel(args...); }, together.cluster,
+                         together.grid)));
 #else
   if (const int status = allow_shared(what, reinterpret_cast<const void*>(kernel), shared_bytes))
     return status;
-  cudaLaunchAttribute cooperative{};
-  cooperative.id = cudaLaunchAttributeCooperative;
-  cooperative.val.cooperative = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream);
-  config.attrs = &cooperative;
-  config.numAttrs = together ? 1 : 0;
+  cudaLaunchAttribute attribute{};
+  if (together.grid) {
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+  } else {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {together.cluster, 1, 1};
+  }
+  config.attrs = &attribute;
+  config.numAttrs = together.grid || together.cluster > 1 ? 1 : 0;
   return check(what, cudaLaunchKernelEx(&config, kernel, args...));
 #endif
 }
@@ -79,7 +93,7 @@ int launch_grid(const char* what, void (*kernel)(Params...), dim3 grid, dim3 blo
 template <class... Params, class... Args>
 int launch(const char* what, void (*kernel)(Params...), dim3 grid, dim3 block,
            std::size_t shared_bytes, void* stream, const Args&... args) {
-  return launch_grid(what, kernel, grid, block, shared_bytes, stream, false, args...);
+  return launch_together(what, kernel, grid, block, {}, shared_bytes, stream, args...);
 }
 
 }  // namespace gradsmith::cuda

@@ -13,12 +13,11 @@
 //             staged values fit in 128 registers (slices 8 deep; 16 deep spills), which is two
 //             blocks of 256 threads a multiprocessor. The small tile is
 //             for products that give the large one fewer blocks than two a multiprocessor.
-#include <math.h>
-
 #include <string>
 
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/gemm/finish.cuh"
+#include "kernels/gemm/mma.h"
 
 namespace gradsmith::cuda {
 namespace {
@@ -38,33 +37,6 @@ struct alignas(16) Four {
   float v[4];
 };
 
-__device__ float logistic(float x) {
-  const float e = ::expf(-::fabsf(x));  // never overflows
-  return (x < 0 ? e : 1.0f) / (1.0f + e);
-}
-
-__device__ float activate(Activation activation, float x, float slope) {
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return x < 0 ? 0.0f : x;
-    case Activation::leaky_relu:
-      return x < 0 ? slope * x : x;
-    case Activation::sigmoid:
-      return logistic(x);
-    case Activation::tanh:
-      return ::tanhf(x);
-    case Activation::gelu:
-      return 0.5f * x * ::erfcf(x * -0.70710678f);
-    case Activation::gelu_tanh:
-      return x * logistic(1.5957691f * (x + 0.044715f * x * x * x));
-    case Activation::silu:
-      return x * logistic(x);
-  }
-  return x;
-}
-
 // This thread's share of one slice of A or B, on its way to shared memory. A "line" is a row of A
 // or a column of B. kDepthFirst: neighbouring threads load neighbouring depths. The thread's values
 // lie kLineStep lines or kDepthStep depths apart.
@@ -80,13 +52,14 @@ struct Stage {
   int line, depth, lines;
   float values[kValues];
 
-  __device__ Stage(const float* p, std::int64_t line_stride, std::int64_t depth_stride,
-                   std::int64_t first_line, std::int64_t all_lines) {
+  __device__ Stage(const Matrix& x, std::int64_t z, std::int64_t line_stride,
+                   std::int64_t depth_stride, std::int64_t first_line, std::int64_t all_lines) {
     const int t = int(threadIdx.x);
     line = kDepthFirst ? t / kDepth : t % kTile;
     depth = kDepthFirst ? t % kDepth : t / kTile;
     lines = all_lines - first_line < kTile ? int(all_lines - first_line) : kTile;
-    at = p + (first_line + line) * line_stride + depth * depth_stride;
+    at = static_cast<const float*>(x.data) + z * x.batch + (first_line + line) * line_stride +
+         depth * depth_stride;
     step = kLineStep * line_stride + kDepthStep * depth_stride;
     slice_step = kDepth * depth_stride;
   }
@@ -121,8 +94,8 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs g, std::
     return depths - depth0 < kDepth ? int(depths - depth0) : kDepth;
   };
   float sum[kPatch][kPatch] = {};
-  Stage<kTile, kADepthFirst> next_a(g.a.data + z * g.a.batch, g.a.rs, g.a.cs, row0, g.m);
-  Stage<kTile, kBDepthFirst> next_b(g.b.data + z * g.b.batch, g.b.cs, g.b.rs, column0, g.n);
+  Stage<kTile, kADepthFirst> next_a(g.a, z, g.a.rs, g.a.cs, row0, g.m);
+  Stage<kTile, kBDepthFirst> next_b(g.b, z, g.b.cs, g.b.rs, column0, g.n);
   next_a.load(slice_depths(0));
   next_b.load(slice_depths(0));
   next_a.store(s.a[0]);
@@ -159,6 +132,11 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs g, std::
     __syncthreads();
   }
 
+  const auto entry = [z](const Matrix& x) {
+    return x.data ? static_cast<float*>(x.data) + z * x.batch : nullptr;
+  };
+  float* const c = entry(g.c);
+  const float *const bias = entry(g.bias), *const residual = entry(g.residual);
   GS_UNROLL
   for (int i = 0; i < kPatch; ++i) {
     const std::int64_t row = row0 + i / 4 * 64 + ty * 4 + i % 4;
@@ -166,14 +144,11 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs g, std::
     for (int j = 0; j < kPatch; ++j) {
       const std::int64_t column = column0 + j / 4 * 64 + tx * 4 + j % 4;
       if (row >= g.m || column >= g.n) continue;
-      float* out = g.c.data + z * g.c.batch + row * g.c.rs + column * g.c.cs;
+      float* out = c + row * g.c.rs + column * g.c.cs;
       float value = g.alpha * sum[i][j];
       if (g.beta != 0.0f) value = ::fmaf(g.beta, *out, value);
-      if (g.bias.data)
-        value += g.bias.data[z * g.bias.batch + row * g.bias.rs + column * g.bias.cs];
-      if (g.residual.data)
-        value +=
-            g.residual.data[z * g.residual.batch + row * g.residual.rs + column * g.residual.cs];
+      if (bias) value += bias[row * g.bias.rs + column * g.bias.cs];
+      if (residual) value += residual[row * g.residual.rs + column * g.residual.cs];
       if (g.activation == Activation::relu) value = value < 0 ? 0.0f : value;
       *out = value;
     }
@@ -187,13 +162,11 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(GemmArgs g, std::
       const std::int64_t row = row0 + i / 4 * 64 + ty * 4 + i % 4;
       const std::int64_t column = column0 + j / 4 * 64 + tx * 4 + j % 4;
       if (row >= g.m || column >= g.n) continue;
-      float* out = g.c.data + z * g.c.batch + row * g.c.rs + column * g.c.cs;
+      float* out = c + row * g.c.rs + column * g.c.cs;
       *out = activate(g.activation, *out, g.slope);
     }
   }
 }
-
-std::int64_t magnitude(std::int64_t stride) { return stride < 0 ? -stride : stride; }
 
 template <int kTile>
 int launch_tile(const GemmArgs& g, void* stream) {
@@ -207,26 +180,48 @@ int launch_tile(const GemmArgs& g, void* stream) {
   const auto kernel =
       a_depth ? (b_depth ? gemm_kernel<kTile, true, true> : gemm_kernel<kTile, true, false>)
               : (b_depth ? gemm_kernel<kTile, false, true> : gemm_kernel<kTile, false, false>);
-  GemmArgs part = g;
-  for (std::int64_t done = 0; done < g.batch; done += kMaxGridZ) {
-    const std::int64_t count = g.batch - done < kMaxGridZ ? g.batch - done : kMaxGridZ;
-    const dim3 grid(unsigned(row_tiles * column_tiles), 1, unsigned(count));
-    const int status = launch("gemm", kernel, grid, dim3(kGemmThreads), sizeof(GemmShared<kTile>),
-                              stream, part, row_tiles);
-    if (status) return status;
-    for (Matrix* matrix : {&part.a, &part.b, &part.c, &part.bias, &part.residual})
-      if (matrix->data) matrix->data += count * matrix->batch;
-  }
-  return kOk;
+  return for_batches(g, [&](const GemmArgs& part) {
+    const dim3 grid(unsigned(row_tiles * column_tiles), 1, unsigned(part.batch));
+    return launch("gemm", kernel, grid, dim3(kGemmThreads), sizeof(GemmShared<kTile>), stream, part,
+                  row_tiles);
+  });
 }
 
 }  // namespace
 
+int gemm_fma(const GemmArgs& g, void* stream) {
+  return uses_large_tiles(g) ? launch_tile<128>(g, stream) : launch_tile<64>(g, stream);
+}
+
 int gemm(const GemmArgs& g, void* stream) {
+  constexpr std::int64_t kMostDepths = 0x7fffff00;  // a slice more than that is still an int
   if (g.m == 0 || g.n == 0 || g.batch == 0) return kOk;
-  constexpr std::int64_t kManyBlocks = 256;  // about two a multiprocessor of a large GPU
-  const std::int64_t large_tiles = ((g.m + 127) / 128) * ((g.n + 127) / 128) * g.batch;
-  return large_tiles >= kManyBlocks ? launch_tile<128>(g, stream) : launch_tile<64>(g, stream);
+  if (g.out != DType::f32 && g.out != g.dtype)
+    return fail(kFailed, std::string("gemm: factors of ") + name(g.dtype) +
+                             " give float32 or the same, not " + name(g.out));
+  if (g.k > kMostDepths)
+    return fail(kFailed, "gemm: a sum of " + std::to_string(g.k) + " products is too long");
+  if (g.kernel == GemmKernel::automatic || g.kernel == GemmKernel::wgmma) {
+    const bool asked = g.kernel == GemmKernel::wgmma;
+    bool done = false;
+    const int status = gemm_wgmma(g, !asked, &done, stream);
+    if (status || done) return status;
+    if (asked)
+      return fail(kFailed,
+                  "gemm: the wgmma kernel takes 16-bit factors with rows on 16 bytes, on "
+                  "devices of compute capability 9.0");
+  }
+  switch (g.dtype) {
+    case DType::bf16:
+      return gemm_bf16(g, stream);
+    case DType::f16:
+      return gemm_f16(g, stream);
+    case DType::f32:
+      if (g.math == Float32Math::tf32x3) return gemm_tf32x3(g, stream);
+      return g.math == Float32Math::tf32 ? gemm_tf32(g, stream) : gemm_fma(g, stream);
+    default:
+      return fail(kFailed, std::string("gemm: no CUDA kernel for ") + name(g.dtype));
+  }
 }
 
 }  // namespace gradsmith::cuda

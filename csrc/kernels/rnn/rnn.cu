@@ -376,9 +376,9 @@ int launch_rnn(const RnnArgs& a, void* stream) {
     if (const int status =
             check("rnn", cudaMemsetAsync(arrived, 0, bytes, static_cast<cudaStream_t>(stream))))
       return status;
-    return launch_grid("rnn", rnn_kernel<T>, dim3(unsigned(unit_blocks), unsigned(groups)),
-                       dim3(kRnnThreads), shared_bytes<T>(l), stream, true, a, l, std::int64_t(0),
-                       positions, arrived);
+    return launch_together("rnn", rnn_kernel<T>, dim3(unsigned(unit_blocks), unsigned(groups)),
+                           dim3(kRnnThreads), {.grid = true}, shared_bytes<T>(l), stream, a, l,
+                           std::int64_t(0), positions, arrived);
   }
   l.resident = chunks == 1;
   l.padded = l.chunk;
