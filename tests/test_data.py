@@ -234,6 +234,13 @@ def test_empty_dataset_and_bad_arguments():
     ):
         with pytest.raises(ValueError):
             data.DataLoader(dataset, **options)
+    for call in (
+        lambda: data.DataLoader(dataset, prefetch_factor=1.5),
+        lambda: data.RandomSampler(dataset, num_samples="x"),
+        lambda: data.WeightedRandomSampler([1.0], float("nan")),
+    ):
+        with pytest.raises(TypeError, match=r"(prefetch_factor|num_samples) must be an int"):
+            call()
     assert ids(data.DataLoader(dataset, batch_sampler=[[1, 2], [0]])) == [[1, 2], [0]]
     assert ids(data.DataLoader(dataset, 2, sampler=[5, 6, 7])) == [[5, 6], [7]]
 

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from gradsmith import nn, optim, train
 from gradsmith.train.history import History
-from gradsmith.train.metrics import F1, Accuracy, ConfusionMatrix, MeanAbsoluteError, TopKAccuracy
+from gradsmith.train.metrics import (
+    AUC,
+    F1,
+    Accuracy,
+    ConfusionMatrix,
+    MeanAbsoluteError,
+    TopKAccuracy,
+)
 
 SCORES = gs.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 2.0], [1.0, 0.0, 0.5]])
 
@@ -55,6 +62,22 @@ def test_ignored_and_impossible_targets():
             metric.update(SCORES, gs.tensor([0, -1, 1, 2]))
     with pytest.raises(ValueError, match="has 3 classes, expected 2"):
         ConfusionMatrix(2).update(SCORES, gs.tensor([0, 1, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "text"),
+    [
+        (lambda: TopKAccuracy(1.5), TypeError, "TopKAccuracy: k must be an int, got float"),
+        (lambda: TopKAccuracy(0), ValueError, "TopKAccuracy: k must be at least 1, got 0"),
+        (lambda: ConfusionMatrix("x"), TypeError, "ConfusionMatrix: num_classes must be an int"),
+        (lambda: F1(num_classes=0), ValueError, "F1: num_classes must be at least 1, got 0"),
+        (lambda: Accuracy(threshold="x"), TypeError, "Accuracy: threshold must be a number"),
+        (lambda: AUC(ignore_index=0.5), TypeError, "AUC: ignore_index must be an int"),
+    ],
+)
+def test_settings_are_checked(build, error, text):
+    with pytest.raises(error, match=text):
+        build()
 
 
 def test_nan_is_never_right():

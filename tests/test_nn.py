@@ -394,6 +394,45 @@ def test_initial_values():
         init.calculate_gain("cube")
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "mean"),
+    [
+        (5.0, math.inf, 5.1865),
+        (-math.inf, -5.0, -5.1865),
+        (1e6, 1e9, 1e6),
+        (-math.inf, math.inf, 0),
+    ],
+)
+def test_normal_draws_from_a_tail(a, b, mean):
+    gs.manual_seed(1)
+    w = init.trunc_normal_(gs.empty(20_000, dtype=gs.float64), a=a, b=b).numpy()
+    assert w.min() >= a and w.max() <= b and w.mean() == pytest.approx(mean, rel=1e-3, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("fill", "text"),
+    [
+        (lambda t: init.trunc_normal_(t, math.nan), "trunc_normal_: mean must be finite, got nan"),
+        (lambda t: init.trunc_normal_(t, std="x"), "trunc_normal_: std must be a number"),
+        (lambda t: init.trunc_normal_(t, b=None), "trunc_normal_: b must be a number"),
+        (lambda t: init.trunc_normal_(t, 0.0, 1e-300, 1e300, 2e300), "too far from mean"),
+        (lambda t: init.xavier_uniform_(t, math.inf), "gain must be finite"),
+        (lambda t: init.kaiming_normal_(t, "x"), "param must be a number, got str"),
+        (lambda t: init.orthogonal_(t, None), "orthogonal_: gain must be a number"),
+        (lambda t: init.sparse_(t, "x"), "sparse_: sparsity must be a number"),
+        (lambda t: init.dirac_(t, 0), "dirac_: needs a convolution weight"),
+        *[
+            (lambda t, name=name: getattr(init, name)("text"), f"{name}: tensor must be a Tensor")
+            for name in init.__all__
+            if name.endswith("_") and name not in ("constant_", "sparse_")
+        ],
+    ],
+)
+def test_initial_values_that_are_refused(fill, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        fill(gs.empty(4, 4))
+
+
 def test_same_seed_same_values():
     def build():
         gs.manual_seed(3)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import gradsmith as gs
+from gradsmith._checks import integer
 from gradsmith._core import Tensor
 
 from .dataset import gives_batches
@@ -114,7 +115,7 @@ class DataLoader:
         """Check the settings."""
         if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
             raise ValueError(f"DataLoader: num_workers must be 0 or more, got {num_workers!r}")
-        if prefetch_factor < 1:
+        if integer("DataLoader", "prefetch_factor", prefetch_factor) < 1:
             raise ValueError(f"DataLoader: prefetch_factor must be positive, got {prefetch_factor}")
         if sampler is not None and shuffle:
             raise ValueError("DataLoader: sampler and shuffle exclude each other")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import gradsmith as gs
+from gradsmith._checks import integer
 
 __all__ = [
     "BatchSampler",
@@ -120,8 +121,9 @@ class RandomSampler(_Seeded):
     ) -> None:
         """Check and store the settings."""
         super().__init__(generator)
-        if num_samples is not None and num_samples <= 0:
-            raise ValueError(f"RandomSampler: num_samples must be positive, got {num_samples}")
+        own = "RandomSampler"
+        if num_samples is not None and integer(own, "num_samples", num_samples) <= 0:
+            raise ValueError(f"{own}: num_samples must be positive, got {num_samples}")
         self.data_source = data_source
         self.replacement = replacement
         self._num_samples = num_samples
@@ -186,7 +188,8 @@ class WeightedRandomSampler(_Seeded):
                 "not all zero"
             )
         drawable = int(np.count_nonzero(array))
-        if num_samples <= 0 or (not replacement and num_samples > drawable):
+        drawn = integer("WeightedRandomSampler", "num_samples", num_samples)
+        if drawn <= 0 or (not replacement and drawn > drawable):
             raise ValueError(
                 f"WeightedRandomSampler: cannot draw {num_samples} of {drawable} samples "
                 f"with replacement={replacement}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 import gradsmith as gs
+from gradsmith._checks import finite, integer, number
 from gradsmith._core import Tensor
 
 __all__ = [
@@ -31,6 +34,23 @@ __all__ = [
     "zeros_",
 ]
 
+_Fill = TypeVar("_Fill", bound=Callable[..., Tensor])
+
+
+def _checked(fill: _Fill) -> _Fill:
+    """Refuse what is no tensor in the function's name."""
+
+    @functools.wraps(fill)
+    def checked(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"{fill.__name__}: tensor must be a Tensor, got {type(tensor).__name__}"
+            )
+        return fill(tensor, *args, **kwargs)
+
+    return cast(_Fill, checked)
+
+
 _GAINS = {
     "linear": 1.0,
     "conv1d": 1.0,
@@ -50,7 +70,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         param: the negative slope of leaky_relu, 0.01 unless given.
     """
     if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else param
+        slope = 0.01 if param is None else finite("calculate_gain", "param", param)
         return math.sqrt(2 / (1 + slope**2))
     if nonlinearity not in _GAINS:
         raise ValueError(
@@ -75,6 +95,7 @@ def _fill(tensor: Tensor, values: np.ndarray[Any, Any]) -> Tensor:
     return tensor
 
 
+@_checked
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill from the uniform distribution on [a, b)."""
     with gs.no_grad():
@@ -82,6 +103,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     return tensor
 
 
+@_checked
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill from the normal distribution."""
     with gs.no_grad():
@@ -89,6 +111,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return tensor
 
 
+@_checked
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
     with gs.no_grad():
@@ -96,11 +119,13 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     return tensor
 
 
+@_checked
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with zeros."""
     return constant_(tensor, 0.0)
 
 
+@_checked
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with ones."""
     return constant_(tensor, 1.0)
@@ -110,18 +135,27 @@ def _cdf(x: float) -> float:
     return 0.5 * (1 + math.erf(x / math.sqrt(2)))
 
 
+@_checked
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
 ) -> Tensor:
     """Fill from the normal distribution cut to [a, b], by rejection.
 
     Raises:
-        ValueError: `a` is not below `b`, or `std` is not positive.
+        ValueError: `a` is not below `b`, `std` is not positive, or `mean` or `std` is not finite.
     """
-    if not a < b or not std > 0:
+    owner = "trunc_normal_"
+    finite(owner, "mean", mean)
+    finite(owner, "std", std)
+    if not number(owner, "a", a) < number(owner, "b", b) or not std > 0:
         raise ValueError(f"trunc_normal_: needs a < b and std > 0, got a={a}, b={b}, std={std}")
     low, high = (a - mean) / std, (b - mean) / std
     peak = min(max(0.0, low), high)  # the likeliest point inside the interval
+    if not math.isfinite(peak):
+        raise ValueError(f"{owner}: a and b ({a} and {b}) are too far from mean {mean}")
+    # Further from the peak, nothing is likely enough to be drawn.
+    reach = min(12.0, 40 / abs(peak)) if peak else 12.0
+    low, high = max(low, peak - reach), min(high, peak + reach)
     from_normal = _cdf(high) - _cdf(low) > 0.3
     count = math.prod(tensor.shape)
     found = np.empty(0)
@@ -141,15 +175,17 @@ def trunc_normal_(
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:
     total = sum(fans(tensor))
-    return gain * math.sqrt(2 / total) if total else 0.0
+    return finite("init", "gain", gain) * math.sqrt(2 / total) if total else 0.0
 
 
+@_checked
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill uniformly in +-gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     bound = math.sqrt(3) * _xavier_std(tensor, gain)
     return uniform_(tensor, -bound, bound)
 
 
+@_checked
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill normally with deviation gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     return normal_(tensor, 0.0, _xavier_std(tensor, gain))
@@ -162,6 +198,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
 
+@_checked
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
@@ -177,6 +214,7 @@ def kaiming_uniform_(
     return uniform_(tensor, -bound, bound)
 
 
+@_checked
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
@@ -184,16 +222,19 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity))
 
 
+@_checked
 def lecun_uniform_(tensor: Tensor) -> Tensor:
     """Fill uniformly in +-sqrt(3 / fan_in) (LeCun, Bottou, Orr and Mueller, 1998)."""
     return kaiming_uniform_(tensor, nonlinearity="linear")
 
 
+@_checked
 def lecun_normal_(tensor: Tensor) -> Tensor:
     """Fill normally with deviation 1 / sqrt(fan_in), as SELU wants it (Klambauer et al., 2017)."""
     return kaiming_normal_(tensor, nonlinearity="linear")
 
 
+@_checked
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill with a random (semi-)orthogonal matrix times `gain` (Saxe et al., 2013).
 
@@ -202,6 +243,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     shape = tuple(tensor.shape)
     if len(shape) < 2:
         raise ValueError(f"orthogonal_: needs at least 2 axes, got shape {shape}")
+    finite("orthogonal_", "gain", gain)
     if 0 in shape:
         return tensor
     rows, cols = shape[0], math.prod(shape[1:])
@@ -211,6 +253,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return _fill(tensor, gain * (q.T if rows < cols else q).reshape(shape))
 
 
+@_checked
 def eye_(tensor: Tensor) -> Tensor:
     """Fill a matrix with the identity."""
     if len(tensor.shape) != 2:
@@ -218,10 +261,11 @@ def eye_(tensor: Tensor) -> Tensor:
     return _fill(tensor, np.eye(*tensor.shape))
 
 
+@_checked
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill a convolution's weight so that it passes its input through."""
     shape = tuple(tensor.shape)
-    if len(shape) < 3 or shape[0] % groups:
+    if len(shape) < 3 or integer("dirac_", "groups", groups) < 1 or shape[0] % groups:
         raise ValueError(
             f"dirac_: needs a convolution weight whose first axis {groups} groups divide, "
             f"got shape {shape}"
@@ -235,9 +279,11 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _fill(tensor, values)
 
 
+@_checked
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
     """Fill a matrix normally and set a share `sparsity` of each column to zero."""
-    if len(tensor.shape) != 2 or not 0 <= sparsity <= 1:
+    finite("sparse_", "std", std)
+    if len(tensor.shape) != 2 or not 0 <= number("sparse_", "sparsity", sparsity) <= 1:
         raise ValueError(
             f"sparse_: needs 2 axes and sparsity in [0, 1], got shape {tuple(tensor.shape)}, "
             f"sparsity {sparsity}"

@@ -33,6 +33,12 @@ class Loop:
     def __init__(self, model: Module, callbacks: Sequence[Callback], progress: bool | str) -> None:
         """Store the model and put the callbacks in order."""
         self.model = model
+        if not isinstance(callbacks, (list, tuple)) or not all(
+            isinstance(callback, Callback) for callback in callbacks
+        ):
+            raise TypeError(
+                f"{type(self).__name__}: callbacks must be a list of Callbacks, got {callbacks!r}"
+            )
         self.callbacks = list(callbacks)
         if progress:
             self.callbacks.append(Progress(progress if isinstance(progress, str) else "auto"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import gradsmith as gs
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 from gradsmith.data import DataLoader
 from gradsmith.nn import BCEWithLogitsLoss, CrossEntropyLoss, Module, NLLLoss
@@ -96,6 +97,16 @@ class Trainer(Loop):
             raise TypeError(
                 f"Trainer: optimizer must be an Optimizer, got {type(optimizer).__name__}"
             )
+        if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+            raise TypeError(
+                f"Trainer: scheduler must have a step(), got {type(scheduler).__name__}"
+            )
+        for name, limit in (
+            ("clip_grad_norm", clip_grad_norm),
+            ("clip_grad_value", clip_grad_value),
+        ):
+            if limit is not None and not number("Trainer", name, limit) >= 0:
+                raise ValueError(f"Trainer: {name} must not be negative, got {limit}")
         if schedule_per not in ("epoch", "batch"):
             raise ValueError(f"Trainer: schedule_per must be epoch or batch, got {schedule_per!r}")
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:

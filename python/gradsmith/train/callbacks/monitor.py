@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradsmith._checks import finite, integer
 from gradsmith._core import Tensor
 
 from .base import Callback, Logs
@@ -27,6 +28,9 @@ class _Monitor(Callback):
     """Watches one value of the logs for improvement."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
+        own = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(f"{own}: monitor must be a str, got {type(monitor).__name__}")
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{type(self).__name__}: mode must be auto, min or max, got {mode!r}")
         if mode == "auto":
@@ -38,7 +42,7 @@ class _Monitor(Callback):
             mode = "min" if monitor.endswith(_LOWER) else "max"
         self.monitor = monitor
         self.mode = mode
-        self.min_delta = abs(min_delta)
+        self.min_delta = abs(finite(own, "min_delta", min_delta))
         self.best = math.inf if mode == "min" else -math.inf
 
     def _improved(self, logs: Logs) -> bool:
@@ -88,7 +92,7 @@ class Checkpoint(_Monitor):
     ) -> None:
         """Check and store the settings."""
         super().__init__(monitor, mode, 0.0)
-        if every < 1:
+        if integer("Checkpoint", "every", every) < 1:
             raise ValueError(f"Checkpoint: every must be at least 1, got {every}")
         self.path = os.fspath(path)
         self.save_best_only = save_best_only
@@ -136,7 +140,7 @@ class EarlyStopping(_Monitor):
     ) -> None:
         """Check and store the settings."""
         super().__init__(monitor, mode, min_delta)
-        if patience < 0:
+        if integer("EarlyStopping", "patience", patience) < 0:
             raise ValueError(f"EarlyStopping: patience must not be negative, got {patience}")
         self.patience = patience
         self.restore_best = restore_best

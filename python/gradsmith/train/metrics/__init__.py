@@ -65,12 +65,17 @@ def resolve(metrics: Iterable[str | Metric], class_probabilities: bool = False) 
         class_probabilities: what "accuracy" makes of targets of the outputs' shape.
 
     Raises:
+        TypeError: one is neither a name nor a metric.
         ValueError: a name is not known, or two metrics share one.
     """
     resolved: list[Metric] = []
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics: must be names and Metrics, got {type(metrics).__name__}")
     for metric in [metrics] if isinstance(metrics, str) else metrics:
         if isinstance(metric, Metric):
             resolved.append(metric)
+        elif not isinstance(metric, str):
+            raise TypeError(f"metrics: must be names and Metrics, got {type(metric).__name__}")
         elif metric == "accuracy":
             resolved.append(Accuracy(class_probabilities=class_probabilities))
         elif metric in _BY_NAME:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
 from .base import Array, Mean, Metric, counted, predicted_classes
@@ -43,8 +44,8 @@ class Accuracy(Mean):
         """Store the settings."""
         super().__init__()
         self.class_probabilities = class_probabilities
-        self.threshold = threshold
-        self.ignore_index = ignore_index
+        self.threshold = number("Accuracy", "threshold", threshold)
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
 
     def _values(self, output: Array, target: Array) -> Array:
         if self.class_probabilities and output.shape == target.shape and output.ndim > 1:
@@ -65,11 +66,11 @@ class TopKAccuracy(Mean):
 
     def __init__(self, k: int = 5, ignore_index: int = -100) -> None:
         """Store the settings."""
-        if k < 1:
+        if integer("TopKAccuracy", "k", k) < 1:
             raise ValueError(f"TopKAccuracy: k must be at least 1, got {k}")
         super().__init__()
         self.k = k
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
         self.name = f"top{k}"
 
     def _values(self, output: Array, target: Array) -> Array:
@@ -90,7 +91,7 @@ class Perplexity(Mean):
     def __init__(self, ignore_index: int = -100) -> None:
         """Store the settings."""
         super().__init__()
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
 
     def _values(self, output: Array, target: Array) -> Array:
         scores, truth = counted("Perplexity", output, target, self.ignore_index)
@@ -117,8 +118,12 @@ class ConfusionMatrix(Metric):
 
     def __init__(self, num_classes: int | None = None, ignore_index: int = -100) -> None:
         """Store the settings."""
+        if num_classes is not None and integer(type(self).__name__, "num_classes", num_classes) < 1:
+            raise ValueError(
+                f"{type(self).__name__}: num_classes must be at least 1, got {num_classes}"
+            )
         self._given = num_classes
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
         self.reset()
 
     def reset(self) -> None:

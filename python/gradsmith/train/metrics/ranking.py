@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gradsmith._checks import integer
 from gradsmith._core import Tensor
 
 from .base import Array, Metric, counted
@@ -44,7 +45,7 @@ class _Ranking(Metric):
 
     def __init__(self, ignore_index: int = -100) -> None:
         """Store the settings."""
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
         self.reset()
 
     def reset(self) -> None:
