@@ -131,6 +131,7 @@ def fit_seeds(
         history = fit(model, parts.train, parts.val, seed=seed, **settings)
         runs.append((model, history))
         values.append(accuracy(model, parts.test))
+        print(f"{name}, seed {seed}: {values[-1]:.2f} % of the test images", flush=True)
     seconds = (time.perf_counter() - start) / len(runs)
     report.add(name, "test accuracy, %", values, target=target, seconds=seconds)
     return runs[0]
