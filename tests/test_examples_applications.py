@@ -163,7 +163,13 @@ def test_dates_say_what_they_are_translated_to():
     assert seq2seq.nearest(pairs, [pairs[5][0]]) == [pairs[5][1]]
 
 
-def test_naive_bayes():
+def test_log_ratios_of_words_and_pairs():
     texts = np.array(["a fine film", "a dull film", "fine , fine", "so dull"], dtype=object)
-    score = sentiment.naive_bayes(texts, np.array([1, 0, 1, 0]))
-    assert score("fine") > 0 > score("dull")
+    ratios = sentiment.log_ratios(texts, np.array([1, 0, 1, 0]))
+    assert ratios["fine"] > 0 > ratios["dull"] and ratios["a", "fine"] > 0
+    assert ratios["fine"] - ratios["a"] == pytest.approx(math.log(3))
+    vocabulary = gs.data.Vocabulary.from_texts(texts)
+    model = sentiment.build("CNN", vocabulary, ratios)
+    vectors = dict(zip(vocabulary.tokens, model.embedding.weight.detach().numpy(), strict=True))
+    assert vectors["fine"][0] == pytest.approx(ratios["fine"])
+    assert not vectors["<pad>"].any() and vectors["<unk>"][0] == 0

@@ -3,12 +3,14 @@
 The data are 5,331 + 5,331 sentences from reviews (Pang and Lee, 2005). `gs.models.TextCNN` looks
 for telling runs of words (Kim, "Convolutional neural networks for sentence classification", 2014:
 76.1 % with word vectors learned from scratch, as here). A bidirectional LSTM reads the sentences
-packed, so that padding is neither read nor paid for. So little text is soon known by heart; against
-it stand small word vectors, dropout, words hidden at random, smoothed labels, an average of the
-weights (EMA), and early stopping by validation. Beside them: naive Bayes on words and pairs of
-words, which is hard to beat here (Wang and Manning, "Baselines and bigrams", 2012: 79.0 %).
+packed, so that padding is neither read nor paid for. Beside them stands naive Bayes on words and
+pairs of words, hard to beat here (Wang and Manning, "Baselines and bigrams", 2012: 79.0 %).
 
-As in the literature, what counts is the mean over ten folds: seed i tests on fold i.
+So little text is soon known by heart. Against that help small word vectors, of which one place
+begins with what naive Bayes has counted, dropout, words hidden at random, smoothed labels, an
+average of the weights (EMA), and early stopping by validation.
+
+There are ten folds, as in the literature; seed i tests on fold i. --seeds 10 runs all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from __future__ import annotations
 import collections
 import itertools
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from gradsmith.train import EMA, EarlyStopping, History
 from gradsmith.train.plotting import new_figure
 
 Array = np.ndarray[Any, Any]
+Feature = str | tuple[str, str]
 
 SOURCE = "dennybritz/cnn-text-classification-tf on GitHub"
 FOLDS = 10
@@ -68,15 +70,38 @@ class BiLSTM(nn.Module):
         return self.fc(self.dropout(responses.amax(1)))
 
 
-def build(name: str, words: int) -> nn.Module:
-    """Return a fresh "CNN" or "LSTM", with word vectors that begin small."""
+def log_ratios(texts: Array, labels: Array) -> dict[Feature, float]:
+    """Return how much likelier each word, and each pair of words, is in praise than in blame.
+
+    The logarithms of these ratios, of all that is in a text, add up to naive Bayes' answer.
+    """
+    counts = [collections.Counter[Feature](), collections.Counter[Feature]()]
+    for text, label in zip(texts, labels, strict=True):
+        counts[label].update(features(text))
+    known = counts[0] | counts[1]
+    blame, praise = (count.total() + len(known) for count in counts)  # one more of everything
+    even = float(np.log(blame / praise))
+    return {f: float(np.log((counts[1][f] + 1) / (counts[0][f] + 1))) + even for f in known}
+
+
+def features(text: str) -> set[Feature]:
+    """Return the words of a text and the pairs of neighbours, each once."""
+    words = tokenize(text)
+    return {*words, *itertools.pairwise(words)}
+
+
+def build(name: str, vocabulary: Vocabulary, ratios: dict[Feature, float]) -> nn.Module:
+    """Return a fresh "CNN" or "LSTM", with small word vectors whose first place is the ratio."""
+    words = len(vocabulary)
     model: gs.models.TextCNN | BiLSTM
     if name == "CNN":
         model = gs.models.TextCNN(words, 2, embedding_dim=64, kernel_sizes=(1, 2, 3))
     else:
         model = BiLSTM(words, 2)
+    vectors = 0.1 * model.embedding.weight.detach()
+    vectors[:, 0] = gs.tensor([ratios.get(word, 0.0) for word in vocabulary.tokens])
     with gs.no_grad():
-        model.embedding.weight.mul_(0.1)
+        model.embedding.weight.copy_(vectors)
     return model
 
 
@@ -115,25 +140,6 @@ def fit(name: str, model: nn.Module, train: DataLoader, val: DataLoader, epochs:
         clip_grad_norm=3.0,
     )
     return trainer.fit(train, val, epochs=epochs)
-
-
-def naive_bayes(texts: Array, labels: Array) -> Callable[[str], float]:
-    """Count words and pairs of words; returns a function that is positive for praise."""
-
-    def features(text: str) -> set[object]:
-        words = tokenize(text)
-        return {*words, *itertools.pairwise(words)}
-
-    counts = [collections.Counter[object](), collections.Counter[object]()]
-    for text, label in zip(texts, labels, strict=True):
-        counts[label].update(features(text))
-    known = len(counts[0] | counts[1])
-    prior = np.log((counts[0].total() + known) / (counts[1].total() + known))
-
-    def score(text: str) -> float:
-        return sum(np.log((counts[1][f] + 1) / (counts[0][f] + 1)) + prior for f in features(text))
-
-    return score
 
 
 def draw(path: Path, curves: dict[str, History], found: dict[str, list[float]]) -> None:
@@ -175,7 +181,7 @@ def run(options: Options) -> None:
     found: dict[str, list[float]] = {}
     seconds: dict[str, list[float]] = {}
     curves: dict[str, History] = {}
-    for seed in options.seed_range(FOLDS):
+    for seed in options.seed_range(3):
         gs.manual_seed(seed)
         rest, test = folds[seed % FOLDS]
         rest = np.random.default_rng(seed).permutation(rest)
@@ -186,12 +192,14 @@ def run(options: Options) -> None:
             loader(texts[rows], labels[rows], vocabulary, rows is train, seed)
             for rows in (train, val, test)
         )
-        score = naive_bayes(texts[rest], labels[rest])
-        praised = {"naive Bayes, words and pairs": np.array([score(t) > 0 for t in texts[test]])}
+        ratios = log_ratios(texts[rest], labels[rest])
+        sums = [sum(ratios.get(f, 0.0) for f in features(text)) for text in texts[test]]
+        praised = {"naive Bayes, words and pairs": np.array(sums) > 0}
+        ratios = log_ratios(texts[train], labels[train])  # validation must not be in the networks
         outputs = []
         for name in MODELS:
             print(f"fold {seed % FOLDS}, {name}", flush=True)
-            model = build(name, len(vocabulary))
+            model = build(name, vocabulary, ratios)
             start = time.perf_counter()
             history = fit(name, model, batches, held, epochs=1 if options.quick else 10)
             seconds.setdefault(name, []).append(time.perf_counter() - start)
