@@ -83,18 +83,18 @@ def _through(values: tuple[Any, ...], called: Any) -> tuple[tuple[Any, ...], boo
     places = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
     if not places or not _core.is_grad_enabled():
         return values, False
+    count = len(values)  # the rule, which lives until backward, must not keep the values
 
     def rule(grads: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
-        packed: list[Tensor | None] = [None] * len(values)
+        packed: list[Tensor | None] = [None] * count
         for place, grad in zip(places, grads, strict=True):
             packed[place] = grad
         changed = called(tuple(packed))
         return tuple(changed[place] for place in places)
 
     passed = list(values)
-    for place, tensor in zip(
-        places, _Identity.apply(rule, *(values[place] for place in places)), strict=True
-    ):
+    watched = _Identity.apply(rule, *(values[place] for place in places))
+    for place, tensor in zip(places, watched, strict=True):
         passed[place] = tensor
     return tuple(passed), True
 
