@@ -143,11 +143,27 @@ inline int atomicAdd(int* p, int v) {
   *p += v;
   return before;
 }
+inline unsigned atomicAdd(unsigned* p, unsigned v) {
+  const unsigned before = *p;
+  *p += v;
+  return before;
+}
 inline unsigned long long atomicMin(unsigned long long* p, unsigned long long v) {
   const unsigned long long before = *p;
   if (v < before) *p = v;
   return before;
 }
+
+inline void __threadfence() {}
+template <class T>
+T __ldcg(const T* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
+}
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
 
 // Never fused with what comes after.
 inline float __fadd_rn(float x, float y) { return x + y; }

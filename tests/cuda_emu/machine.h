@@ -18,7 +18,15 @@ namespace cuda_emu {
 
 [[noreturn]] void die(const char* what);
 
-enum class State { ready, at_barrier, at_warp_barrier, at_cluster_barrier, polling, spinning, done };
+enum class State {
+  ready,
+  at_barrier,
+  at_warp_barrier,
+  at_cluster_barrier,
+  polling,
+  spinning,
+  done
+};
 
 struct Block;
 using Work = std::function<void()>;
