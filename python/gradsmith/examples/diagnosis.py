@@ -23,10 +23,9 @@ import gradsmith as gs
 from gradsmith import nn
 from gradsmith.data import DataLoader, TableEncoder, TensorDataset, WeightedRandomSampler
 from gradsmith.demo.harness import Options, Report, find_data, main
+from gradsmith.examples import _binary as binary
 from gradsmith.train import EarlyStopping
 from gradsmith.train.plotting import new_figure
-
-from . import _binary as binary
 
 Array = binary.Array
 
