@@ -247,7 +247,7 @@ def run(options: Options) -> None:
     curves.legend()
     samples.axis("off")
     samples.set_title("held-out texts and their translations")
-    samples.text(0, 1, "\n".join(lines), va="top", fontsize=8, wrap=True)
+    samples.text(0, 1, "\n".join(lines), va="top", fontsize=10, wrap=True)
     figure.savefig(report.folder() / "seq2seq.png", dpi=75)
     report.finish()
 
