@@ -165,7 +165,7 @@ def test_dates_say_what_they_are_translated_to():
 
 def test_log_ratios_of_words_and_pairs():
     texts = np.array(["a fine film", "a dull film", "fine , fine", "so dull"], dtype=object)
-    ratios = sentiment.log_ratios(texts, np.array([1, 0, 1, 0]))
+    ratios = sentiment.log_ratios(texts, np.array([1, 0, 1, 0]), smoothing=1)
     assert ratios["fine"] > 0 > ratios["dull"] and ratios["a", "fine"] > 0
     assert ratios["fine"] - ratios["a"] == pytest.approx(math.log(3))
     vocabulary = gs.data.Vocabulary.from_texts(texts)

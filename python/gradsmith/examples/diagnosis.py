@@ -23,10 +23,9 @@ import gradsmith as gs
 from gradsmith import nn
 from gradsmith.data import DataLoader, TableEncoder, TensorDataset, WeightedRandomSampler
 from gradsmith.demo.harness import Options, Report, find_data, main
+from gradsmith.examples import _binary as binary
 from gradsmith.train import EarlyStopping
 from gradsmith.train.plotting import new_figure
-
-from . import _binary as binary
 
 Array = binary.Array
 
@@ -206,14 +205,16 @@ def draw(path: Path, pooled: dict[Way, list[tuple[Array, Array, Array]]]) -> Non
     for way, results in pooled.items():
         raw, chance, truth = map(np.concatenate, zip(*results, strict=True))
         for axes, values in ((before, raw), (after, chance)):
-            axes.plot(*binary.reliability(values, truth, bins=20), marker=".", label=way.name)
+            predicted, observed = binary.reliability(values, truth)
+            shown = observed > 0
+            axes.plot(predicted[shown], observed[shown], marker="o", label=way.name)
         ranked = truth[np.argsort(-chance, kind="stable")]
         hits = np.cumsum(ranked)
         curve.plot(hits / hits[-1], hits / np.arange(1, hits.size + 1), label=way.name)
     for axes, title in ((before, "as trained"), (after, "odds put right")):
-        axes.plot([1e-4, 1], [1e-4, 1], color="gray", linestyle=":")
+        axes.plot([1e-3, 1], [1e-3, 1], color="gray", linestyle=":")
         axes.set(title=f"reliability, {title}", xlabel="predicted chance", ylabel="observed share")
-        axes.set(xscale="log", yscale="log", xlim=(1e-4, 1), ylim=(1e-4, 1))
+        axes.set(xscale="log", yscale="log", xlim=(1e-3, 1), ylim=(1e-3, 1))
     curve.set(title="mammography, test parts", xlabel="recall", ylabel="precision")
     curve.legend()
     figure.savefig(path, dpi=75)

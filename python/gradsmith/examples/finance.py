@@ -65,8 +65,7 @@ def simulated(like: list[Share], seed: int) -> list[Share]:
     rng = np.random.default_rng([seed, 1])
     found = []
     for share in like:
-        noise = rng.normal(0, 0.01, share.days.size)
-        returns = noise.copy()
+        returns = rng.normal(0, 0.01, share.days.size)
         for i in range(1, returns.size):
             returns[i] += MEMORY * returns[i - 1]
         found.append(Share(share.days, returns))
@@ -94,7 +93,7 @@ def windows(every: list[Share], scales: Array, first: Array, end: Array) -> list
     """Return what precedes each return from `first` to before `end`, and that return.
 
     Returns are divided by their share's scale. Arrays: windows (N, LENGTH, 1), returns (N, 1),
-    days (N), scales (N, 1) and numbers of the shares (N).
+    days (N), scales (N, 1) and the shares' numbers (N).
     """
     found = []
     for number, share in enumerate(every):
@@ -102,17 +101,9 @@ def windows(every: list[Share], scales: Array, first: Array, end: Array) -> list
         if stop <= max(begin, LENGTH):
             continue  # not traded then
         data = WindowDataset(share.returns / scales[number], LENGTH, part=slice(begin, stop))
-        past, next = (tensor.numpy() for tensor in data.take(np.arange(len(data))))
-        size = len(data)
-        found.append(
-            (
-                past,
-                next,
-                share.days[data.starts],
-                np.full((size, 1), scales[number]),
-                np.full(size, number),
-            )
-        )
+        past, came = (tensor.numpy() for tensor in data.take(np.arange(len(data))))
+        scale = np.full((len(data), 1), scales[number])
+        found.append((past, came, share.days[data.starts], scale, np.full(len(data), number)))
     return [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
 
 
@@ -160,11 +151,11 @@ def walk_forward(every: list[Share], seed: int, quick: bool) -> Forecasts:
             batch_size=64,
             seed=seed,
         )
-        seen, came = (np.concatenate([a, b]) for a, b in zip(train[:2], val[:2], strict=True))
-        weights = np.linalg.lstsq(seen[..., 0], came, rcond=None)[0]
-        past, next, days, scale, share = test
+        seen, followed = (np.concatenate([a, b]) for a, b in zip(train[:2], val[:2], strict=True))
+        weights = np.linalg.lstsq(seen[..., 0], followed, rcond=None)[0]
+        past, came, days, scale, share = test
         forecast = gs.train.predict(model, past).numpy()
-        columns = (next * scale, forecast * scale, past[..., 0] @ weights * scale)
+        columns = (came * scale, forecast * scale, past[..., 0] @ weights * scale)
         blocks.append((days, share, *(column[:, 0] for column in columns)))
     return Forecasts(model, *(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
 

@@ -22,10 +22,9 @@ import gradsmith as gs
 from gradsmith import nn
 from gradsmith.data import Table, TableEncoder
 from gradsmith.demo.harness import Options, Report, find_data, main
+from gradsmith.examples import _binary as binary
 from gradsmith.train import EarlyStopping
 from gradsmith.train.plotting import new_figure
-
-from . import _binary as binary
 
 Array = binary.Array
 

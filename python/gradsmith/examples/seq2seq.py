@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -124,7 +123,7 @@ class Seq2Seq(nn.Module):
         return self.decode(before, known, known)[0]
 
     def translate(self, text: Tensor, start: int, length: int) -> Tensor:
-        """Write translations (N, length), always the likeliest letter."""
+        """Write translations (N, length) in evaluation mode, always the likeliest letter."""
         self.eval()
         with gs.no_grad():
             known = state = self.encode(text)
@@ -212,9 +211,8 @@ def language(
         seen, val, test = pairs[: sizes[0]], pairs[sizes[0] : -sizes[2]], pairs[-sizes[2] :]
         translator = Translator(seen)
         print(f"{name}, seed {seed}: {len(seen):,} pairs to learn from", flush=True)
-        start = time.perf_counter()
         history = train(translator, seen, val, seed, 1 if options.quick else epochs)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(sum(history["seconds"]))
         texts = [text for text, _ in test]
         answers = translator(texts)
         exact.append(share_right(answers, test))
@@ -247,7 +245,7 @@ def run(options: Options) -> None:
     curves.legend()
     samples.axis("off")
     samples.set_title("held-out texts and their translations")
-    samples.text(0, 1, "\n".join(lines), va="top", fontsize=8, wrap=True)
+    samples.text(0, 1, "\n".join(lines), va="top", fontsize=10, wrap=True)
     figure.savefig(report.folder() / "seq2seq.png", dpi=75)
     report.finish()
 
