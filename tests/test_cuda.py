@@ -339,6 +339,41 @@ def test_matmul(a, b):
 
 
 @gpu
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_products_of_16_bits(dtype):
+    x, w, b = (rand(*s, dtype=dtype, seed=i) for i, s in enumerate([(9, 24), (17, 24), (17,)]))
+    bounds = {"rtol": 1e-2, "atol": 4e-2}
+    check(lambda x, w: x @ w.t(), x, w, **bounds)
+    check(lambda x, w, b: gs._core.linear(x, w, b, activation="gelu"), x, w, b, **bounds)
+    y = on_cuda(x) @ on_cuda(w).t()
+    assert y.dtype is x.dtype and y.device == gs.device("cuda")
+
+
+FLOAT32_MATH = """
+import gradsmith as gs
+
+gs.manual_seed(0)
+a, b = gs.randn(20, 130), gs.randn(130, 12)
+exact = (a.double() @ b.double()).float()
+print(float((a.cuda() @ b.cuda() - exact.cuda()).abs().max()))
+"""
+
+
+@gpu
+def test_float32_math(monkeypatch):
+    errors = {}
+    for math in ("fma", "tf32x3", "tf32"):
+        monkeypatch.setenv("GRADSMITH_CUDA_FLOAT32", math)
+        command = [sys.executable, "-c", FLOAT32_MATH]
+        errors[math] = float(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert max(errors["fma"], errors["tf32x3"]) < 1e-5 < 1e-3 < errors["tf32"] < 0.1, errors
+    assert errors["fma"] != errors["tf32x3"]
+    monkeypatch.setenv("GRADSMITH_CUDA_FLOAT32", "fast")
+    result = subprocess.run([sys.executable, "-c", FLOAT32_MATH], capture_output=True, text=True)
+    assert "must be 'fma', 'tf32x3' or 'tf32'" in result.stderr
+
+
+@gpu
 @pytest.mark.parametrize("activation", ["none", "relu", "sigmoid", "tanh", "gelu", "silu"])
 def test_linear(activation):
     x, w, b = rand(6, 9), rand(4, 9, seed=1), rand(4, seed=2)

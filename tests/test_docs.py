@@ -49,7 +49,8 @@ def test_programs_run(page, tmp_path, monkeypatch, restored):
 @pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.stem)
 def test_quotes_are_of_this_library(page):
     for quote in QUOTE.findall(page.read_text()):
-        compile(textwrap.dedent(quote), str(page), "exec")
+        inside = textwrap.indent(textwrap.dedent(quote), "    ")  # it may return
+        compile(f"def quote():\n{inside}", str(page), "exec")
         for names in re.findall(r"\b(?:gs|nn)(?:\.\w+)+", quote):
             start, *path = names.split(".")
             value = gs if start == "gs" else gs.nn

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/env.h"
 #include "runtime/cuda.h"
 
 namespace gradsmith::ops {
@@ -199,6 +200,22 @@ void transfer(const Tensor& out, const Tensor& x) {
   cuda::synchronize(out.device().index);
 }
 
+namespace {
+
+cuda::Float32Math float32_math() {
+  static const cuda::Float32Math chosen = [] {
+    const std::string name = env_string("GRADSMITH_CUDA_FLOAT32", "fma");
+    if (name == "fma") return cuda::Float32Math::fma;
+    if (name == "tf32x3") return cuda::Float32Math::tf32x3;
+    GS_CHECK(name == "tf32", "GRADSMITH_CUDA_FLOAT32 is '{}'; it must be 'fma', 'tf32x3' or 'tf32'",
+             name);
+    return cuda::Float32Math::tf32;
+  }();
+  return chosen;
+}
+
+}  // namespace
+
 void gemm(const char* op, const Tensor& out, const kernels::Gemm& p, DType compute) {
   if (on_cpu(out)) return kernels::gemm(compute, p);
   if (out.dtype() == DType::f64)
@@ -215,7 +232,6 @@ void gemm(const char* op, const Tensor& out, const kernels::Gemm& p, DType compu
                                              .beta = p.beta,
                                              .activation = cuda::Activation(p.epilogue.activation),
                                              .slope = p.epilogue.slope});
-  check_has(op, out.dtype() == DType::f32, out.dtype());
   cuda::gemm(out.device().index, {.m = p.m,
                                   .n = p.n,
                                   .k = p.k,
@@ -228,7 +244,10 @@ void gemm(const char* op, const Tensor& out, const kernels::Gemm& p, DType compu
                                   .alpha = float(p.alpha),
                                   .beta = float(p.beta),
                                   .activation = cuda::Activation(p.epilogue.activation),
-                                  .slope = float(p.epilogue.slope)});
+                                  .slope = float(p.epilogue.slope),
+                                  .dtype = p.source,
+                                  .out = out.dtype(),
+                                  .math = float32_math()});
 }
 
 }  // namespace dispatch

@@ -14,7 +14,7 @@ void check_factors(const char* op, const Tensor& a, const Tensor& b) {
   check_defined(op, "input", a);
   check_defined(op, "other", b);
   check_same_dtype(op, "input", a, "other", b);
-  GS_CHECK_TYPE(a.dtype() == DType::f32 || a.dtype() == DType::f64 || a.dtype() == DType::bf16,
+  GS_CHECK_TYPE(is_floating(a.dtype()),
                 "{}: argument 'input' must be float32, float64, bfloat16 or float16, got {}", op,
                 a.dtype());
 }
@@ -24,10 +24,10 @@ void check_factors(const char* op, const Tensor& a, const Tensor& b) {
 DType compute_in(const Tensor& a) {
   return a.dtype() == DType::f32 && autocast_enabled() && on_cpu(a) ? DType::bf16 : a.dtype();
 }
-// Half types without a product of their own.
-bool through_float(const Tensor& a) {
-  return a.dtype() == DType::f16 || (a.dtype() == DType::bf16 && !on_cpu(a));
-}
+// Has no product of its own.
+bool through_float(const Tensor& a) { return a.dtype() == DType::f16 && on_cpu(a); }
+// Its products come out as float32.
+bool widened(const Tensor& a) { return a.dtype() == DType::bf16 && on_cpu(a); }
 
 kernels::Operand factor(const Tensor& t) {
   const int d = t.dim();
@@ -37,14 +37,13 @@ kernels::Operand factor(const Tensor& t) {
           .batch = d == 3 ? t.strides()[0] : 0};
 }
 
-// A problem without its C, which is a new tensor: products of bfloat16 are float32 and are rounded.
+// A problem without its C, which is a new tensor.
 Tensor run(const char* op, const Dims& shape, const Tensor& like, kernels::Gemm& p, DType compute) {
-  const bool half = like.dtype() == DType::bf16;
-  const Tensor y = empty(shape, half ? DType::f32 : like.dtype(), like.device());
+  const Tensor y = empty(shape, widened(like) ? DType::f32 : like.dtype(), like.device());
   p.c = {.data = y.data(), .rs = p.n, .cs = 1, .batch = p.m * p.n};
   p.source = like.dtype();
   dispatch::gemm(op, y, p, compute);
-  return half ? to_dtype(y, DType::bf16) : y;
+  return widened(like) ? to_dtype(y, like.dtype()) : y;
 }
 
 // [m, k] x [k, n] or [z, m, k] x [z, k, n], any strides. The gradients are computed in the same
@@ -204,7 +203,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   p.b = {.data = weight.data(), .rs = weight.strides()[1], .cs = weight.strides()[0]};
   Tensor added = bias;
   if (bias.defined()) {
-    if (bias.dtype() == DType::bf16) added = to_dtype(bias.detach(), DType::f32);
+    if (widened(bias)) added = to_dtype(bias.detach(), DType::f32);
     p.epilogue.bias = {.data = added.data(), .rs = 0, .cs = added.strides()[0]};
   }
   p.epilogue.activation = act.kernel;
