@@ -216,7 +216,7 @@ cuda::Float32Math float32_math() {
 
 }  // namespace
 
-void gemm(const char* op, const Tensor& out, const kernels::Gemm& p, DType compute) {
+void gemm(const Tensor& out, const kernels::Gemm& p, DType compute) {
   if (on_cpu(out)) return kernels::gemm(compute, p);
   if (out.dtype() == DType::f64)
     return cuda::gemm64(out.device().index, {.m = p.m,

@@ -41,7 +41,7 @@ void fill(const Tensor& out, const void* element);  // of out's dtype, on the CP
 void transfer(const Tensor& out, const Tensor& x);
 // problem.c is in out's memory. compute: out's dtype, or bf16 where out is float32 on the CPU.
 // CUDA: factors, bias and residual have out's dtype.
-void gemm(const char* op, const Tensor& out, const kernels::Gemm& problem, DType compute);
+void gemm(const Tensor& out, const kernels::Gemm& problem, DType compute);
 
 }  // namespace dispatch
 }  // namespace gradsmith::ops

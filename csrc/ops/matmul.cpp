@@ -38,11 +38,11 @@ kernels::Operand factor(const Tensor& t) {
 }
 
 // A problem without its C, which is a new tensor.
-Tensor run(const char* op, const Dims& shape, const Tensor& like, kernels::Gemm& p, DType compute) {
+Tensor run(const Dims& shape, const Tensor& like, kernels::Gemm& p, DType compute) {
   const Tensor y = empty(shape, widened(like) ? DType::f32 : like.dtype(), like.device());
   p.c = {.data = y.data(), .rs = p.n, .cs = 1, .batch = p.m * p.n};
   p.source = like.dtype();
-  dispatch::gemm(op, y, p, compute);
+  dispatch::gemm(y, p, compute);
   return widened(like) ? to_dtype(y, like.dtype()) : y;
 }
 
@@ -59,7 +59,7 @@ Tensor multiply(const Tensor& a, const Tensor& b, DType compute) {
   p.a = factor(a);
   p.b = factor(b);
   p.batch = d == 3 ? shape[0] : 1;
-  const Tensor y = run("matmul", shape, a, p, compute);
+  const Tensor y = run(shape, a, p, compute);
   if (!tracked(a, b)) return y;
   return record("matmul", y, {a, b}, [compute, a = save(a), b = save(b)](const Grads& g) {
     return grads(g.needs(0) ? multiply(g[0], transpose(b.unpack(g), -2, -1), compute) : Tensor(),
@@ -211,7 +211,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   KeptScope scope = keep ? keep_packed(weight) : KeptScope(nullptr, nullptr);
   kernels::PackedOperand packed;
   if (keep) use_kept(p, weight, compute, scope, packed);
-  const Tensor y = run("linear", shape, input, p, compute);
+  const Tensor y = run(shape, input, p, compute);
   if (!taped) return y;
   return record(
       "linear", y, {input, weight, bias},
