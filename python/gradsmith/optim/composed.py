@@ -25,6 +25,8 @@ class Composed(Optimizer):
     penalty, or, with "decoupled_weight_decay", a share of the parameter, times lr, taken off.
     """
 
+    _kernel = False
+
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for param, grad in zip(params, grads, strict=True):
             state = self.state.setdefault(param, {"step": 0})
