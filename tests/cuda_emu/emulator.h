@@ -31,7 +31,7 @@
 #define __launch_bounds__(...)
 #define __shared__ static_assert(false, "take shared memory with GS_SHARED");
 
-                                        struct uint3 {
+struct uint3 {
   unsigned x, y, z;
 };
 struct dim3 {
