@@ -49,7 +49,7 @@ void Storage::destroy() {
   if (release_fn) {
     release_fn(owner);
   } else if (on_cuda) {
-    cuda::deallocate(device.index, data, bytes);
+    cuda::deallocate(device.index, data);
   }
   this->~Storage();
   deallocate(this, block);

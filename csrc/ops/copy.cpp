@@ -1,5 +1,7 @@
 // Copies, casts and moves.
 #include "ops/dispatch.h"
+#include "ops/pinned.h"
+#include "runtime/cuda.h"
 
 namespace gradsmith::ops {
 
@@ -26,15 +28,43 @@ Tensor to_dtype(const Tensor& x, DType dtype) {
                 [from = x.dtype()](const Grads& g) { return grads(to_dtype(g[0], from)); });
 }
 
-Tensor to_device(const Tensor& x, Device device) {
+namespace {
+
+Tensor empty_pinned(const Dims& shape, DType dtype) {
+  const std::size_t bytes = std::size_t(shape.product()) * itemsize(dtype);
+  void* const memory = cuda::allocate_pinned(bytes);
+  return from_blob(memory, shape, contiguous_strides(shape), dtype, {}, &cuda::deallocate_pinned,
+                   memory);
+}
+
+}  // namespace
+
+bool is_pinned(const Tensor& x) {
+  return x.impl()->storage->release_fn == &cuda::deallocate_pinned;
+}
+
+Tensor pin_memory(const Tensor& x) {
+  check_defined("pin_memory", "input", x);
+  GS_CHECK(on_cpu(x), "pin_memory: the tensor must be on the CPU, got one on {}", x.device());
+  if (is_pinned(x)) return x;
+  const Tensor y = empty_pinned(x.shape(), x.dtype());
+  dispatch::copy(y, x.detach());
+  return y;
+}
+
+Tensor to_device(const Tensor& x, Device device, bool non_blocking) {
   check_defined("to", "input", x);
   if (x.device() == device) return x;
-  Tensor y = empty(x.shape(), x.dtype(), device);  // says why the device cannot be had
-  dispatch::transfer(y, contiguous(x.detach()));
+  const bool into_pinned = non_blocking && device.type == DeviceType::cpu;
+  Tensor y = into_pinned ? empty_pinned(x.shape(), x.dtype())
+                         : empty(x.shape(), x.dtype(), device);  // says why it cannot be had
+  dispatch::transfer(y, contiguous(x.detach()), non_blocking);
   if (!tracked(x)) return y;
   return record("to", y, {x},
                 [from = x.device()](const Grads& g) { return grads(to_device(g[0], from)); });
 }
+
+Tensor to_device(const Tensor& x, Device device) { return to_device(x, device, false); }
 
 Tensor copy_(const Tensor& x, const Operand& source) {
   check_writable("copy_", x);

@@ -1,6 +1,7 @@
 #include "kernels/gemm/gemm.h"  // before the elementwise kernels, whose names its enum would shadow
 
 #include "ops/dispatch.h"
+#include "ops/pinned.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +11,7 @@
 #include <unordered_map>
 
 #include "base/env.h"
-#include "runtime/cuda.h"
+#include "runtime/cuda_graph.h"
 
 namespace gradsmith::ops {
 
@@ -186,14 +187,18 @@ void fill(const Tensor& out, const void* element) {
   cuda::copy(out.device().index, args);
 }
 
-void transfer(const Tensor& out, const Tensor& x) {
+void transfer(const Tensor& out, const Tensor& x, bool non_blocking) {
   const std::size_t bytes = std::size_t(x.numel()) * itemsize(x.dtype());
+  cuda::check_not_recording("to");
+  const auto pinned = [&](const Tensor& host) {
+    return non_blocking && is_pinned(host) ? host.impl()->storage->data : nullptr;
+  };
   if (on_cpu(x))
     return cuda::copy_bytes(out.device().index, out.data(), x.data(), bytes,
-                            cuda::CopyKind::host_to_device);
+                            cuda::CopyKind::host_to_device, pinned(x));
   if (on_cpu(out))
     return cuda::copy_bytes(x.device().index, out.data(), x.data(), bytes,
-                            cuda::CopyKind::device_to_host);
+                            cuda::CopyKind::device_to_host, pinned(out));
   cuda::synchronize(x.device().index);  // the two devices' queues know nothing of each other
   cuda::copy_bytes(out.device().index, out.data(), x.data(), bytes,
                    cuda::CopyKind::device_to_device);

@@ -37,8 +37,9 @@ void binary(const char* op, const BinaryKernel& kernel, const Tensor& out, const
 // Any strides and dtypes, one shape and device.
 void copy(const Tensor& out, const Tensor& x);
 void fill(const Tensor& out, const void* element);  // of out's dtype, on the CPU
-// Between devices: contiguous, of one shape and dtype.
-void transfer(const Tensor& out, const Tensor& x);
+// Between devices: contiguous, of one shape and dtype. non_blocking: without waiting, where the
+// memory of the host is pinned.
+void transfer(const Tensor& out, const Tensor& x, bool non_blocking = false);
 // problem.c is in out's memory. compute: out's dtype, or bf16 where out is float32 on the CPU.
 // CUDA: factors, bias and residual have out's dtype.
 void gemm(const Tensor& out, const kernels::Gemm& problem, DType compute);

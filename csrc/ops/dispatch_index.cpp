@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "kernels/embedding/embedding.h"
-#include "runtime/cuda.h"
+#include "runtime/cuda_graph.h"
 
 namespace gradsmith::ops::dispatch {
 
@@ -102,6 +102,7 @@ std::int64_t bad_index(const Tensor& index, std::int64_t low, std::int64_t high)
       if (values[i] < low || values[i] >= high) return i;
     return -1;
   }
+  if (cuda::Graph::recording()) return -1;  // the calls before have looked
   const Tensor first = scratch(1, index);
   constexpr std::int64_t kNone = -1;
   fill(first, &kNone);
@@ -243,15 +244,26 @@ void sequence(const Tensor& out, double first, double step, double last, std::in
 
 namespace {
 
+// While a graph is recorded, numbers go on from where every launch finds the generator.
+template <class Args>
+void place(Args& args) {
+  const cuda::Graph* const graph = cuda::Graph::recording();
+  if (!graph) return;
+  args.generator = graph->generator();
+  args.block = graph->relative(args.block);
+}
+
 void random(const Tensor& out, cuda::RandomOp op, const kernels::RandomFill& a) {
-  cuda::random(out.device().index, {.op = op,
-                                    .dtype = out.dtype(),
-                                    .out = a.out,
-                                    .count = a.count,
-                                    .seed = a.seed,
-                                    .block = a.block,
-                                    .a = a.a,
-                                    .b = a.b});
+  cuda::RandomArgs args{.op = op,
+                        .dtype = out.dtype(),
+                        .out = a.out,
+                        .count = a.count,
+                        .seed = a.seed,
+                        .block = a.block,
+                        .a = a.a,
+                        .b = a.b};
+  place(args);
+  cuda::random(out.device().index, args);
 }
 
 }  // namespace
@@ -270,24 +282,40 @@ void fill_bernoulli(const Tensor& out, const kernels::RandomFill& args) {
 }
 void fill_integers(const Tensor& out, const kernels::RandomIntegers& a) {
   if (on_cpu(out)) return kernels::fill_integers(a);
-  cuda::random(out.device().index, {.op = cuda::RandomOp::integers,
-                                    .dtype = DType::i64,
-                                    .out = a.out,
-                                    .count = a.count,
-                                    .seed = a.seed,
-                                    .block = a.block,
-                                    .low = a.low,
-                                    .range = a.range});
+  cuda::RandomArgs args{.op = cuda::RandomOp::integers,
+                        .dtype = DType::i64,
+                        .out = a.out,
+                        .count = a.count,
+                        .seed = a.seed,
+                        .block = a.block,
+                        .low = a.low,
+                        .range = a.range};
+  place(args);
+  cuda::random(out.device().index, args);
 }
 void dropout(const Tensor& y, const kernels::DropoutForward& a) {
   if (on_cpu(y)) return kernels::dropout(y.dtype(), a);
-  cuda::dropout(y.device().index,
-                {y.dtype(), false, a.y, a.mask, a.x, a.count, a.seed, a.block, a.p});
+  cuda::DropoutArgs args{.dtype = y.dtype(),
+                         .backward = false,
+                         .y = a.y,
+                         .mask = a.mask,
+                         .x = a.x,
+                         .count = a.count,
+                         .seed = a.seed,
+                         .block = a.block,
+                         .p = a.p};
+  place(args);
+  cuda::dropout(y.device().index, args);
 }
 void dropout_grad(const Tensor& dx, const kernels::DropoutBackward& a) {
   if (on_cpu(dx)) return kernels::dropout_grad(dx.dtype(), a);
-  cuda::dropout(dx.device().index, {dx.dtype(), true, a.dx, const_cast<std::uint8_t*>(a.mask), a.dy,
-                                    a.count, 0, 0, a.p});
+  cuda::dropout(dx.device().index, {.dtype = dx.dtype(),
+                                    .backward = true,
+                                    .y = a.dx,
+                                    .mask = const_cast<std::uint8_t*>(a.mask),
+                                    .x = a.dy,
+                                    .count = a.count,
+                                    .p = a.p});
 }
 
 // ---- Pooling ----

@@ -1,6 +1,6 @@
 // Optimizer steps and clipping: the CPU's drivers or CUDA's kernels.
 #include "ops/dispatch_index.h"
-#include "runtime/cuda.h"
+#include "runtime/cuda_graph.h"
 
 namespace gradsmith::ops::dispatch {
 
@@ -69,9 +69,10 @@ std::vector<cuda::StepTensor> step_tensors(const std::vector<Item>& items) {
 }
 
 void run_steps(Device device, DType dtype, const Numbered& n,
-               const std::vector<cuda::StepTensor>& tensors) {
-  cuda::optimizer_step(device.index,
-                       {n.op, dtype, tensors.data(), std::int64_t(tensors.size()), n.numbers});
+               const std::vector<cuda::StepTensor>& tensors,
+               const cuda::StepNumbers* later = nullptr) {
+  cuda::optimizer_step(
+      device.index, {n.op, dtype, tensors.data(), std::int64_t(tensors.size()), n.numbers, later});
 }
 
 }  // namespace
@@ -81,7 +82,14 @@ void optimizer_step(Device device, DType dtype, const std::vector<Step>& steps) 
   if (steps.empty()) return;
   if (device.type == DeviceType::cpu)
     return kernels::optimizer_step(dtype, steps.data(), std::int64_t(steps.size()));
-  run_steps(device, dtype, numbers(steps[0]), step_tensors(steps));
+  const Numbered n = numbers(steps[0]);
+  if (cuda::Graph* const graph = cuda::Graph::refreshing()) {
+    graph->next_numbers(n.numbers);
+    return;
+  }
+  cuda::Graph* const graph = cuda::Graph::recording();
+  run_steps(device, dtype, n, step_tensors(steps),
+            graph ? graph->next_numbers(n.numbers) : nullptr);
 }
 template void optimizer_step(Device, DType, const std::vector<kernels::SgdStep>&);
 template void optimizer_step(Device, DType, const std::vector<kernels::AdamStep>&);

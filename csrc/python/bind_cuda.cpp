@@ -1,11 +1,61 @@
-// CUDA devices. Every function loads the CUDA library at its first call.
+// CUDA devices. Every function loads the CUDA library at its first call. Streams and events are
+// passed as integers: gradsmith.cuda makes objects of them.
+#include "core/tensor_impl.h"
 #include "python/bindings.h"
 #include "python/gil.h"
-#include "runtime/cuda.h"
+#include "python/py_tensor.h"
+#include "runtime/cuda_graph.h"
 
 namespace py = pybind11;
 
 namespace gradsmith::python {
+
+namespace {
+
+using Handle = std::uintptr_t;
+
+void* pointer(Handle handle) { return reinterpret_cast<void*>(handle); }
+Handle handle(void* pointer) { return reinterpret_cast<Handle>(pointer); }
+
+void bind_streams(py::module_& m) {
+  const py::call_guard<GilRelease> unlocked;
+  m.def("cuda_current_stream", [](int device) { return handle(cuda::current_stream(device)); });
+  m.def("cuda_set_current_stream",
+        [](int device, Handle stream) { cuda::set_current_stream(device, pointer(stream)); });
+  m.def("cuda_create_stream", [](int device) { return handle(cuda::create_stream(device)); });
+  m.def(
+      "cuda_synchronize_stream",
+      [](int device, Handle stream) { cuda::synchronize_stream(device, pointer(stream)); },
+      unlocked);
+  m.def("cuda_stream_done",
+        [](int device, Handle stream) { return cuda::stream_done(device, pointer(stream)); });
+  m.def("cuda_create_event",
+        [](int device, bool timing) { return handle(cuda::create_event(device, timing)); });
+  m.def("cuda_destroy_event",
+        [](int device, Handle event) { cuda::destroy_event(device, pointer(event)); });
+  m.def("cuda_record_event", [](int device, Handle event, Handle stream) {
+    cuda::record_event(device, pointer(event), pointer(stream));
+  });
+  m.def("cuda_wait_event", [](int device, Handle event, Handle stream) {
+    cuda::wait_event(device, pointer(event), pointer(stream));
+  });
+  m.def(
+      "cuda_synchronize_event",
+      [](int device, Handle event) { cuda::synchronize_event(device, pointer(event)); }, unlocked);
+  m.def("cuda_event_done",
+        [](int device, Handle event) { return cuda::event_done(device, pointer(event)); });
+  m.def("cuda_elapsed_ms", [](int device, Handle start, Handle end) {
+    return cuda::elapsed_ms(device, pointer(start), pointer(end));
+  });
+  m.def("cuda_use_on", [](py::handle tensor, Handle stream) {
+    const Tensor& x = tensor_of(tensor.ptr());
+    const Storage& storage = *x.impl()->storage;
+    if (x.device().type == DeviceType::cuda && !storage.release_fn)
+      cuda::use_on(x.device().index, storage.data, pointer(stream));
+  });
+}
+
+}  // namespace
 
 void bind_cuda(py::module_& m) {
   const py::call_guard<GilRelease> unlocked;
@@ -41,6 +91,14 @@ void bind_cuda(py::module_& m) {
         "Wait until a device has finished its work.");
   m.def("cuda_empty_cache", &cuda::empty_cache, unlocked, py::arg("device"),
         "Give cached memory of a device back to the driver.");
+  bind_streams(m);
+  py::class_<cuda::Graph>(m, "CudaGraph")
+      .def(py::init<int>())
+      .def("finish", &cuda::Graph::finish)
+      .def("abandon", &cuda::Graph::abandon)
+      .def("launch", &cuda::Graph::launch)
+      .def("refresh", &cuda::Graph::refresh)
+      .def_static("recording", [] { return cuda::Graph::recording() != nullptr; });
 }
 
 }  // namespace gradsmith::python

@@ -3,6 +3,7 @@
 
 #include "core/tensor_impl.h"
 #include "gradsmith/ops.h"
+#include "ops/pinned.h"
 #include "python/bindings.h"
 #include "python/def_op.h"
 #include "python/dlpack.h"
@@ -55,7 +56,7 @@ Tensor to(const Tensor& x, const py::args& args, const py::kwargs& kwargs) {
     }
   };
   for (py::handle o : args) take(o);
-  bool copy = false;
+  bool copy = false, non_blocking = false;
   for (auto [key, value] : kwargs) {
     const std::string name = key.cast<std::string>();
     if (name == "copy") {
@@ -63,13 +64,17 @@ Tensor to(const Tensor& x, const py::args& args, const py::kwargs& kwargs) {
     } else {
       GS_CHECK_TYPE(name == "dtype" || name == "device" || name == "non_blocking",
                     "to: has no argument '{}'", name);
-      if (name != "non_blocking") take(value);
+      if (name == "non_blocking") {
+        non_blocking = value.cast<bool>();
+      } else {
+        take(value);
+      }
     }
   }
   GilRelease release(true);
   Tensor y = x;
   if (dtype && *dtype != y.dtype()) y = ops::to_dtype(y, *dtype);
-  if (device && !(*device == y.device())) y = ops::to_device(y, *device);
+  if (device && !(*device == y.device())) y = ops::to_device(y, *device, non_blocking);
   return copy && y.is(x) ? ops::clone(x) : y;
 }
 
@@ -104,7 +109,17 @@ void bind_tensor(Binder& b) {
   b.method<&cast<DType::i64>>("long", "input", "Cast to int64.");
   b.method<&cast<DType::i32>>("int", "input", "Cast to int32.");
   b.method<&cast<DType::b8>>("bool", "input", "Cast to bool.");
-  method("to", &to, py::doc("Cast or move: to(dtype), to(device), to(device, dtype), to(other)."));
+  method("to", &to,
+         py::doc("Cast or move: to(dtype), to(device), to(device, dtype), to(other). With "
+                 "non_blocking=True nobody waits for copies from pinned memory to a CUDA device, "
+                 "nor for those to the CPU, which are into pinned memory."));
+  method(
+      "pin_memory", [](const Tensor& x) { return ops::pin_memory(x); },
+      py::call_guard<GilRelease>(),
+      py::doc("A copy off the tape in page-locked memory, which CUDA devices copy by themselves."));
+  method(
+      "is_pinned", [](const Tensor& x) { return ops::is_pinned(x); },
+      py::doc("Whether the memory is page-locked."));
   method(
       "item", [](const Tensor& x) { return owned(item(x)); },
       py::doc("The one element as a Python number."));
@@ -116,13 +131,16 @@ void bind_tensor(Binder& b) {
          py::doc("Strides in elements, or one stride."));
   method(
       "__dlpack__",
-      [](const Tensor& x, const py::object&, std::optional<std::pair<int, int>> max_version,
+      [](const Tensor& x, std::optional<std::int64_t> stream,
+         std::optional<std::pair<int, int>> max_version,
          std::optional<std::pair<int, int>> dl_device, std::optional<bool> copy) {
-        return owned(to_dlpack(x, max_version && max_version->first >= 1, dl_device, copy));
+        return owned(to_dlpack(x, stream, max_version && max_version->first >= 1, dl_device, copy));
       },
       py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
       py::arg("dl_device") = py::none(), py::arg("copy") = py::none(),
-      py::doc("A DLPack capsule over the same memory."));
+      py::doc(
+          "A DLPack capsule over the same memory. CUDA: stream is the consumer's, as an integer "
+          "(1 or None: the default one, -1: do not wait), and waits for the tensor."));
   method("__dlpack_device__", [](const Tensor& x) {
     const auto [type, index] = dlpack_device(x);
     return py::make_tuple(type, index);

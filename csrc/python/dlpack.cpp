@@ -15,7 +15,8 @@ namespace gradsmith::python {
 namespace {
 
 enum DLCode : std::uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBFloat = 4, kBool = 6 };
-constexpr std::int32_t kCpu = 1, kCuda = 2;
+constexpr std::int32_t kCpu = 1, kCuda = 2, kCudaHost = 3;
+constexpr std::int64_t kDefaultStream = 1, kPerThreadStream = 2, kNoWait = -1;
 
 constexpr DLDataType kTypes[kDTypes] = {{kFloat, 32, 1}, {kFloat, 64, 1}, {kBFloat, 16, 1},
                                         {kFloat, 16, 1}, {kInt, 64, 1},   {kInt, 32, 1},
@@ -81,9 +82,15 @@ template <class Managed>
 Tensor import_capsule(PyObject* capsule, const char* name, bool read_only) {
   auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, name));
   const DLTensor& d = managed->dl_tensor;
-  GS_CHECK(d.device.device_type == kCpu,
-           "from_dlpack: memory on DLPack device type {} is not supported in this build",
-           d.device.device_type);
+  const bool on_cuda = d.device.device_type == kCuda;
+  GS_CHECK(
+      on_cuda || d.device.device_type == kCpu || d.device.device_type == kCudaHost,
+      "from_dlpack: memory on DLPack device type {} is not supported; the CPU's (1), CUDA's (2) "
+      "and pinned memory (3) are",
+      d.device.device_type);
+  if (on_cuda) cuda::device_info(d.device.device_id);  // says why the device cannot be had
+  const Device device =
+      on_cuda ? Device{DeviceType::cuda, std::int8_t(d.device.device_id)} : Device{};
   GS_CHECK(d.ndim >= 0 && d.ndim <= kMaxDims, "from_dlpack: rank {} is more than {}", d.ndim,
            kMaxDims);
   const DType dtype = dtype_from(d.dtype);
@@ -93,7 +100,7 @@ Tensor import_capsule(PyObject* capsule, const char* name, bool read_only) {
   GS_CHECK(reinterpret_cast<std::uintptr_t>(data) % itemsize(dtype) == 0,
            "from_dlpack: the data is not aligned to its elements of {} bytes", itemsize(dtype));
   Tensor t =
-      from_blob(data, shape, strides, dtype, {}, &release_import<Managed>, managed, read_only);
+      from_blob(data, shape, strides, dtype, device, &release_import<Managed>, managed, read_only);
   PyCapsule_SetName(capsule, name[8] == '\0' ? "used_dltensor" : "used_dltensor_versioned");
   PyCapsule_SetDestructor(capsule, nullptr);
   return t;
@@ -105,8 +112,37 @@ DlpackDevice dlpack_device(const Tensor& x) {
   return {x.device().type == DeviceType::cpu ? kCpu : kCuda, int(x.device().index)};
 }
 
-PyObject* to_dlpack(const Tensor& tensor, bool versioned, std::optional<DlpackDevice> device,
-                    std::optional<bool> copy) {
+namespace {
+
+// Makes the consumer's stream wait for what is queued here, and the memory for what it does.
+void hand_over(const Tensor& x, std::optional<std::int64_t> stream) {
+  if (x.device().type != DeviceType::cuda || stream == kNoWait) return;
+  const std::int64_t number = stream.value_or(kDefaultStream);
+  GS_CHECK(number > 0 && number != kPerThreadStream,
+           "__dlpack__: stream must be -1, 1 or a CUDA stream's address, got {}", number);
+  const int device = x.device().index;
+  void* const theirs =
+      number == kDefaultStream ? nullptr : reinterpret_cast<void*>(std::uintptr_t(number));
+  void* const mine = cuda::current_stream(device);
+  const Storage& storage = *x.impl()->storage;
+  if (!storage.release_fn) cuda::use_on(device, storage.data, theirs);
+  if (theirs == mine) return;
+  void* const event = cuda::create_event(device, false);
+  cuda::record_event(device, event, mine);
+  cuda::wait_event(device, event, theirs);
+  cuda::destroy_event(device, event);
+}
+
+// For a producer's __dlpack__.
+py::object stream_argument(int device) {
+  const auto mine = reinterpret_cast<std::uintptr_t>(cuda::current_stream(device));
+  return py::int_(mine ? mine : std::uintptr_t(kDefaultStream));
+}
+
+}  // namespace
+
+PyObject* to_dlpack(const Tensor& tensor, std::optional<std::int64_t> stream, bool versioned,
+                    std::optional<DlpackDevice> device, std::optional<bool> copy) {
   if (tensor.requires_grad())
     throw py::buffer_error("__dlpack__: the tensor requires grad; use detach() before sharing it");
   const bool moved = device && *device != dlpack_device(tensor);
@@ -117,8 +153,7 @@ PyObject* to_dlpack(const Tensor& tensor, bool versioned, std::optional<DlpackDe
   const Tensor x = moved                  ? ops::to_device(tensor, {})
                    : copy.value_or(false) ? ops::clone(tensor)
                                           : tensor;
-  // The consumer may work on any stream.
-  if (x.device().type == DeviceType::cuda) cuda::synchronize(x.device().index);
+  hand_over(x, stream);
   const bool read_only = x.impl()->storage->read_only;
   if (versioned) {
     auto* managed = make_export<DLManagedTensorVersioned>(x);
@@ -141,11 +176,16 @@ Tensor from_dlpack(PyObject* o) {
     GS_CHECK_TYPE(PyObject_HasAttrString(o, "__dlpack__"),
                   "from_dlpack: argument must have __dlpack__, got {}", Py_TYPE(o)->tp_name);
     py::object method = capsule.attr("__dlpack__");
+    py::dict arguments;
+    if (PyObject_HasAttrString(o, "__dlpack_device__")) {
+      const auto where = capsule.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+      if (where.first == kCuda) arguments["stream"] = stream_argument(where.second);
+    }
     try {
-      capsule = method(py::arg("max_version") = py::make_tuple(1, 0));
+      capsule = method(py::arg("max_version") = py::make_tuple(1, 0), **arguments);
     } catch (py::error_already_set& e) {  // a producer from before version 1
       if (!e.matches(PyExc_TypeError)) throw;
-      capsule = method();
+      capsule = method(**arguments);
     }
   }
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned")) {

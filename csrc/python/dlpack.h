@@ -49,7 +49,8 @@ using DlpackDevice = std::pair<int, int>;  // type and index
 DlpackDevice dlpack_device(const Tensor& x);
 // A new capsule; versioned where the consumer asks for version 1 or later. Raises BufferError where
 // the memory cannot be shared as asked.
-PyObject* to_dlpack(const Tensor& x, bool versioned, std::optional<DlpackDevice> device,
-                    std::optional<bool> copy);
+// stream: the consumer's on CUDA, as DLPack numbers them.
+PyObject* to_dlpack(const Tensor& x, std::optional<std::int64_t> stream, bool versioned,
+                    std::optional<DlpackDevice> device, std::optional<bool> copy);
 
 }  // namespace gradsmith::python

@@ -1,6 +1,8 @@
 // Finds and loads libgradsmith_cuda, which lies beside libgradsmith.
 #include "runtime/cuda.h"
 
+#include <vector>
+
 #include "base/check.h"
 #include "base/env.h"
 
@@ -113,16 +115,49 @@ DeviceInfo device_info(int device) {
   return info;
 }
 
-void* allocate(int device, std::size_t bytes, void* stream) {
+namespace {
+thread_local std::vector<void*> current_streams;  // by device
+}  // namespace
+
+void* current_stream(int device) {
+  const auto at = std::size_t(device);
+  return at < current_streams.size() ? current_streams[at] : nullptr;
+}
+
+void set_current_stream(int device, void* stream) {
+  api_for(device);
+  if (current_streams.size() <= std::size_t(device))
+    current_streams.resize(std::size_t(device) + 1);
+  current_streams[std::size_t(device)] = stream;
+}
+
+void* allocate(int device, std::size_t bytes) {
   const Api& api = api_for(device);
   void* p = nullptr;
-  check(api, api.allocate(device, bytes, stream, &p), "allocate");
+  check(api, api.allocate(device, bytes, current_stream(device), &p), "allocate");
   return p;
 }
 
-void deallocate(int device, void* p, std::size_t bytes, void* stream) noexcept {
+void deallocate(int device, void* p) noexcept {
   const Backend& b = backend();
-  if (p && b.api && !forked(b)) b.api->deallocate(device, p, bytes, stream);
+  if (p && b.api && !forked(b)) b.api->deallocate(device, p);
+}
+
+void use_on(int device, void* p, void* stream) {
+  const Api& api = api_for(device);
+  check(api, api.use_on(device, p, stream), "record_stream");
+}
+
+void* allocate_pinned(std::size_t bytes) {
+  const Api& api = api_for(0);
+  void* p = nullptr;
+  check(api, api.allocate_pinned(0, bytes, &p), "allocate_pinned");
+  return p;
+}
+
+void deallocate_pinned(void* p) noexcept {
+  const Backend& b = backend();
+  if (p && b.api && !forked(b)) b.api->deallocate_pinned(0, p);
 }
 
 MemoryInfo memory_info(int device) {
@@ -138,9 +173,9 @@ void empty_cache(int device) {
 }
 
 void copy_bytes(int device, void* dst, const void* src, std::size_t bytes, CopyKind kind,
-                void* stream) {
+                void* pinned) {
   const Api& api = api_for(device);
-  check(api, api.copy_bytes(device, dst, src, bytes, kind, stream), "copy");
+  check(api, api.copy_bytes(device, dst, src, bytes, kind, pinned, current_stream(device)), "copy");
 }
 
 void synchronize(int device) {
@@ -148,31 +183,89 @@ void synchronize(int device) {
   check(api, api.synchronize(device), "synchronize");
 }
 
-void unary(int device, const UnaryArgs& args, void* stream) {
+// ---- Streams, events, graphs ----
+
+void* create_stream(int device) {
   const Api& api = api_for(device);
-  check(api, api.unary(device, &args, stream), "unary");
+  void* stream = nullptr;
+  check(api, api.stream_create(device, &stream), "stream");
+  return stream;
+}
+void synchronize_stream(int device, void* stream) {
+  const Api& api = api_for(device);
+  check(api, api.stream_synchronize(device, stream), "synchronize");
+}
+bool stream_done(int device, void* stream) {
+  const Api& api = api_for(device);
+  bool done = false;
+  check(api, api.stream_query(device, stream, &done), "query");
+  return done;
 }
 
-void binary(int device, const BinaryArgs& args, void* stream) {
+void* create_event(int device, bool timing) {
   const Api& api = api_for(device);
-  check(api, api.binary(device, &args, stream), "binary");
+  void* event = nullptr;
+  check(api, api.event_create(device, timing, &event), "event");
+  return event;
+}
+void destroy_event(int device, void* event) noexcept {
+  const Backend& b = backend();
+  if (event && b.api && !forked(b)) b.api->event_destroy(device, event);
+}
+void record_event(int device, void* event, void* stream) {
+  const Api& api = api_for(device);
+  check(api, api.event_record(device, event, stream), "record");
+}
+void wait_event(int device, void* event, void* stream) {
+  const Api& api = api_for(device);
+  check(api, api.event_wait(device, event, stream), "wait");
+}
+void synchronize_event(int device, void* event) {
+  const Api& api = api_for(device);
+  check(api, api.event_synchronize(device, event), "synchronize");
+}
+bool event_done(int device, void* event) {
+  const Api& api = api_for(device);
+  bool done = false;
+  check(api, api.event_query(device, event, &done), "query");
+  return done;
+}
+double elapsed_ms(int device, void* start, void* end) {
+  const Api& api = api_for(device);
+  float ms = 0;
+  check(api, api.event_elapsed(device, start, end, &ms), "elapsed_time");
+  return double(ms);
 }
 
-void copy(int device, const CopyArgs& args, void* stream) {
+void begin_capture(int device) {
   const Api& api = api_for(device);
-  check(api, api.copy(device, &args, stream), "copy");
+  check(api, api.capture_begin(device, current_stream(device)), "graph");
+}
+void* end_capture(int device) {
+  const Api& api = api_for(device);
+  void* graph = nullptr;
+  check(api, api.capture_end(device, current_stream(device), &graph), "graph");
+  return graph;
+}
+void launch_graph(int device, void* graph) {
+  const Api& api = api_for(device);
+  check(api, api.graph_launch(device, graph, current_stream(device)), "graph");
+}
+void destroy_graph(int device, void* graph, void* stream) noexcept {
+  const Backend& b = backend();
+  if (graph && b.api && !forked(b)) b.api->graph_destroy(device, graph, stream);
 }
 
-void gemm(int device, const GemmArgs& args, void* stream) {
-  const Api& api = api_for(device);
-  check(api, api.gemm(device, &args, stream), "gemm");
-}
-
-#define GS_DEFINE(name, Args)                             \
-  void name(int device, const Args& args, void* stream) { \
-    const Api& api = api_for(device);                     \
-    check(api, api.name(device, &args, stream), #name);   \
+#define GS_DEFINE(name, Args)                                           \
+  void name(int device, const Args& args) {                             \
+    const Api& api = api_for(device);                                   \
+    check(api, api.name(device, &args, current_stream(device)), #name); \
   }
+GS_DEFINE(unary, UnaryArgs)
+GS_DEFINE(binary, BinaryArgs)
+GS_DEFINE(copy, CopyArgs)
+GS_DEFINE(gemm, GemmArgs)
+GS_DEFINE(store, StoreArgs)
 GS_CUDA_ROWS_FUNCTIONS(GS_DEFINE)
 GS_CUDA_INDEX_FUNCTIONS(GS_DEFINE)
 #undef GS_DEFINE

@@ -13,7 +13,7 @@
 
 namespace gradsmith::cuda {
 
-inline constexpr std::uint32_t kAbiVersion = 3;  // raise with every change in these files
+inline constexpr std::uint32_t kAbiVersion = 4;  // raise with every change in these files
 
 // ---- Elementwise --------------------------------------------------------------------------------
 
@@ -159,6 +159,14 @@ struct MemoryInfo {
   std::int64_t in_use_bytes, peak_bytes, cached_bytes, system_allocations;
 };
 
+// words[0 ... count) to device memory, from the arguments.
+inline constexpr int kStoreWords = 32;
+struct StoreArgs {
+  void* out;
+  std::uint32_t count;
+  std::uint64_t words[kStoreWords];
+};
+
 enum class CopyKind : std::int32_t { host_to_device = 1, device_to_host = 2, device_to_device = 3 };
 
 struct Api {
@@ -167,16 +175,36 @@ struct Api {
   // 0 devices: last_error() says why. Never fails.
   int (*device_count)();
   int (*device_info)(int device, DeviceInfo* info);
-  // Stream-ordered: a block may be handed out again on the stream it was released on, at once, and
-  // on another one after the two have been synchronised. Status 2 means out of memory.
+  // Stream-ordered: a block that is released may be handed out again on the stream it was allocated
+  // on at once; where others use it, after what they had been given. Status 2: out of memory.
   int (*allocate)(int device, std::size_t bytes, void* stream, void** out);
-  int (*deallocate)(int device, void* p, std::size_t bytes, void* stream);
+  int (*deallocate)(int device, void* p);
+  int (*use_on)(int device, void* p, void* stream);
+  int (*allocate_pinned)(int device, std::size_t bytes, void** out);
+  int (*deallocate_pinned)(int device, void* p);
   int (*memory_info)(int device, MemoryInfo* info);
   int (*empty_cache)(int device);  // synchronises
-  // Copies from and to host memory return when the host memory may be used again.
+  // Copies from and to host memory return when the host memory may be used again; pinned, the block
+  // that allocate_pinned() gave for it: at once.
   int (*copy_bytes)(int device, void* dst, const void* src, std::size_t bytes, CopyKind kind,
-                    void* stream);
+                    void* pinned, void* stream);
   int (*synchronize)(int device);
+  int (*stream_create)(int device, void** out);
+  int (*stream_synchronize)(int device, void* stream);
+  int (*stream_query)(int device, void* stream, bool* done);
+  int (*event_create)(int device, bool timing, void** out);
+  int (*event_destroy)(int device, void* event);
+  int (*event_record)(int device, void* event, void* stream);
+  int (*event_wait)(int device, void* event, void* stream);
+  int (*event_synchronize)(int device, void* event);
+  int (*event_query)(int device, void* event, bool* done);
+  int (*event_elapsed)(int device, void* start, void* end, float* ms);
+  // Of one stream, by one thread at a time. What is allocated meanwhile belongs to the graph.
+  int (*capture_begin)(int device, void* stream);
+  int (*capture_end)(int device, void* stream, void** graph);
+  int (*graph_launch)(int device, void* graph, void* stream);
+  int (*graph_destroy)(int device, void* graph, void* stream);  // synchronises
+  int (*store)(int device, const StoreArgs* args, void* stream);
   int (*unary)(int device, const UnaryArgs* args, void* stream);
   int (*binary)(int device, const BinaryArgs* args, void* stream);
   int (*copy)(int device, const CopyArgs* args, void* stream);

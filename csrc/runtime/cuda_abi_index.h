@@ -123,6 +123,8 @@ enum class RandomOp : std::int32_t { uniform, normal, bernoulli, integers };
 
 // out: dtype float32 or float64 for uniform (a, b: low, high) and normal (a, b: mean, deviation);
 // bytes for bernoulli (a: the probability); int64 for integers (low, range).
+// generator, where not null, is a seed and a block in device memory that take the place of seed and
+// are added to block: a graph draws other numbers each time.
 struct RandomArgs {
   RandomOp op;
   DType dtype;
@@ -132,6 +134,7 @@ struct RandomArgs {
   double a, b;
   std::int64_t low;
   std::uint64_t range;
+  const std::uint64_t* generator;
 };
 
 // Forward: draws the mask and writes it, y = x * mask / (1 - p). Backward: reads the mask.
@@ -144,6 +147,7 @@ struct DropoutArgs {
   std::int64_t count;
   std::uint64_t seed, block;
   double p;
+  const std::uint64_t* generator;  // as RandomArgs has it
 };
 
 // ---- Pooling ------------------------------------------------------------------------------------
@@ -191,6 +195,7 @@ struct StepArgs {
   const StepTensor* tensors;  // in host memory
   std::int64_t tensor_count;
   StepNumbers numbers;
+  const StepNumbers* later;  // where not null, numbers are read from here by every launch
 };
 
 // partials: one per started kNormPiece elements of every tensor's first array: the sum of

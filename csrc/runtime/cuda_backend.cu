@@ -1,14 +1,12 @@
 // libgradsmith_cuda: devices, memory, and the table of functions. Static cudart, no libcuda: the
 // library loads on a machine without a driver and then reports no device.
 #include <cstdio>
-#include <map>
-#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.cuh"
-#include "runtime/size_class.h"
+#include "runtime/cuda_heap.h"
 
 namespace gradsmith::cuda {
 namespace {
@@ -35,112 +33,6 @@ class OnDevice {
  private:
   int before_ = 0, status_ = kOk;
   bool restore_ = false;
-};
-
-// ---- Memory -------------------------------------------------------------------------------------
-
-// Free blocks by size class and by the stream whose work may still use them: work queued on that
-// stream later comes after it, so the block can be handed out again there without waiting. Blocks
-// up to 1 MB are cut from segments of 2 MB.
-class Heap {
- public:
-  static constexpr std::size_t kSmallest = 512, kSegmentBlock = 1 << 20, kSegment = 2 << 20;
-
-  int allocate(std::size_t bytes, void* stream, void** out) {
-    if (bytes > kMaxBytes) return out_of_memory(bytes);
-    const int k = size_class(bytes < kSmallest ? kSmallest : bytes);
-    const std::lock_guard lock(mutex_);
-    auto& list = free_[{stream, k}];
-    if (!list.empty()) {
-      *out = list.back();
-      list.pop_back();
-      info_.cached_bytes -= std::int64_t(class_bytes(k));
-    } else if (class_bytes(k) <= kSegmentBlock) {
-      if (const int status = cut(k, stream, out)) return status;
-    } else if (const int status = from_system(class_bytes(k), bytes, out)) {
-      return status;
-    }
-    info_.in_use_bytes += std::int64_t(class_bytes(k));
-    if (info_.in_use_bytes > info_.peak_bytes) info_.peak_bytes = info_.in_use_bytes;
-    return kOk;
-  }
-
-  int deallocate(void* p, std::size_t bytes, void* stream) {
-    const int k = size_class(bytes < kSmallest ? kSmallest : bytes);
-    const std::lock_guard lock(mutex_);
-    free_[{stream, k}].push_back(p);
-    info_.in_use_bytes -= std::int64_t(class_bytes(k));
-    info_.cached_bytes += std::int64_t(class_bytes(k));
-    return kOk;
-  }
-
-  MemoryInfo info() {
-    const std::lock_guard lock(mutex_);
-    return info_;
-  }
-
-  int empty() {
-    const std::lock_guard lock(mutex_);
-    return release_cached();
-  }
-
- private:
-  // What is left of a segment stays with the stream that began it: no other work can be using it.
-  struct Segment {
-    char *at = nullptr, *end = nullptr;
-  };
-
-  int cut(int k, void* stream, void** out) {
-    Segment& segment = segments_[stream];
-    const std::size_t bytes = (class_bytes(k) + kSmallest - 1) / kSmallest * kSmallest;
-    if (std::size_t(segment.end - segment.at) < bytes) {
-      void* fresh = nullptr;
-      if (const int status = from_system(kSegment, bytes, &fresh)) return status;
-      segment.at = static_cast<char*>(fresh);
-      segment.end = segment.at + kSegment;
-    }
-    *out = std::exchange(segment.at, segment.at + bytes);
-    return kOk;
-  }
-
-  int from_system(std::size_t bytes, std::size_t wanted, void** out) {
-    ++info_.system_allocations;
-    cudaError_t error = cudaMalloc(out, bytes);
-    if (error == cudaErrorMemoryAllocation) {
-      cudaGetLastError();
-      if (const int status = release_cached()) return status;
-      error = cudaMalloc(out, bytes);
-    }
-    if (error == cudaErrorMemoryAllocation) {
-      cudaGetLastError();
-      return out_of_memory(wanted);
-    }
-    return check("cudaMalloc", error);
-  }
-
-  int release_cached() {
-    if (const int status = check("cudaDeviceSynchronize", cudaDeviceSynchronize())) return status;
-    for (auto& [key, list] : free_) {
-      const std::size_t bytes = class_bytes(key.second);
-      if (bytes <= kSegmentBlock) continue;
-      for (void* p : list) {
-        info_.cached_bytes -= std::int64_t(bytes);
-        if (const int status = check("cudaFree", cudaFree(p))) return status;
-      }
-      list.clear();
-    }
-    return kOk;
-  }
-
-  int out_of_memory(std::size_t bytes) const {
-    return fail(kOutOfMemory, "cannot allocate " + std::to_string(bytes) + " bytes; " +
-                                  std::to_string(info_.in_use_bytes) + " bytes are in use");
-  }
-
-  std::mutex mutex_;
-  std::map<std::pair<void*, int>, std::vector<void*>> free_;
-  std::map<void*, Segment> segments_;
-  MemoryInfo info_{};
 };
 
 // ---- Devices ------------------------------------------------------------------------------------
@@ -173,11 +65,6 @@ int device_count() {
   return count;
 }
 
-Heap& heap(int device) {
-  static auto* heaps = new std::vector<Heap>(std::size_t(device_count()));
-  return (*heaps)[std::size_t(device)];
-}
-
 int device_info(int device, DeviceInfo* info) {
   cudaDeviceProp properties;
   if (const int s = check("cudaGetDeviceProperties", cudaGetDeviceProperties(&properties, device)))
@@ -197,13 +84,14 @@ int with_device(int device, F call) {
 }
 
 int copy_bytes(int device, void* dst, const void* src, std::size_t bytes, CopyKind kind,
-               void* stream) {
+               void* pinned, void* stream) {
   if (bytes == 0) return kOk;
   return with_device(device, [&] {
     const auto s = static_cast<cudaStream_t>(stream);
     const int status =
         check("cudaMemcpyAsync", cudaMemcpyAsync(dst, src, bytes, cudaMemcpyKind(kind), s));
     if (status || kind == CopyKind::device_to_device) return status;
+    if (pinned) return pinned_heap().use_on(pinned, stream);
     return check("cudaStreamSynchronize", cudaStreamSynchronize(s));
   });
 }
@@ -217,8 +105,19 @@ constexpr Api kApi{
         [](int device, std::size_t bytes, void* stream, void** out) {
           return with_device(device, [&] { return heap(device).allocate(bytes, stream, out); });
         },
-    .deallocate = [](int device, void* p, std::size_t bytes,
-                     void* stream) { return heap(device).deallocate(p, bytes, stream); },
+    .deallocate =
+        [](int device, void* p) {
+          return with_device(device, [&] { return heap(device).deallocate(p); });
+        },
+    .use_on = [](int device, void* p, void* stream) { return heap(device).use_on(p, stream); },
+    .allocate_pinned =
+        [](int device, std::size_t bytes, void** out) {
+          return with_device(device, [&] { return pinned_heap().allocate(bytes, nullptr, out); });
+        },
+    .deallocate_pinned =
+        [](int device, void* p) {
+          return with_device(device, [&] { return pinned_heap().deallocate(p); });
+        },
     .memory_info =
         [](int device, MemoryInfo* info) {
           *info = heap(device).info();
@@ -232,6 +131,64 @@ constexpr Api kApi{
           return with_device(
               device, [] { return check("cudaDeviceSynchronize", cudaDeviceSynchronize()); });
         },
+    .stream_create =
+        [](int device, void** out) {
+          return with_device(device, [&] { return stream_create(out); });
+        },
+    .stream_synchronize =
+        [](int device, void* stream) {
+          return with_device(device, [&] { return stream_synchronize(stream); });
+        },
+    .stream_query =
+        [](int device, void* stream, bool* done) {
+          return with_device(device, [&] { return stream_query(stream, done); });
+        },
+    .event_create =
+        [](int device, bool timing, void** out) {
+          return with_device(device, [&] { return event_create(timing, out); });
+        },
+    .event_destroy =
+        [](int device, void* event) {
+          return with_device(device, [&] { return event_destroy(event); });
+        },
+    .event_record =
+        [](int device, void* event, void* stream) {
+          return with_device(device, [&] { return event_record(event, stream); });
+        },
+    .event_wait =
+        [](int device, void* event, void* stream) {
+          return with_device(device, [&] { return event_wait(event, stream); });
+        },
+    .event_synchronize =
+        [](int device, void* event) {
+          return with_device(device, [&] { return event_synchronize(event); });
+        },
+    .event_query =
+        [](int device, void* event, bool* done) {
+          return with_device(device, [&] { return event_query(event, done); });
+        },
+    .event_elapsed =
+        [](int device, void* start, void* end, float* ms) {
+          return with_device(device, [&] { return event_elapsed(start, end, ms); });
+        },
+    .capture_begin =
+        [](int device, void* stream) {
+          return with_device(device, [&] { return capture_begin(device, stream); });
+        },
+    .capture_end =
+        [](int device, void* stream, void** graph) {
+          return with_device(device, [&] { return capture_end(device, stream, graph); });
+        },
+    .graph_launch =
+        [](int device, void* graph, void* stream) {
+          return with_device(device, [&] { return graph_launch(graph, stream); });
+        },
+    .graph_destroy =
+        [](int device, void* graph, void* stream) {
+          return with_device(device, [&] { return graph_destroy(device, graph, stream); });
+        },
+    .store = [](int device, const StoreArgs* args,
+                void* stream) { return with_device(device, [&] { return store(*args, stream); }); },
     .unary = [](int device, const UnaryArgs* args,
                 void* stream) { return with_device(device, [&] { return unary(*args, stream); }); },
     .binary =
@@ -252,13 +209,22 @@ constexpr Api kApi{
 
 }  // namespace
 
+Heap& heap(int device) {
+  static auto* heaps = new std::vector<Heap>(std::size_t(device_count()));
+  return (*heaps)[std::size_t(device)];
+}
+
+Heap& pinned_heap() {
+  static auto* pinned = new Heap(true);
+  return *pinned;
+}
+
 int Scratch::allocate(std::size_t bytes) {
   if (const int status = check("cudaGetDevice", cudaGetDevice(&device_))) return status;
-  bytes_ = bytes;
   return heap(device_).allocate(bytes, stream_, &data_);
 }
 Scratch::~Scratch() {
-  if (data_) heap(device_).deallocate(data_, bytes_, stream_);
+  if (data_) heap(device_).deallocate(data_);
 }
 
 int fail(Status status, std::string message) {

@@ -232,6 +232,11 @@ def _cuda(self: Tensor) -> Tensor:
     return self.to("cuda")
 
 
+def _record_stream(self: Tensor, stream: Any) -> None:
+    """Keep the memory from being used again before `stream` has done its work so far."""
+    _core.cuda_use_on(self, stream.cuda_stream)
+
+
 def _format(self: Tensor, spec: str) -> str:
     """Format the value of a tensor of one element, `f"{loss:.3f}"`."""
     return (
@@ -289,6 +294,7 @@ _METHODS = {
     "type_as": _type_as,
     "cpu": _cpu,
     "cuda": _cuda,
+    "record_stream": _record_stream,
     "__array__": _array,
     "__reduce__": _reduce,
     "__deepcopy__": _deepcopy,

@@ -1,5 +1,7 @@
 #include "cuda_emu/emulator.h"
 
+#include "cuda_emu/streams.h"
+
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -264,6 +266,11 @@ void give_back(void* p) { std::free(p); }
 
 }  // namespace
 
+void work_on_device(const std::function<void()>& work) {
+  const DeviceAtWork at_work;
+  work();
+}
+
 Options& options() {
   static Options o;
   return o;
@@ -277,8 +284,8 @@ void* shared_memory(std::size_t bytes) {
   return machine.running->block->shared.get();
 }
 
-int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body,
-        unsigned cluster, bool together) {
+cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes,
+                   std::function<void()> body, unsigned cluster, bool together) {
   const std::size_t threads = std::size_t(block.x) * block.y * block.z;
   if (threads == 0 || threads > 1024 || grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 ||
       grid.y > 65535 || grid.z == 0 || grid.z > 65535 || shared_bytes > kSharedLimit ||
@@ -287,21 +294,18 @@ int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<voi
   const std::size_t blocks = std::size_t(grid.x) * grid.y * grid.z;
   if (together && blocks > std::size_t(options().resident_blocks))
     return cudaErrorCooperativeLaunchTooLarge;
-  const DeviceAtWork at_work;
-  machine.rng.seed(options().seed);
-  machine.launch = {grid, block, {}, cluster};
-  machine.body = &body;
-  machine.shared_bytes = shared_bytes;
-  if (together) {
-    run_blocks(0, blocks);
-    return cudaSuccess;
-  }
-  const std::size_t clusters = blocks / cluster;
-  const bool descending = options().schedule == Schedule::descending ||
-                          options().schedule == Schedule::warp_by_warp_descending;
-  for (std::size_t i = 0; i < clusters; ++i)
-    run_blocks((descending ? clusters - 1 - i : i) * cluster, cluster);
-  return cudaSuccess;
+  return submit(stream, [=, body = std::move(body)] {
+    machine.rng.seed(options().seed);
+    machine.launch = {grid, block, {}, cluster};
+    machine.body = &body;
+    machine.shared_bytes = shared_bytes;
+    if (together) return run_blocks(0, blocks);
+    const std::size_t clusters = blocks / cluster;
+    const bool descending = options().schedule == Schedule::descending ||
+                            options().schedule == Schedule::warp_by_warp_descending;
+    for (std::size_t i = 0; i < clusters; ++i)
+      run_blocks((descending ? clusters - 1 - i : i) * cluster, cluster);
+  });
 }
 
 void wait(State state) {
@@ -409,18 +413,23 @@ cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
+  cudaDeviceSynchronize();
   cuda_emu::give_back(p);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t bytes, cudaMemcpyKind,
-                            cudaStream_t) {
-  const cuda_emu::DeviceAtWork at_work;
-  std::memmove(dst, src, bytes);
-  return cudaSuccess;
+                            cudaStream_t stream) {
+  return cuda_emu::submit(stream, [=] { std::memmove(dst, src, bytes); });
 }
-cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t) {
-  const cuda_emu::DeviceAtWork at_work;
-  std::memset(p, value, bytes);
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
+  return cuda_emu::submit(stream, [=] { std::memset(p, value, bytes); });
+}
+cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned) {
+  *p = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  return *p ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+cudaError_t cudaFreeHost(void* p) {
+  std::free(p);
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
@@ -459,6 +468,12 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid configuration argument";
     case cudaErrorCooperativeLaunchTooLarge:
       return "too many blocks in cooperative launch";
+    case cudaErrorNotReady:
+      return "device not ready";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureImplicit:
+      return "operation would make the legacy stream depend on a capturing blocking stream";
     default:
       return "error";
   }

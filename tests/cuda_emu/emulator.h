@@ -7,6 +7,9 @@
 // NaN: shared memory starts as NaN, and so does memory from cudaMalloc, which is exactly as long as
 // asked for, so that AddressSanitizer sees what lies outside. Everything is sequentially
 // consistent: missing memory fences do not show.
+//
+// The default stream does its work at once. Another stream does nothing until somebody waits for
+// it, so that what is read without waiting is not there yet.
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -35,6 +38,23 @@ struct dim3 {
   unsigned x, y, z;
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
+
+enum cudaError_t : int {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorNoDevice = 100,
+  cudaErrorNotReady = 600,
+  cudaErrorCooperativeLaunchTooLarge = 720,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureImplicit = 906
+};
+using cudaStream_t = struct EmulatedStream*;
+using cudaEvent_t = struct EmulatedEvent*;
+using cudaGraph_t = struct EmulatedGraph*;
+using cudaGraphExec_t = struct EmulatedGraph*;
 
 namespace cuda_emu {
 
@@ -65,10 +85,10 @@ const Thread& thread();
 const Launch& current_launch();
 void* shared_memory(std::size_t bytes);  // aborts where the launch asked for less
 
-// Runs the kernel's body for every thread; a cudaError_t. Blocks of a cluster take turns, and all
-// of a launch that is `together`.
-int run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body,
-        unsigned cluster = 1, bool together = false);
+// Queues a kernel's body, to be run for every thread. Blocks of a cluster take turns, and all of a
+// launch that is `together`.
+cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes,
+                   std::function<void()> body, unsigned cluster = 1, bool together = false);
 void yield();  // lets all others run first: for a thread that waits for memory to change
 
 void barrier(int line);  // __syncthreads; aborts where threads wait at different ones
@@ -173,21 +193,11 @@ inline double __dmul_rn(double x, double y) { return x * y; }
 
 // ---- The runtime --------------------------------------------------------------------------------
 
-enum cudaError_t : int {
-  cudaSuccess = 0,
-  cudaErrorInvalidValue = 1,
-  cudaErrorMemoryAllocation = 2,
-  cudaErrorInvalidConfiguration = 9,
-  cudaErrorInsufficientDriver = 35,
-  cudaErrorNoDevice = 100,
-  cudaErrorCooperativeLaunchTooLarge = 720
-};
 enum cudaMemcpyKind {
   cudaMemcpyHostToDevice = 1,
   cudaMemcpyDeviceToHost = 2,
   cudaMemcpyDeviceToDevice = 3
 };
-using cudaStream_t = struct EmulatedStream*;
 struct cudaDeviceProp {
   char name[256];
   int major, minor, multiProcessorCount;
@@ -212,8 +222,31 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 const char* cudaGetErrorString(cudaError_t error);
 inline const char* cudaGetErrorName(cudaError_t error) { return cudaGetErrorString(error); }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize();
+cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned flags);
+cudaError_t cudaFreeHost(void* p);
+
+inline constexpr unsigned cudaHostAllocPortable = 1, cudaStreamNonBlocking = 1,
+                          cudaEventDefault = 0, cudaEventDisableTiming = 2;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed = 2 };
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventQuery(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  return cudaGraphDestroy(executable);
+}
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 inline cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorInvalidValue;

@@ -182,7 +182,7 @@ void test_emulator() {
   };
   for (unsigned threads : {32u, 100u, 128u}) {
     std::vector<float> result(threads);
-    const int status = cuda_emu::run(dim3(2), dim3(threads), sizeof(Shared), [&] {
+    const int status = cuda_emu::launch(nullptr, dim3(2), dim3(threads), sizeof(Shared), [&] {
       auto& s = *static_cast<Shared*>(cuda_emu::shared_memory(sizeof(Shared)));
       const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
       float v = float(threadIdx.x);
@@ -200,7 +200,7 @@ void test_emulator() {
     CHECK(status == 0);
     for (float r : result) CHECK(r == float(threads * (threads - 1) / 2));
   }
-  CHECK(cuda_emu::run(dim3(1), dim3(2048), 0, [] {}) == cudaErrorInvalidConfiguration);
+  CHECK(cuda_emu::launch(nullptr, dim3(1), dim3(2048), 0, [] {}) == cudaErrorInvalidConfiguration);
 }
 
 }  // namespace

@@ -64,10 +64,9 @@ int launch_together(const char* what, void (*kernel)(Params...), dim3 grid, dim3
                     Together together, std::size_t shared_bytes, void* stream,
                     const Args&... args) {
 #if defined(GS_CUDA_EMULATED)
-  (void)stream;
-  return check(what, cudaError_t(cuda_emu::run(
-                         grid, block, shared_bytes, [&] { kernel(args...); }, together.cluster,
-                         together.grid)));
+  return check(what, cuda_emu::launch(
+                         static_cast<cudaStream_t>(stream), grid, block, shared_bytes,
+                         [kernel, args...] { kernel(args...); }, together.cluster, together.grid));
 #else
   if (const int status = allow_shared(what, reinterpret_cast<const void*>(kernel), shared_bytes))
     return status;

@@ -117,7 +117,8 @@ __device__ void step(const StepNumbers& n, T (&x)[kArrays], const bool (&has)[kA
 
 template <class T, StepOp kOp>
 __global__ void step_kernel(const __grid_constant__ Table table,
-                            const __grid_constant__ StepNumbers n) {
+                            const __grid_constant__ StepNumbers given, const StepNumbers* later) {
+  const StepNumbers n = later ? *later : given;
   constexpr int V = 4;
   T factor = 1;
   if constexpr (kOp == StepOp::scale) {
@@ -180,7 +181,7 @@ int launch_step(const StepArgs& args, void* stream) {
                     [&](const Table& table, std::int64_t) {
                       return launch("optimizer_step", step_kernel<T, kOp>,
                                     dim3(unsigned(table.first_block[table.count])), dim3(kThreads),
-                                    0, stream, table, args.numbers);
+                                    0, stream, table, args.numbers, args.later);
                     });
 }
 

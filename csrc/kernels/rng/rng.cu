@@ -106,10 +106,14 @@ __device__ void write(T* out, std::int64_t first, std::int64_t count, bool packe
 struct Stream {
   std::int64_t count;
   std::uint64_t seed, block;
+  const std::uint64_t* generator;  // as RandomArgs has it
   bool packed;
 
   __device__ std::int64_t mine() const { return std::int64_t(blockIdx.x) * kThreads + threadIdx.x; }
-  __device__ PhiloxBlock draw() const { return philox4x32(seed, block + std::uint64_t(mine())); }
+  __device__ PhiloxBlock draw() const {
+    const std::uint64_t at = block + std::uint64_t(mine());
+    return generator ? philox4x32(generator[0], generator[1] + at) : philox4x32(seed, at);
+  }
 };
 
 template <class T>
@@ -221,7 +225,7 @@ int launch_floats(const RandomArgs& a, const Stream& s, void* stream) {
 template <class T>
 int launch_dropout(const DropoutArgs& a, void* stream) {
   const bool packed = aligned16(a.y) && aligned16(a.x) && aligned16(a.mask);
-  const Stream s{a.count, a.seed, a.block, packed};
+  const Stream s{a.count, a.seed, a.block, a.generator, packed};
   const T scale = a.p < 1 ? T(1 / (1 - a.p)) : T(0);
   return launch_stream("dropout", a.backward ? dropout_kernel<T, true> : dropout_kernel<T, false>,
                        4, s, stream, static_cast<T*>(a.y), a.mask, static_cast<const T*>(a.x),
@@ -231,7 +235,7 @@ int launch_dropout(const DropoutArgs& a, void* stream) {
 }  // namespace
 
 int random(const RandomArgs& a, void* stream) {
-  const Stream s{a.count, a.seed, a.block, aligned16(a.out)};
+  const Stream s{a.count, a.seed, a.block, a.generator, aligned16(a.out)};
   if (a.op == RandomOp::bernoulli)
     return launch_stream("bernoulli", bernoulli_kernel, 4, s, stream,
                          static_cast<std::uint8_t*>(a.out), threshold24(a.a));

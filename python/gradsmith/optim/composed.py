@@ -29,6 +29,7 @@ class Composed(Optimizer):
     """
 
     _decoupled: ClassVar[bool] = False
+    _kernel = False
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for param, grad in zip(params, grads, strict=True):

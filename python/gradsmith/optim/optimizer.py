@@ -48,6 +48,7 @@ class Optimizer:
     """
 
     _flags: ClassVar[tuple[str, ...]] = ("maximize",)
+    _kernel: ClassVar[bool] = True  # updates are made by a kernel that CUDA graphs can record
 
     def __init__(
         self,
@@ -134,6 +135,8 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:  # options may have been changed since
             self._check_all(group)
+        if _core.CudaGraph.recording():
+            gs.cuda.graphs.note_step(self)
         recording = _core.is_grad_enabled()
         _core.set_grad_enabled(False)
         try:
@@ -172,6 +175,10 @@ class Optimizer:
                 state = states[param] = {}
             slot = state.get(name)
             if slot is None:
+                if _core.CudaGraph.recording():
+                    raise RuntimeError(
+                        f"graph: {type(self).__name__} has no {name} yet; make a step before"
+                    )
                 slot = state[name] = gs.zeros_like(param.detach())
             slots.append(slot)
         return slots

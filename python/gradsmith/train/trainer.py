@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import gradsmith as gs
 from gradsmith._checks import number
 from gradsmith._core import Tensor
+from gradsmith.cuda import Graph
 from gradsmith.data import DataLoader
 from gradsmith.nn import BCEWithLogitsLoss, CrossEntropyLoss, Module, NLLLoss
 from gradsmith.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -59,6 +60,10 @@ class Trainer(Loop):
         precision: "float32": as the tensors are. "bf16": matrix products in bfloat16
             (`gs.autocast`, which says where that is faster), in training, evaluation and
             prediction; parameters, their master copies, stay float32.
+        capture: on CUDA, record a step as a graph (`gs.cuda.Graph`, which says what that asks of
+            model and optimizer) after the first batch, and replay it for every batch of the same
+            shapes. Results are the same. A loss that is not finite is noticed after the step, and
+            callbacks that look at gradients (`on_gradients`) are refused, as is `accumulate`.
 
     Batches are sequences: all items but the last go to the model, the last to the loss. Datasets
     and (inputs, target) pairs may be given in place of a DataLoader. Batches are moved to the
@@ -87,6 +92,7 @@ class Trainer(Loop):
         progress: bool | str = True,
         check_finite: bool = True,
         precision: str = "float32",
+        capture: bool = False,
     ) -> None:
         """Check and store the settings."""
         if not isinstance(model, Module):
@@ -115,6 +121,8 @@ class Trainer(Loop):
             raise ValueError(f"Trainer: precision must be float32 or bf16, got {precision!r}")
         if precision == "bf16" and any(p.device.type != "cpu" for p in model.parameters()):
             raise ValueError("Trainer: precision='bf16' is for models on the CPU")
+        if capture:
+            self._check_capture(model, callbacks, accumulate)
         super().__init__(model, callbacks, progress)
         self.loss = loss
         self.optimizer = optimizer
@@ -128,6 +136,8 @@ class Trainer(Loop):
         self.accumulate = accumulate
         self.check_finite = check_finite
         self.precision = precision
+        self.capture = capture
+        self._graph: Graph | None = None
 
     # -- training --------------------------------------------------------------------------------
 
@@ -194,25 +204,13 @@ class Trainer(Loop):
         loss_sum, samples, self.batch = 0.0, 0, 0
         logs: dict[str, float] = {}
         self.optimizer.zero_grad()
+        self._graph = None  # parameters may have been replaced since
         for batch in self._loaders["train"]:
             inputs, target, size = self._unpack("fit", batch)
-            # The last group of batches may be a short one.
-            first = self.batch - self.batch % self.accumulate
-            group = min(self.accumulate, self.batches - first)
-            with self._autocast():
-                output = self.model(*inputs)
-                loss = self.loss(output, target)
-            value = loss.item()
-            if self.check_finite and not math.isfinite(value):
-                raise FloatingPointError(
-                    f"fit: the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1}; "
-                    "lower the learning rate, clip gradients, or look for the op with "
-                    "gs.autograd.detect_anomaly()"
-                )
-            (loss if group == 1 else loss / group).backward()
-            self.batch += 1
-            if self.batch - first == group:
-                self._step()
+            if self.capture and self.batch:
+                output, value = self._replay(inputs, target)
+            else:
+                output, value = self._eager(inputs, target)
             loss_sum += value * size
             samples += size
             for metric in self.metrics:
@@ -222,6 +220,70 @@ class Trainer(Loop):
             logs["samples_per_second"] = samples / max(time.perf_counter() - start, 1e-9)
             self._call("on_batch_end", logs)
         return logs
+
+    def _eager(self, inputs: tuple[Any, ...], target: Any) -> tuple[Any, float]:
+        """Learn from one batch; returns the output and the loss."""
+        # The last group of batches may be a short one.
+        first = self.batch - self.batch % self.accumulate
+        group = min(self.accumulate, self.batches - first)
+        output, loss = self._forward(inputs, target)
+        value = self._checked(loss)
+        (loss if group == 1 else loss / group).backward()
+        self.batch += 1
+        if self.batch - first == group:
+            self._call("on_gradients")
+            self._clip()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self._after_step()
+        return output, value
+
+    def _replay(self, inputs: tuple[Any, ...], target: Any) -> tuple[Any, float]:
+        """Do the same by a graph, which is recorded first if there is none yet."""
+        if self._graph is None:
+            self._graph = Graph(self._whole_step, *inputs, target)
+        if not self._graph.fits(*inputs, target):
+            return self._eager(inputs, target)
+        output, loss = self._graph(*inputs, target)
+        value = self._checked(loss)
+        self.batch += 1
+        self.optimizer.zero_grad()
+        self._after_step()
+        return output, value
+
+    def _whole_step(self, *batch: Tensor) -> tuple[Any, Tensor]:
+        output, loss = self._forward(batch[:-1], batch[-1])
+        loss.backward()
+        self._clip()
+        self.optimizer.step()
+        return output, loss
+
+    def _forward(self, inputs: tuple[Any, ...], target: Any) -> tuple[Any, Tensor]:
+        with self._autocast():
+            output = self.model(*inputs)
+            return output, self.loss(output, target)
+
+    def _checked(self, loss: Tensor) -> float:
+        value = float(loss.item())
+        if self.check_finite and not math.isfinite(value):
+            raise FloatingPointError(
+                f"fit: the loss is {value} in epoch {self.epoch + 1}, batch {self.batch + 1}; "
+                "lower the learning rate, clip gradients, or look for the op with "
+                "gs.autograd.detect_anomaly()"
+            )
+        return value
+
+    def _check_capture(self, model: Module, callbacks: Sequence[Callback], accumulate: int) -> None:
+        if any(p.device.type != "cuda" for p in model.parameters()):
+            raise ValueError("Trainer: capture=True is for models on a CUDA device")
+        if accumulate != 1:
+            raise ValueError(f"Trainer: capture=True needs accumulate=1, got {accumulate}")
+        for callback in callbacks:
+            if type(callback).on_gradients is not Callback.on_gradients:
+                raise ValueError(
+                    f"Trainer: {type(callback).__name__} looks at gradients within a step, which "
+                    "capture=True does not stop for"
+                )
 
     def _train_batch(self, batch: Any) -> float:
         """Make one step with one batch, outside of an epoch; returns the loss."""
@@ -234,11 +296,7 @@ class Trainer(Loop):
         self.optimizer.step()
         return float(loss.item())
 
-    def _step(self) -> None:
-        self._call("on_gradients")
-        self._clip()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+    def _after_step(self) -> None:
         self._call("on_step_end")
         if self.scheduler is not None and self.schedule_per == "batch":
             self.scheduler.step()
