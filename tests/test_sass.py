@@ -53,6 +53,8 @@ def test_rules(lint):
         "sm_90a _Z11gemm_kernelv: no LDS.128"
     ]
     assert any("has HMMA." in c for c in complaints(**{"12wgmma_kernel": ["HMMA.16816"]}))
+    emptied = [*GOOD["_Z12wgmma_kernelv"], *["CCTL.IVALL"] * 3]
+    assert "3 CCTL.IVALL" in complaints(**{"12wgmma_kernel": emptied})[0]
     assert len(lint.problems([])) == len(lint.RULES)
 
 

@@ -68,7 +68,9 @@ class Sweep:
         self.out.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(self.out / "results.jsonl", options.commit or commit_of(ROOT))
         self.library, self.driver = options.library, options.driver
-        if self.library and not self.driver:
+        if not self.library:
+            self.find_built()
+        elif not self.driver:
             self.driver = self.library.parent / "cuda_driver"
 
     def left(self):
@@ -141,7 +143,7 @@ class Sweep:
 
     def build(self):
         """The library for 9.0, the extension for this Python, and the driver."""
-        if self.library:
+        if self.options.library:
             self.journal.add("build", "given", "ok", library=str(self.library))
             return
         if self.options.dry_run:
@@ -158,8 +160,7 @@ class Sweep:
         self.item("build", "configure", configure, 60)
         targets = ["gradsmith", "gradsmith_cuda", "_core", "cuda_driver"]
         self.item("build", "compile", ["ninja", "-C", folder, "-k0", *targets], 240)
-        found = sorted(folder.rglob("libgradsmith_cuda.so")), sorted(folder.rglob("cuda_driver"))
-        self.library, self.driver = (paths[0] if paths else None for paths in found)
+        self.find_built()
         for extension in folder.rglob("_core.*.so"):
             link = ROOT / "python/gradsmith" / extension.name
             link.unlink(missing_ok=True)
@@ -231,6 +232,12 @@ class Sweep:
         self.item("ncu", "gemm", command, 40)
 
     # ---- parts of stages ----
+
+    def find_built(self):
+        """Takes the library and the driver from the build folder."""
+        names = ("libgradsmith_cuda.so", "cuda_driver")
+        found = [sorted(self.options.build.rglob(name)) for name in names]
+        self.library, self.driver = (paths[0] if paths else None for paths in found)
 
     def has_driver(self):
         """Whether there is a library and a driver to run it."""

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Kernel:
 
     name: str
     target: str
-    opcodes: set[str] = field(default_factory=set)
+    opcodes: Counter[str] = field(default_factory=Counter)  # how often each occurs
     registers: int = 0
     stack: int = 0
 
@@ -37,6 +37,7 @@ class Rule:
     kernel: str
     needs: tuple[str, ...] = ()
     forbids: tuple[str, ...] = ()
+    at_most: tuple[tuple[str, int], ...] = ()
 
 
 # Bytes of stack that are known: what is here is not worth the registers, or meant so.
@@ -49,10 +50,21 @@ STACK = {
 
 RULES = (
     Rule("mma_gemm_kernel", needs=("HMMA.", "LDGSTS."), forbids=("HGMMA.",)),
-    Rule("wgmma_kernel", needs=("HGMMA.64x256x16", "UTMALDG.3D.MULTICAST", "UTMALDG.3D", "SYNCS.",
-                                "USETMAXREG", "UCGABAR"), forbids=("HMMA.", "CCTL.IVALL")),
+    Rule(
+        "wgmma_kernel",
+        needs=(
+            "HGMMA.64x256x16",
+            "UTMALDG.3D.MULTICAST",
+            "UTMALDG.3D",
+            "SYNCS.",
+            "USETMAXREG",
+            "UCGABAR",
+        ),
+        forbids=("HMMA.",),
+        at_most=(("CCTL.IVALL", 2),),  # where the cluster meets; not where slots are waited for
+    ),
     Rule("11gemm_kernel", needs=("FFMA", "LDS.128"), forbids=("HMMA.",)),
-)  # fmt: skip
+)
 
 
 def find_tool(name):
@@ -78,7 +90,7 @@ def parse_sass(text):
         elif current and (
             match := re.match(r"\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z][\w.]*)", line)
         ):
-            current.opcodes.add(match[1])
+            current.opcodes[match[1]] += 1
     return kernels
 
 
@@ -113,6 +125,9 @@ def problems(kernels):
             for opcode in rule.forbids:
                 if any(o.startswith(opcode) for o in kernel.opcodes):
                     found.append(f"{where}: has {opcode}")
+            for opcode, most in rule.at_most:
+                if kernel.opcodes[opcode] > most:
+                    found.append(f"{where}: {kernel.opcodes[opcode]} {opcode}, {most} are known")
     for rule in RULES:
         if not any(rule.kernel in kernel.name for kernel in kernels):
             found.append(f"no kernel named {rule.kernel}")
