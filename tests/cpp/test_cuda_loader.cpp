@@ -17,7 +17,7 @@ int main() {
     CHECK(cuda_device_count() == 0 && !cuda_reason().empty());
     CHECK_THROWS(cuda::allocate(0, 100), "no device: " + cuda_reason());
     CHECK_THROWS(cuda::synchronize(0), "no device");
-    cuda::deallocate(0, nullptr, 100);
+    cuda::deallocate(0, nullptr);
     std::printf("no CUDA device: %s\n", cuda_reason().c_str());
     return gs_test::result();
   }
@@ -38,7 +38,7 @@ int main() {
   CHECK((y == std::vector<float>{1, 2, 3, 4}));
   const cuda::Operand wrong{p, DType::b8, {1}};
   CHECK_THROWS(cuda::unary(0, {cuda::UnaryOp::sqrt, 1, {4}, wrong, wrong, 0, 0}), "bool");
-  cuda::deallocate(0, p, bytes);
+  cuda::deallocate(0, p);
   CHECK(cuda::memory_info(0).in_use_bytes == 0);
   cuda::empty_cache(0);
 
