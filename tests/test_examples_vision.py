@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from gradsmith.__main__ import main
 from gradsmith.demo.harness import Options
-from gradsmith.examples import activations, mlp
+from gradsmith.examples import activations, cnn, mlp
 from gradsmith.examples._vision import load_parts
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib", "rich")),
     reason="needs the packages of gradsmith[demo]",
 )
-
-NAMES = ("mlp", "activations", "cnn")
 
 
 def write_idx(path, array):
@@ -70,9 +68,7 @@ def test_gain_keeps_the_variance():
 def test_cnn(data, tmp_path):
     rows, weights = run("cnn", data, tmp_path)
     assert [row["target"] for row in rows] == [None, 99.3, 99.5]
-    from gradsmith.examples.cnn import resnet
-
-    resnet().load_state_dict(weights)
+    cnn.resnet().load_state_dict(weights)
 
 
 def test_parts_do_not_overlap(data):
@@ -82,7 +78,7 @@ def test_parts_do_not_overlap(data):
     assert not images[0] & images[1] and not images[0] & images[2]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["mlp", "activations", "cnn"])
 def test_missing_data(name, tmp_path, capsys):
     assert main(["demo", name, "--out", str(tmp_path)]) == 1
     assert "needs --data DIR" in capsys.readouterr().err
