@@ -62,8 +62,8 @@ def test_charlm(tmp_path):
     path = tmp_path / "data" / "text" / "tinyshakespeare.txt"
     path.write_text("\n".join(lines), encoding="utf-8")
     rows, weights = demo("charlm", tmp_path)
-    (alone, mixed, lstm) = (values[0] for values in rows.values())
-    assert mixed < alone and lstm > 0
+    alone, mixed, lstm, learning = (values[0] for values in rows.values())
+    assert mixed < alone and 0 < learning < 1.05 * lstm
     vocabulary = gs.data.Vocabulary.load(tmp_path / "out" / "charlm" / "vocabulary.json")
     assert weights["embedding.weight"].shape[0] == len(vocabulary)
     text = (tmp_path / "out" / "charlm" / "samples.txt").read_text(encoding="utf-8")
@@ -91,6 +91,16 @@ def test_reader_carries_its_memory():
         pieces = gs.cat([model(text[:, :6]), model(text[:, 6:])], 2).numpy()
         whole = model.eval()(text).numpy()
     np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_learning_while_reading_leaves_the_weights():
+    gs.manual_seed(0)
+    model, text = charlm.Reader(5, 4, 16, 1), np.arange(8001) % 5
+    before = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    as_it_is, learning = (charlm.nats_while_learning(model, text, lr) for lr in (1e-9, 1e-2))
+    assert learning < as_it_is - 0.1
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), before[name])
 
 
 def test_streams_lie_side_by_side():
