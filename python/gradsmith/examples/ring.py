@@ -115,19 +115,19 @@ def fit(trainer: GANTrainer, ring: GaussianRing, rounds: int, seed: int) -> list
 
 
 def draw(path: Path, ring: GaussianRing, pictures: dict[str, dict[int, Array]]) -> None:
-    """Draw the samples of every recipe over training, a row each."""
-    columns = len(next(iter(pictures.values())))
-    figure = new_figure(1.5 * columns, 1.5 * len(pictures))
-    panels = figure.subplots(len(pictures), columns, sharex=True, sharey=True, squeeze=False)
+    """Draw the samples of every recipe, a column each, over training."""
+    rows = len(next(iter(pictures.values())))
+    figure = new_figure(1.4 * len(pictures), 1.4 * rows + 0.4)
+    panels = figure.subplots(rows, len(pictures), squeeze=False)
     real = ring.tensors[0].numpy()[:500]
-    for row, (name, samples) in zip(panels, pictures.items(), strict=True):
-        row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8)
-        for axes, (epoch, points) in zip(row, samples.items(), strict=True):
+    for column, (name, samples) in zip(panels.T, pictures.items(), strict=True):
+        column[0].set_title(name.replace(", ", ",\n"), fontsize=8)
+        for axes, (epoch, points) in zip(column, samples.items(), strict=True):
             axes.plot(*real.T, ".", color="0.8", markersize=2)
             axes.plot(*points.T, ".", color="tab:red", markersize=1.5)
             axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), xticks=[], yticks=[], aspect="equal")
-            if row is panels[0]:
-                axes.set_title(f"{epoch * ROUND:,} steps", fontsize=8)
+            if column[0] is panels[0, 0]:
+                axes.set_ylabel(f"{epoch * ROUND:,} steps", fontsize=8)
     figure.savefig(path, dpi=80)
 
 
