@@ -56,4 +56,4 @@ gs_plant_mma(2 "copy_async_wait<kStages - 2>()" "copy_async_wait<kStages - 1>()"
 gs_plant_mma(3 "copy_slice(i + kStages - 1)" "copy_slice(i + kStages)")
 gs_plant_mma(4 "__syncthreads();  // the slots are free" "")
 gs_plant_mma(5 "__syncwarp();" "")
-gs_plant_mma(6 "valid * int(sizeof(Element))" "16")  # reads past the end of a row
+gs_plant_mma(6 "count * int(sizeof(Element))" "16")  # reads past the end of a row

@@ -44,18 +44,22 @@ struct Slice {
   static constexpr int kBytes = kRows * kPitch;
 };
 
-// This thread's share of the copies of A or B to shared memory.
+// This thread's share of the copies of A or B to shared memory: 16 bytes of every kRowStep-th row.
 template <class Element, int kTile, bool kAcross>
 struct Feed {
   using S = Slice<Element, kTile, kAcross>;
   static constexpr int kPerChunk = 16 / int(sizeof(Element));
   static constexpr int kThreads = MmaTile<kTile>::kThreads;
-  static constexpr int kChunks = S::kRows * S::kRowChunks / kThreads;
+  static constexpr int kRowStep = kThreads / S::kRowChunks;
+  static_assert(kThreads % S::kRowChunks == 0 && S::kRows % kRowStep == 0);
 
-  const Element* at;  // line 0, depth 0 of the slice that is copied next
+  const Element* at;  // the thread's first element of the slice that is copied next
   std::int64_t line_stride, depth_stride;
   int lines, depths;  // that are left
   bool wide;
+
+  static __device__ int row() { return int(threadIdx.x) / S::kRowChunks; }
+  static __device__ int within() { return int(threadIdx.x) % S::kRowChunks * kPerChunk; }
 
   __device__ Feed(const Matrix& x, bool rows_are_lines, std::int64_t z, std::int64_t first_line,
                   std::int64_t all_lines, int all_depths)
@@ -67,30 +71,29 @@ struct Feed {
     wide = (kAcross ? line_stride : depth_stride) == 1 &&
            (kAcross ? depth_stride : line_stride) % kPerChunk == 0 &&
            reinterpret_cast<std::uintptr_t>(at) % 16 == 0;
+    at += row() * (kAcross ? depth_stride : line_stride) +
+          within() * (kAcross ? line_stride : depth_stride);
   }
 
   __device__ void copy(unsigned char* slice) {
-    const int deep = depths < S::kDepth ? depths : S::kDepth;
+    const int rows = kAcross ? depths : lines;
+    int valid = (kAcross ? lines : depths) - within();
+    valid = valid < 0 ? 0 : valid < kPerChunk ? valid : kPerChunk;
+    unsigned char* to = slice + row() * S::kPitch + within() * int(sizeof(Element));
+    const Element* from = at;
     GS_UNROLL
-    for (int i = 0; i < kChunks; ++i) {
-      const int chunk = int(threadIdx.x) + i * kThreads;
-      const int row = chunk / S::kRowChunks, within = chunk % S::kRowChunks * kPerChunk;
-      const int line = kAcross ? within : row, depth = kAcross ? row : within;
-      const int left =
-          kAcross ? (depth < deep ? lines - line : 0) : (line < lines ? deep - depth : 0);
-      const int valid = left < 0 ? 0 : left < kPerChunk ? left : kPerChunk;
-      const Element* from = valid ? at + line * line_stride + depth * depth_stride : at;
-      unsigned char* to = slice + row * S::kPitch + chunk % S::kRowChunks * 16;
+    for (int r = 0; r < S::kRows; r += kRowStep) {
+      const int count = row() + r < rows ? valid : 0;
       if (wide) {
-        copy_async(to, from, valid * int(sizeof(Element)));
+        copy_async(to + r * S::kPitch, from, count * int(sizeof(Element)));
       } else {
         Pack<Element, kPerChunk> values{};
-        const std::int64_t step = kAcross ? line_stride : depth_stride;
         GS_UNROLL
         for (int e = 0; e < kPerChunk; ++e)
-          if (e < valid) values.v[e] = from[e * step];
-        *reinterpret_cast<Pack<Element, kPerChunk>*>(to) = values;
+          if (e < count) values.v[e] = from[e * (kAcross ? line_stride : depth_stride)];
+        *reinterpret_cast<Pack<Element, kPerChunk>*>(to + r * S::kPitch) = values;
       }
+      from += kRowStep * (kAcross ? depth_stride : line_stride);
     }
     at += S::kDepth * depth_stride;
     depths -= S::kDepth;
