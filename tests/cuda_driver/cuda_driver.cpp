@@ -47,15 +47,17 @@ class Array {
   Array(DType dtype, const std::vector<double>& values) : Array(dtype, values.size()) {
     std::vector<unsigned char> bytes(bytes_);
     for (std::size_t i = 0; i < count_; ++i) put(bytes.data(), i, values[i]);
-    call(api->copy_bytes(0, data(), bytes.data(), bytes_, CopyKind::host_to_device, nullptr));
+    call(api->copy_bytes(0, data(), bytes.data(), bytes_, CopyKind::host_to_device, nullptr,
+                         nullptr));
   }
-  ~Array() { api->deallocate(0, memory_, bytes_ + 2 * kGuard, nullptr); }
+  ~Array() { api->deallocate(0, memory_); }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
 
   void poison() {
     const std::vector<unsigned char> fill(bytes_ + 2 * kGuard, 0xff);
-    call(api->copy_bytes(0, memory_, fill.data(), fill.size(), CopyKind::host_to_device, nullptr));
+    call(api->copy_bytes(0, memory_, fill.data(), fill.size(), CopyKind::host_to_device, nullptr,
+                         nullptr));
   }
   void* data() const { return static_cast<char*>(memory_) + kGuard; }
   Operand operand() const {
@@ -65,7 +67,8 @@ class Array {
   }
   std::vector<unsigned char> bytes() const {
     std::vector<unsigned char> all(bytes_ + 2 * kGuard);
-    call(api->copy_bytes(0, all.data(), memory_, all.size(), CopyKind::device_to_host, nullptr));
+    call(api->copy_bytes(0, all.data(), memory_, all.size(), CopyKind::device_to_host, nullptr,
+                         nullptr));
     for (std::size_t i = 0; i < kGuard; ++i)
       if (all[i] != 0xff || all[all.size() - 1 - i] != 0xff) stop("memory beside an array changed");
     return {all.begin() + kGuard, all.end() - kGuard};

@@ -143,17 +143,29 @@ void test_runtime() {
   CHECK(api.version == kAbiVersion && api.device_count() == 1);
   DeviceInfo info{};
   CHECK(api.device_info(0, &info) == 0 && std::string(info.name) == "emulated device");
-  int streams[2];
-  void *p = nullptr, *q = nullptr;
+  void *p = nullptr, *q = nullptr, *stream = nullptr;
+  CHECK(api.stream_create(0, &stream) == 0);
   for (std::size_t bytes :
        {std::size_t(0), std::size_t(5), std::size_t(5000), std::size_t(3) << 20}) {
     CHECK(api.allocate(0, bytes, nullptr, &p) == 0);
     CHECK(reinterpret_cast<std::uintptr_t>(p) % 16 == 0);
-    CHECK(api.deallocate(0, p, bytes, nullptr) == 0);
-    CHECK(api.allocate(0, bytes, &streams[0], &q) == 0 && q != p);  // another stream: not the same
-    CHECK(api.deallocate(0, q, bytes, &streams[0]) == 0);
+    CHECK(api.deallocate(0, p) == 0);
+    CHECK(api.allocate(0, bytes, stream, &q) == 0 && q != p);  // another stream: not the same
+    CHECK(api.deallocate(0, q) == 0);
     CHECK(api.allocate(0, bytes, nullptr, &q) == 0 && q == p);
-    CHECK(api.deallocate(0, q, bytes, nullptr) == 0);
+    if (bytes == 0) {
+      CHECK(api.deallocate(0, q) == 0);
+      continue;
+    }
+    // Used by a stream that has work to do: kept until that is done.
+    CHECK(api.use_on(0, q, stream) == 0);
+    CHECK(api.copy_bytes(0, q, q, bytes, CopyKind::device_to_device, nullptr, stream) == 0);
+    CHECK(api.deallocate(0, q) == 0);
+    CHECK(api.allocate(0, bytes, nullptr, &p) == 0 && p != q);
+    CHECK(api.stream_synchronize(0, stream) == 0);
+    void* again = nullptr;
+    CHECK(api.allocate(0, bytes, nullptr, &again) == 0 && again == q);
+    CHECK(api.deallocate(0, p) == 0 && api.deallocate(0, again) == 0);
   }
   MemoryInfo memory{};
   CHECK(api.memory_info(0, &memory) == 0 && memory.in_use_bytes == 0 && memory.cached_bytes > 0);
@@ -166,10 +178,10 @@ void test_runtime() {
 
   float host[3] = {1, 2, 3}, back[3] = {};
   CHECK(api.allocate(0, sizeof(host), nullptr, &p) == 0);
-  CHECK(api.copy_bytes(0, p, host, sizeof(host), CopyKind::host_to_device, nullptr) == 0);
-  CHECK(api.copy_bytes(0, back, p, sizeof(host), CopyKind::device_to_host, nullptr) == 0);
+  CHECK(api.copy_bytes(0, p, host, sizeof(host), CopyKind::host_to_device, nullptr, nullptr) == 0);
+  CHECK(api.copy_bytes(0, back, p, sizeof(host), CopyKind::device_to_host, nullptr, nullptr) == 0);
   CHECK(std::memcmp(host, back, sizeof(host)) == 0);
-  CHECK(api.deallocate(0, p, sizeof(host), nullptr) == 0);
+  CHECK(api.deallocate(0, p) == 0);
   CHECK(api.empty_cache(0) == 0);
 }
 
