@@ -19,40 +19,58 @@ Handle handle(void* pointer) { return reinterpret_cast<Handle>(pointer); }
 
 void bind_streams(py::module_& m) {
   const py::call_guard<GilRelease> unlocked;
-  m.def("cuda_current_stream", [](int device) { return handle(cuda::current_stream(device)); });
-  m.def("cuda_set_current_stream",
-        [](int device, Handle stream) { cuda::set_current_stream(device, pointer(stream)); });
-  m.def("cuda_create_stream", [](int device) { return handle(cuda::create_stream(device)); });
+  const py::arg device("device"), stream("stream"), event("event");
   m.def(
-      "cuda_synchronize_stream",
-      [](int device, Handle stream) { cuda::synchronize_stream(device, pointer(stream)); },
-      unlocked);
-  m.def("cuda_stream_done",
-        [](int device, Handle stream) { return cuda::stream_done(device, pointer(stream)); });
-  m.def("cuda_create_event",
-        [](int device, bool timing) { return handle(cuda::create_event(device, timing)); });
-  m.def("cuda_destroy_event",
-        [](int device, Handle event) { cuda::destroy_event(device, pointer(event)); });
-  m.def("cuda_record_event", [](int device, Handle event, Handle stream) {
-    cuda::record_event(device, pointer(event), pointer(stream));
-  });
-  m.def("cuda_wait_event", [](int device, Handle event, Handle stream) {
-    cuda::wait_event(device, pointer(event), pointer(stream));
-  });
+      "cuda_current_stream", [](int d) { return handle(cuda::current_stream(d)); }, device,
+      "Handle of the stream that ops of this thread go to; 0 is the default stream.");
   m.def(
-      "cuda_synchronize_event",
-      [](int device, Handle event) { cuda::synchronize_event(device, pointer(event)); }, unlocked);
-  m.def("cuda_event_done",
-        [](int device, Handle event) { return cuda::event_done(device, pointer(event)); });
-  m.def("cuda_elapsed_ms", [](int device, Handle start, Handle end) {
-    return cuda::elapsed_ms(device, pointer(start), pointer(end));
-  });
-  m.def("cuda_use_on", [](py::handle tensor, Handle stream) {
-    const Tensor& x = tensor_of(tensor.ptr());
-    const Storage& storage = *x.impl()->storage;
-    if (x.device().type == DeviceType::cuda && !storage.release_fn)
-      cuda::use_on(x.device().index, storage.data, pointer(stream));
-  });
+      "cuda_set_current_stream", [](int d, Handle s) { cuda::set_current_stream(d, pointer(s)); },
+      device, stream, "Send the ops of this thread to a stream.");
+  m.def(
+      "cuda_create_stream", [](int d) { return handle(cuda::create_stream(d)); }, device,
+      "Make a stream, which lives as long as the process.");
+  m.def(
+      "cuda_synchronize_stream", [](int d, Handle s) { cuda::synchronize_stream(d, pointer(s)); },
+      unlocked, device, stream, "Wait until a stream has finished its work.");
+  m.def(
+      "cuda_stream_done", [](int d, Handle s) { return cuda::stream_done(d, pointer(s)); }, device,
+      stream, "Whether a stream has finished its work.");
+  m.def(
+      "cuda_create_event", [](int d, bool timing) { return handle(cuda::create_event(d, timing)); },
+      device, py::arg("timing"), "Make an event, which takes the time if it is to.");
+  m.def(
+      "cuda_destroy_event", [](int d, Handle e) { cuda::destroy_event(d, pointer(e)); }, device,
+      event, "Destroy an event.");
+  m.def(
+      "cuda_record_event",
+      [](int d, Handle e, Handle s) { cuda::record_event(d, pointer(e), pointer(s)); }, device,
+      event, stream, "Let an event stand for what a stream has been given so far.");
+  m.def(
+      "cuda_wait_event",
+      [](int d, Handle e, Handle s) { cuda::wait_event(d, pointer(e), pointer(s)); }, device, event,
+      stream, "Let a stream wait for an event.");
+  m.def(
+      "cuda_synchronize_event", [](int d, Handle e) { cuda::synchronize_event(d, pointer(e)); },
+      unlocked, device, event, "Wait for an event.");
+  m.def(
+      "cuda_event_done", [](int d, Handle e) { return cuda::event_done(d, pointer(e)); }, device,
+      event, "Whether what an event stands for is done.");
+  m.def(
+      "cuda_elapsed_ms",
+      [](int d, Handle start, Handle end) {
+        return cuda::elapsed_ms(d, pointer(start), pointer(end));
+      },
+      device, py::arg("start"), py::arg("end"), "Milliseconds from one event to another.");
+  m.def(
+      "cuda_use_on",
+      [](py::handle tensor, Handle s) {
+        const Tensor& x = tensor_of(tensor.ptr());
+        const Storage& storage = *x.impl()->storage;
+        if (x.device().type == DeviceType::cuda && !storage.release_fn)
+          cuda::use_on(x.device().index, storage.data, pointer(s));
+      },
+      py::arg("tensor"), stream,
+      "Keep a tensor's memory, once it is released, until a stream has come as far as now.");
 }
 
 }  // namespace
@@ -92,7 +110,7 @@ void bind_cuda(py::module_& m) {
   m.def("cuda_empty_cache", &cuda::empty_cache, unlocked, py::arg("device"),
         "Give cached memory of a device back to the driver.");
   bind_streams(m);
-  py::class_<cuda::Graph>(m, "CudaGraph")
+  py::class_<cuda::Graph>(m, "CudaGraph", "What `gradsmith.cuda.Graph` records and launches.")
       .def(py::init<int>())
       .def("finish", &cuda::Graph::finish)
       .def("abandon", &cuda::Graph::abandon)
