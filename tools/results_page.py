@@ -26,7 +26,7 @@ def section(record: dict[str, Any]) -> str:
     threads = record["threads"]
     return "\n".join(
         [
-            f"### {record['example']}: {example.title}",
+            f"## {record['example']}: {example.title}",
             "",
             f"`{record['command']}`, {record['date']}, {record['machine']}, "
             f"{threads} thread{'s' * (threads > 1)}, {record['seconds'] / 60:.1f} minutes in all.",
