@@ -122,6 +122,15 @@ def test_weights_given_after_the_average_was_applied_are_kept():
     assert same(state(trainer.model), {name: tensor.numpy() for name, tensor in averaged.items()})
 
 
+def test_an_average_begins_anew_with_another_model():
+    ema = train.EMA(0.9)
+    build(callbacks=[ema]).fit((X, Y), epochs=1, batch_size=16)
+    alone, again = build(9, callbacks=[train.EMA(0.9)]), build(9, callbacks=[ema])
+    for trainer in (alone, again):
+        trainer.fit((X, Y), epochs=1, batch_size=16)
+    assert same(state(again.model), state(alone.model))
+
+
 def test_the_best_weights_are_those_that_were_validated():
     stop = train.EarlyStopping(patience=0, restore_best=True, mode="max", monitor="val_loss")
     trainer = build(callbacks=[stop, train.EMA(0.9)])

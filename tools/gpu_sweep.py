@@ -168,11 +168,12 @@ class Sweep:
 
     def correctness(self):
         """The driver's families, then the tests marked gpu; a process each."""
-        repeats = "1" if self.options.dry_run else "20"
+        # An emulator has no deadline, and perhaps a busy processor.
+        repeats, limit = ("1", 300) if self.options.dry_run else ("20", 60)
         for family in DRIVER_FAMILIES if self.has_driver() else ():
             if self.wants(family):
                 command = [self.driver, self.library, "--only", family, "--repeat", repeats]
-                self.item("correctness", f"driver {family}", command, 60)
+                self.item("correctness", f"driver {family}", command, limit)
         if self.options.dry_run:
             return
         for file in TEST_FILES:

@@ -107,6 +107,7 @@ void forward_on_cuda(const RnnShape& s, const RnnTensors& t, const Tensor& hT, c
   into_gates.b = {.data = t.w_ih.data(), .rs = 1, .cs = s.input};
   into_gates.c = {.data = reserve, .rs = saved, .cs = 1};
   if (t.b_ih.defined()) into_gates.epilogue.bias = {.data = t.b_ih.data(), .rs = 0, .cs = 1};
+  into_gates.source = t.y.dtype();
   gemm(t.y, into_gates, t.y.dtype());
   if (cT.defined()) {
     copy(cT, t.c0);

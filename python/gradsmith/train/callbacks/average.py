@@ -121,6 +121,7 @@ class EMA(Callback):
         """Start, or go on with, the average."""
         if self.average is None or self.average.model is not trainer.model:
             self.average = WeightAverage(trainer.model, self.decay, self.warmup)
+            self._trained = None
         if self._restored is not None:
             self.average.load_state_dict(self._restored)
             self._trained = self._restored.get("trained")
