@@ -125,10 +125,12 @@ def test_weights_given_after_the_average_was_applied_are_kept():
 def test_an_average_begins_anew_with_another_model():
     ema = train.EMA(0.9)
     build(callbacks=[ema]).fit((X, Y), epochs=1, batch_size=16)
-    alone, again = build(9, callbacks=[train.EMA(0.9)]), build(9, callbacks=[ema])
-    for trainer in (alone, again):
+    found = []
+    for callback in (train.EMA(0.9), ema):
+        trainer = build(9, callbacks=[callback])
         trainer.fit((X, Y), epochs=1, batch_size=16)
-    assert same(state(again.model), state(alone.model))
+        found.append(state(trainer.model))
+    assert same(*found)
 
 
 def test_the_best_weights_are_those_that_were_validated():
