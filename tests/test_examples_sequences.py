@@ -103,6 +103,12 @@ def test_learning_while_reading_leaves_the_weights():
         np.testing.assert_array_equal(tensor.numpy(), before[name])
 
 
+def test_validation_pieces_come_from_all_over_the_text():
+    learn, val = charlm.held_out(np.arange(10_000))
+    assert len(val) == 500 and np.diff(np.flatnonzero(np.diff(val) != 1)).tolist() == [50] * 8
+    np.testing.assert_array_equal(np.sort(np.concatenate([learn, val])), np.arange(10_000))
+
+
 def test_streams_lie_side_by_side():
     batches = [inputs.numpy() for inputs, _ in charlm.streams(np.arange(41), 2, 5)]
     np.testing.assert_array_equal(np.hstack(batches), np.arange(40).reshape(2, 20))

@@ -167,6 +167,18 @@ def nats_while_learning(model: Reader, text: Numbers, lr: float) -> float:
     return float(np.mean(losses))
 
 
+def held_out(text: Numbers) -> tuple[Numbers, Numbers]:
+    """Split a text into what to learn from and a twentieth to choose by.
+
+    The latter is taken in pieces from all over the text: a play has its own names and words, and
+    one that is left out altogether is not learned.
+    """
+    blocks = np.array_split(text, 200)
+    chosen = range(10, len(blocks), 20)
+    rest = [block for place, block in enumerate(blocks) if place not in chosen]
+    return np.concatenate(rest), np.concatenate([blocks[place] for place in chosen])
+
+
 # -- the example -------------------------------------------------------------------------------
 
 
@@ -180,7 +192,7 @@ def run(options: Options) -> None:
     vocabulary = Vocabulary.from_texts(text, "char")  # the alphabet, test text included
     numbers = np.asarray(vocabulary.encode(text))
     known, test = numbers[:end], numbers[end:]
-    learn, val = np.split(known, [len(known) * 95 // 100])  # the latter to choose by
+    learn, val = held_out(known)
     print(f"{len(text):,} characters, {len(vocabulary)} different; the last {len(test):,} to test")
 
     metric = "nats per character, last 10 %"
