@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import subprocess
+import sys
 import textwrap
 import types
 from pathlib import Path
@@ -120,3 +122,8 @@ def test_the_guide_names_every_example():
         name for page in PAGES for name in re.findall(r"\{example\}`([^`]*)`", page.read_text())
     }
     assert named == set(EXAMPLES)
+
+
+def test_the_results_page_shows_the_records():
+    command = [sys.executable, DOCS.parent / "tools" / "results_page.py", "--check"]
+    assert subprocess.run(command, check=False).returncode == 0
