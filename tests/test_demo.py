@@ -8,12 +8,14 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import gradsmith as gs
 import numpy as np
 import pytest
 from gradsmith.__main__ import main
 from gradsmith.data.transforms import random_affine, random_shift
+from gradsmith.examples import EXAMPLES
 
 needs_demo = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib", "rich")),
@@ -150,3 +152,16 @@ def test_augmentation():
         for b in range(-2, 3)
     ]
     assert sum(found) == 1
+
+
+@needs_demo
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_is_a_script_too(name, tmp_path):
+    """It gets as far as looking for its data, or refuses a wrong option."""
+    script = Path(gs.__file__).parent / "examples" / f"{name}.py"
+    command = [sys.executable, script, "--quick", "--out", tmp_path, "--data", tmp_path / "none"]
+    if not EXAMPLES[name].data:
+        command[2:] = ["--epochs", "3"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert re.search("holds|no folder|does not apply", done.stderr), done.stderr

@@ -13,10 +13,9 @@ from gradsmith import nn
 from gradsmith.data import DataLoader, TensorDataset
 from gradsmith.data.datasets import stratified_split
 from gradsmith.demo.harness import Options, Report
+from gradsmith.examples._mnist import load_mnist
 from gradsmith.optim.lr_scheduler import OneCycleLR
 from gradsmith.train import Callback, History
-
-from ._mnist import load_mnist
 
 __all__ = ["Parts", "accuracy", "draw_curves", "draw_tiles", "fit", "fit_seeds", "load_parts"]
 

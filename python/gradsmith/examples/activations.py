@@ -25,10 +25,9 @@ import gradsmith as gs
 from gradsmith import Tensor, nn
 from gradsmith.data import TensorDataset
 from gradsmith.demo.harness import Options, Report, main
+from gradsmith.examples._vision import Parts, accuracy, draw_curves, load_parts
 from gradsmith.train import GradientFlow, History
 from gradsmith.train.plotting import new_figure
-
-from ._vision import Parts, accuracy, draw_curves, load_parts
 
 WIDTH = 64
 DEPTHS = (2, 5, 10, 20)

@@ -24,11 +24,10 @@ from gradsmith import nn
 from gradsmith.data.transforms import on_images, random_affine
 from gradsmith.demo.harness import Options, Report, main
 from gradsmith.demo.report import accuracy_table, draw_matrix, draw_mistakes
+from gradsmith.examples._vision import draw_curves, draw_tiles, fit_seeds, load_parts
 from gradsmith.models import CifarBlock, LeNet
 from gradsmith.train import EMA, History
 from gradsmith.train.plotting import new_figure
-
-from ._vision import draw_curves, draw_tiles, fit_seeds, load_parts
 
 Array = np.ndarray[Any, Any]
 

@@ -26,11 +26,10 @@ from gradsmith import Tensor, models, nn, optim
 from gradsmith.data import DataLoader, RandomSampler, TensorDataset
 from gradsmith.data.datasets import stratified_split
 from gradsmith.demo.harness import Options, Report, main
+from gradsmith.examples._mnist import load_mnist
 from gradsmith.train import EMA, GANTrainer, SampleGrid
 from gradsmith.train.gan_diagnostics import frechet_distance, inception_score
 from gradsmith.train.plotting import image_grid, new_figure
-
-from ._mnist import load_mnist
 
 Array = np.ndarray[Any, Any]
 

@@ -30,10 +30,16 @@ from gradsmith import Tensor, nn
 from gradsmith.data import DataLoader, TensorDataset
 from gradsmith.data.transforms import on_images, random_affine
 from gradsmith.demo.harness import Options, Report, main
+from gradsmith.examples._vision import (
+    Parts,
+    accuracy,
+    draw_curves,
+    draw_tiles,
+    fit_seeds,
+    load_parts,
+)
 from gradsmith.train import History
 from gradsmith.train.plotting import new_figure
-
-from ._vision import Parts, accuracy, draw_curves, draw_tiles, fit_seeds, load_parts
 
 SIZES = (784, 512, 256, 10)
 BATCH = 128

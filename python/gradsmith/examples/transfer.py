@@ -25,10 +25,9 @@ import gradsmith as gs
 from gradsmith import Tensor, models, nn, optim, transfer
 from gradsmith.data.transforms import normalize
 from gradsmith.demo.harness import Options, Report, find_data, main
+from gradsmith.examples._mnist import load_mnist
 from gradsmith.optim.lr_scheduler import CosineAnnealingLR
 from gradsmith.train.plotting import new_figure
-
-from ._mnist import load_mnist
 
 Array = np.ndarray[Any, Any]
 
