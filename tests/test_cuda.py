@@ -220,6 +220,8 @@ def test_remainders_angles_and_bits():
         check(op, a, b, backward=op is not gs.floor_divide)
         check(op, a.double(), -b.double(), backward=False)
         check(lambda x, op=op: op(x, 0.75), a, backward=False)
+    for large in (gs.tensor([2.0**23 + 1, -(2.0**23) - 1]), gs.tensor([2.0**52 + 1]).double()):
+        check(lambda x: x // 1, large, backward=False)  # a half cannot be added
     i, j = gs.tensor([-7, 5, 0, 2**40]), gs.tensor([3, -2, 5, 7])
     for dtype in ("int64", "int32", "uint8"):
         x, y = i.abs().to(dtype), j.abs().to(dtype)

@@ -249,6 +249,41 @@ def test_what_a_graph_cannot_record():
 
 
 @gpu
+def test_a_graph_keeps_what_its_step_uses():
+    x = on_cuda(rand(8, 8))
+
+    def make():
+        w = on_cuda(rand(8, 8, seed=3))
+        return cuda.graph(lambda a: a @ w, x), (x @ w).cpu()
+
+    replay, expected = make()
+    _others = [gs.zeros(8, 8, device="cuda") for _ in range(20)]
+    assert gs.equal(replay(x).cpu(), expected)
+
+
+@gpu
+def test_a_step_that_leaves_another_stream_set():
+    x, side = on_cuda(rand(4)), cuda.Stream()
+    before = cuda.current_stream()
+    try:
+        with pytest.raises(RuntimeError, match="another stream set"):
+            cuda.Graph(lambda a: (cuda.set_stream(side), a + 1)[1], x)
+    finally:
+        cuda.set_stream(before)
+    assert_close((x + 1).cpu(), x.cpu() + 1)  # nothing is recorded any more
+    assert_close(cuda.graph(lambda a: a * 2, x)(x).cpu(), x.cpu() * 2)
+
+
+@gpu
+def test_a_graph_does_not_launch_another():
+    x = on_cuda(rand(4))
+    inner = cuda.graph(lambda a: a * 2, x)
+    with pytest.raises(RuntimeError, match="while another one is recorded"):
+        cuda.Graph(lambda a: inner(a) + 1, x)
+    assert_close(inner(x).cpu(), x.cpu() * 2)
+
+
+@gpu
 def test_the_trainer_captures_a_step():
     def history(capture):
         gs.manual_seed(0)

@@ -90,6 +90,13 @@ def test_floor_divide_by_infinity():
         np.testing.assert_array_equal((gs.tensor(a) // gs.tensor(b)).numpy(), a // b)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floor_divide_where_a_half_cannot_be_added(dtype):
+    first = 2.0 ** (23 if dtype == "float32" else 52)
+    a = gs.tensor([first + 1, first + 2, 2 * first - 1, -first - 1]).to(getattr(gs, dtype))
+    assert gs.equal(a // 1, a)
+
+
 def test_logsumexp_of_nothing():
     assert gs.logsumexp(gs.zeros(2, 0), 1).tolist() == [-np.inf, -np.inf]
     assert gs.logsumexp(gs.zeros(2, 0), 1, keepdim=True).shape == (2, 1)

@@ -241,10 +241,10 @@ void begin_capture(int device) {
   const Api& api = api_for(device);
   check(api, api.capture_begin(device, current_stream(device)), "graph");
 }
-void* end_capture(int device) {
+void* end_capture(int device, void* stream) {
   const Api& api = api_for(device);
   void* graph = nullptr;
-  check(api, api.capture_end(device, current_stream(device), &graph), "graph");
+  check(api, api.capture_end(device, stream, &graph), "graph");
   return graph;
 }
 void launch_graph(int device, void* graph) {

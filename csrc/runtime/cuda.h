@@ -55,7 +55,7 @@ GS_API double elapsed_ms(int device, void* start, void* end);
 // Recording what is queued on the current stream instead of doing it. What is allocated there
 // meanwhile is the graph's until it is destroyed, and then `stream`'s. See cuda_graph.h.
 GS_API void begin_capture(int device);
-GS_API void* end_capture(int device);
+GS_API void* end_capture(int device, void* stream);
 GS_API void launch_graph(int device, void* graph);
 GS_API void destroy_graph(int device, void* graph, void* stream) noexcept;
 

@@ -43,8 +43,8 @@ Graph::Graph(int device) : device_(device), stream_(current_stream(device)) {
 Graph::~Graph() {
   if (recorded == this) abandon();
   if (refreshed == this) refreshed = nullptr;
+  destroy_graph(device_, graph_, stream_);  // waits for launches, which read the numbers
   release(device_, generator_, numbers_);
-  destroy_graph(device_, graph_, stream_);
 }
 
 void Graph::finish() {
@@ -54,7 +54,9 @@ void Graph::finish() {
   set_generator_state(start_);
   for (; numbers_.size() > next_; numbers_.pop_back()) deallocate(device_, numbers_.back());
   next_ = 0;
-  graph_ = end_capture(device_);
+  const bool elsewhere = current_stream(device_) != stream_;
+  graph_ = end_capture(device_, stream_);
+  GS_CHECK_STATE(!elsewhere, "graph: the step left another stream set than the one it began on");
 }
 
 void Graph::abandon() {
@@ -66,6 +68,7 @@ void Graph::abandon() {
 
 void Graph::launch() {
   GS_CHECK_STATE(graph_, "graph: nothing has been recorded");
+  GS_CHECK_STATE(!recorded, "graph: cannot be launched while another one is recorded");
   GS_CHECK_STATE(next_ == numbers_.size(),
                  "graph: {} optimizer steps were recorded, but {} were made before this launch",
                  numbers_.size(), next_);

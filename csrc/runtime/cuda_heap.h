@@ -196,6 +196,7 @@ class Heap {
   }
 
   int release_cached() {
+    if (!graphs_.empty()) return kOk;  // while a graph is recorded the device cannot be waited for
     if (const int status = check("cudaDeviceSynchronize", cudaDeviceSynchronize())) return status;
     if (const int status = collect(true)) return status;
     for (auto& [key, list] : free_) {

@@ -342,7 +342,7 @@ void tiles_and_layouts(const char* target) {
       }
     }
   }
-  run<T>({3, 2003, 701, 1, Layout::rows, Layout::columns}, target);
+  run<T>({3, 9001, 701, 1, Layout::rows, Layout::columns}, target);
   // Few columns and rows of A in place, with strides that compete for a set of the cache or do not.
   for (Index k : {Index(1024), Index(333)}) run<T>({47, 19, k}, target);
   // Large enough for teams, in shapes whose grids are rows, columns and both.

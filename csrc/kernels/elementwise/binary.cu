@@ -45,7 +45,7 @@ __device__ T floor_quotient(T x, T y) {
     if (y == 0) return x / y;
     const T r = truncated_remainder(x, y);
     const T quotient = (x - r) / y - T(r != 0 && (r < 0) != (y < 0));
-    return quotient == 0 ? ::copysign(T(0), x / y) : ::floor(quotient + T(0.5));
+    return quotient == 0 ? ::copysign(T(0), x / y) : ::rint(quotient);
   }
 }
 template <class T>

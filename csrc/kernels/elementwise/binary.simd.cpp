@@ -19,7 +19,7 @@ GS_INLINE T floor_divide_of_one(T a, T b) {
   const bool below = r != 0 && (r < 0) != (b < 0);  // a - r is finite for an infinite b
   const T quotient = (a - r) / b - T(below);
   return quotient == 0 ? T(__builtin_copysign(0.0, double(a / b)))
-                       : T(__builtin_floor(double(quotient) + 0.5));
+                       : T(__builtin_nearbyint(double(quotient)));
 }
 
 // The table: what each operation is, of vectors a and b (of T) and the parameters p and q.

@@ -204,7 +204,7 @@ class Product {
     const void* const b = leaf.at(g.b.data, z * g.b.batch);
     const std::int64_t kc = depth_block(g.k, leaf.shape.kc);
     const bool once = !share_cache(leaf.shape.vector, g.b.cs * std::int64_t(leaf.item));
-    const auto lines = [&](std::int64_t first, std::int64_t end) {
+    const auto piece = [&](std::int64_t first, std::int64_t end) {
       Workspace mine;
       const std::int64_t count = end - first;
       void* const y = leaf.scratch(mine, ceil_div(g.k, kc) * g.m * count);
@@ -214,6 +214,11 @@ class Product {
         leaf.finish(
             {g.m, count, leaf.at(y, pc / kc * g.m * count), count, target(0, first, pc, kc)});
       }
+    };
+    // Sums wait in the cache for the last depth.
+    const auto lines = [&](std::int64_t begin, std::int64_t end) {
+      constexpr std::int64_t kPiece = 4096;
+      for (; begin < end; begin += kPiece) piece(begin, smaller(begin + kPiece, end));
     };
     // 2^17 elements are read in some 20 us.
     const std::int64_t grain = round_up(ceil_div(std::int64_t(1) << 17, g.k), 64);

@@ -29,7 +29,9 @@ class Graph:
     tensors that the next replay overwrites. Random numbers go on as they would without a graph, and
     optimizers (SGD, Adam, AdamW, RMSprop, Adagrad) count their steps and follow their learning
     rate. Optimizer state must exist, so at least one step must have been made before. Indices and
-    targets are not checked during replays.
+    targets are not checked during replays. The graph keeps `step`, and so what it refers to, alive;
+    tensors that it looks up in a module must stay there. Gradients are put back before replays only
+    for parameters of optimizers in the step.
     """
 
     def __init__(self, step: Callable[..., Any], *inputs: Tensor) -> None:
@@ -42,6 +44,7 @@ class Graph:
             )
         at = next(iter(devices)).index
         self._stream = _streams.setdefault(at, Stream(at))
+        self._step = step  # and with it whatever memory the recorded work uses
         self._inputs = [x.detach().clone() for x in inputs]
         self._steps: list[tuple[Any, list[tuple[Tensor, Tensor]], dict[Any, Any]]] = []
         self._stream.wait_stream(current_stream(at))
