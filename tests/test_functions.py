@@ -276,3 +276,9 @@ def test_wrong_inputs_are_named():
         gs.quantile(gs.tensor([1, 2]), 0.5)
     with pytest.raises(ValueError, match="'i' stands for axes of 2 and 3"):
         gs.einsum("ii", gs.ones(2, 3))
+
+
+def test_cumprod_where_parts_overflow():
+    for values in ([0.0, 1e30, 1e30, 2.0], [1e-30, 1e30, 1e30, 1.0], [1e30, 1e-30, 1e-30, 1e10]):
+        x = np.array(values, np.float32)
+        np.testing.assert_allclose(gs.cumprod(gs.tensor(x), 0).numpy(), np.cumprod(x), 1e-6)

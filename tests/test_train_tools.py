@@ -122,6 +122,16 @@ def test_weights_given_after_the_average_was_applied_are_kept():
     assert same(state(trainer.model), {name: tensor.numpy() for name, tensor in averaged.items()})
 
 
+def test_an_average_of_another_model_is_refused():
+    average = train.EMA(0.9)
+    average.load_state_dict({})  # nothing before any fit
+    build(callbacks=[average]).fit((X, Y), epochs=1, batch_size=16)
+    other = train.WeightAverage(nn.Linear(2, 2))
+    state_of = train.WeightAverage(nn.Linear(2, 1)).state_dict()
+    with pytest.raises(ValueError, match="does not fit the model at bias, weight"):
+        other.load_state_dict(state_of)
+
+
 def test_an_average_begins_anew_with_another_model():
     ema = train.EMA(0.9)
     build(callbacks=[ema]).fit((X, Y), epochs=1, batch_size=16)

@@ -51,6 +51,9 @@ def page(text: str) -> str:
 
 def main() -> int:
     """Write or check the page; returns the exit code."""
+    if unknown := set(sys.argv[1:]) - {"--check"}:
+        print(f"unknown: {' '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
     path = FOLDER / "results.md"
     old = path.read_text(encoding="utf-8")
     new = page(old)

@@ -183,20 +183,20 @@ def std_mean(
 def cumprod(input: Tensor, dim: int) -> Tensor:
     """Cumulative product along `dim`; integers and truth values give int64.
 
-    Every element takes in the product of those before it at distances 1, 2, 4, ...: log2(n)
-    multiplications of the whole and no division, so that zeros, and gradients of any order at
+    One multiplication after the other, with no division, and no partial product that does not begin
+    at the start and could overflow where the result does not; zeros, and gradients of any order at
     them, are right.
     """
     y, axis = _with_axis("cumprod", input, dim)
     y = y if y.dtype.is_floating_point else y.long()
     wide = y.float() if y.dtype in (_core.float16, _core.bfloat16) else y
-    size, reach = wide.shape[axis], 1
-    while reach < size:
-        begun, rest = wide.narrow(axis, 0, reach), wide.narrow(axis, reach, size - reach)
-        wide = _core.cat([begun, rest * wide.narrow(axis, 0, size - reach)], axis)
-        reach *= 2
-    product = wide.to(y.dtype).reshape(input.shape)
-    return product.clone() if size < 2 else product
+    size = wide.shape[axis]
+    if size == 0:
+        return y.reshape(input.shape).clone()
+    parts = [wide.narrow(axis, 0, 1)]
+    for i in range(1, size):
+        parts.append(parts[-1] * wide.narrow(axis, i, 1))
+    return _core.cat(parts, axis).to(y.dtype).reshape(input.shape)
 
 
 # ---- shapes ----

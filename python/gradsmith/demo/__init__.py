@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -77,6 +78,10 @@ def _run_example(options: Namespace) -> None:
     from .harness import Options
 
     name = options.recipe
+    folder = options.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):  # better now than after hours of training
+        raise PermissionError(f"{folder} is not writable")
     print(f"gradsmith {gs.__version__}: {EXAMPLES[name].title}", flush=True)
     load(name)(Options(options.data, options.out, options.seed, options.seeds, options.quick))
 

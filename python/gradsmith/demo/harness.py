@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import shlex
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy as np
 import gradsmith as gs
 from gradsmith import _core
 
-__all__ = ["Options", "Report", "Row", "find_data", "main"]
+__all__ = ["Options", "Report", "Row", "find_data", "main", "read_text"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,23 @@ def find_data(options: Options, folder: str, name: str, where: str) -> Path:
     raise FileNotFoundError(
         f"neither {options.data} nor {options.data / folder} holds {name}; it can be had at {where}"
     )
+
+
+def read_text(path: Path, errors: str = "strict") -> str:
+    """Return the text of a UTF-8 file, which may be gzipped.
+
+    Args:
+        path: of the file.
+        errors: see `bytes.decode`.
+
+    Raises:
+        ValueError: the file is damaged, or not text.
+    """
+    raw = path.read_bytes()
+    try:
+        return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8", errors)
+    except (EOFError, OSError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 @dataclass

@@ -26,7 +26,7 @@ import numpy as np
 import gradsmith as gs
 from gradsmith import Tensor, nn
 from gradsmith.data import DataLoader, SequenceDataset, Vocabulary
-from gradsmith.demo.harness import Options, Report, find_data, main
+from gradsmith.demo.harness import Options, Report, find_data, main, read_text
 from gradsmith.models import CharLSTM
 from gradsmith.train import EarlyStopping, History
 from gradsmith.train.plotting import new_figure
@@ -187,7 +187,9 @@ def run(options: Options) -> None:
     report = Report("charlm", options)
     where = "https://github.com/karpathy/char-rnn"
     path = find_data(options, "text", "tinyshakespeare.txt", where)
-    text = path.read_text(encoding="utf-8")[: 20_000 if options.quick else None]
+    text = read_text(path)[: 20_000 if options.quick else None]
+    if len(text) < 5_000:
+        raise ValueError(f"{path} is too short to learn from: {len(text):,} characters")
     end = len(text) * 9 // 10
     vocabulary = Vocabulary.from_texts(text, "char")  # the alphabet, test text included
     numbers = np.asarray(vocabulary.encode(text))

@@ -26,7 +26,7 @@ import gradsmith as gs
 from gradsmith import nn
 from gradsmith._core import Tensor
 from gradsmith.data import DataLoader, Vocabulary, tokenize
-from gradsmith.demo.harness import Options, Report, find_data, main
+from gradsmith.demo.harness import Options, Report, find_data, main, read_text
 from gradsmith.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from gradsmith.train import EMA, EarlyStopping, History
 from gradsmith.train.plotting import new_figure
@@ -167,9 +167,7 @@ def draw(path: Path, curves: dict[str, History], found: dict[str, list[float]]) 
 def read(options: Options) -> tuple[Array, Array]:
     """Read the sentences and whether each is praise, 1, or blame, 0."""
     blame, praise = (
-        find_data(options, "text", f"rt-polarity.{kind}", SOURCE)
-        .read_text(encoding="utf-8", errors="replace")
-        .splitlines()
+        read_text(find_data(options, "text", f"rt-polarity.{kind}", SOURCE), "replace").splitlines()
         for kind in ("neg", "pos")
     )
     labels = np.repeat([0, 1], [len(blame), len(praise)])

@@ -112,15 +112,17 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             )
         cluster = np.searchsorted(self.cutoffs, labels, side="right")  # 0: in the head alone
         place = np.where(cluster == 0, labels, self.cutoffs[0] + cluster - 1)
-        output = _chosen(_core.log_softmax(self.head(x), 1), place)
+        scores = _core.log_softmax(self.head(x), 1)
+        half = scores.dtype in (_core.float16, _core.bfloat16)  # whose sums are float32
+        output = _chosen(scores.float() if half else scores, place)
         for number, tail in enumerate(self.tail, 1):
             (rows,) = np.nonzero(cluster == number)
             if rows.size:
                 within = labels[rows] - self.cutoffs[number - 1]
                 at = _core.from_numpy(rows).to(x.device)
                 scores = _core.log_softmax(tail(_core.index_select(x, 0, at)), 1)
-                output = _core.index_add(output, 0, at, _chosen(scores, within))
-        output = output.reshape(target.shape)
+                output = _core.index_add(output, 0, at, _chosen(scores, within).to(output.dtype))
+        output = output.to(scores.dtype).reshape(target.shape)
         return AdaptiveOutput(output, -output.mean())
 
     def log_prob(self, input: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ def _spelled(x: Tensor, labels: _Array, times: _Array, sizes: _Array, blank: int
     start = np.full(states.shape, _NOTHING)
     start[:, 0] = 0
     alpha = on_device(start).to(x.dtype)
+    if not times.max(initial=0):  # no step: still a function of x, of slope zero
+        alpha = alpha + scores.narrow(0, 0, 0).sum(0)
     for t in range(int(times.max(initial=0))):
         on = gs.nn.functional.pad(alpha, (1, 0), value=_NOTHING).narrow(1, 0, width)
         skip = gs.nn.functional.pad(on, (1, 0), value=_NOTHING).narrow(1, 0, width)

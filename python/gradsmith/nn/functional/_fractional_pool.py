@@ -42,7 +42,7 @@ def _fractional(
     else:
         raise ValueError(f"{op}: give either output_size or output_ratio")
     for size, kernel, out in zip(source, window, wanted, strict=True):
-        if out + kernel - 1 > size:
+        if out < 1 or out + kernel - 1 > size:
             raise ValueError(
                 f"{op}: windows {window} at {tuple(wanted)} places do not fit input {tuple(source)}"
             )

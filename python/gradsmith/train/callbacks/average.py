@@ -76,11 +76,18 @@ class WeightAverage:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+        own, given = self.model.state_dict(), state_dict["weights"]
+        wrong = own.keys() ^ given.keys()
+        wrong |= {
+            name for name in own.keys() & given.keys() if own[name].shape != given[name].shape
+        }
+        if wrong:
+            raise ValueError(
+                f"WeightAverage: the state does not fit the model at {', '.join(sorted(wrong))}"
+            )
         self.updates = state_dict["updates"]
-        own = self.model.state_dict()  # whose device the average stays on
         self.weights = {
-            name: tensor.detach().to(own[name].device).clone()
-            for name, tensor in state_dict["weights"].items()
+            name: tensor.detach().to(own[name].device).clone() for name, tensor in given.items()
         }
 
 
@@ -166,4 +173,4 @@ class EMA(Callback):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the average once training starts."""
-        self._restored = state_dict
+        self._restored = state_dict or None  # nothing before any fit
