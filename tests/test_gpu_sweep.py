@@ -33,7 +33,9 @@ def test_dry_run_without_a_library(sweep, tmp_path, capsys):
     assert (tmp_path / "table.md").read_text().startswith("# no GPU, test")
 
 
+@pytest.mark.torch
 def test_dry_run_on_the_emulator(sweep, tmp_path, capsys):
+    pytest.importorskip("torch")  # which the benchmarks are against
     library = emulated_library()
     if not (library.parent / "cuda_driver").is_file():
         pytest.skip(f"no {library} with its cuda_driver")
