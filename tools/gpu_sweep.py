@@ -246,7 +246,9 @@ class Sweep:
 
     def environment(self):
         """For Python processes that use the library."""
-        paths = [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
+        # Without an extension beside them the sources would hide the installed package.
+        sources = ROOT / "python" if any(ROOT.glob("python/gradsmith/_core.*.so")) else ""
+        paths = [str(sources), os.environ.get("PYTHONPATH", "")]
         library = {"GRADSMITH_CUDA_LIBRARY": str(self.library)} if self.library else {}
         return {**library, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
@@ -289,7 +291,10 @@ class Sweep:
             f"{sum(r['status'] == s for r in records)} {s}"
             for s in ("ok", "failed", "timeout", "cut", "skipped")
         )
-        printed = [f"{r['status']}: {r['stage']} {r['item']}: {r.get('error', '')}" for r in bad]
+        printed = [
+            f"{r['status']}: {r['stage']} {r['item']}: {r.get('error') or r.get('tail', '')[-300:]}"
+            for r in bad
+        ]
         return "\n".join([counts, *printed, *lines][:100])
 
 
