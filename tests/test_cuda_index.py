@@ -16,8 +16,9 @@ INDEXING = ["index_select", "index_add", "gather", "scatter_add", "masked_select
 INDEXING += ["nonzero", "one_hot", "embedding", "masked_fill_", "index_put_"]
 VIEWS = ["flip", "repeat", "diagonal", "split", "chunk", "unbind", "cat", "stack", "pad", "narrow"]
 POOLING = ["max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"]
-STEPS = ["sgd_step_", "adam_step_", "rmsprop_step_", "adagrad_step_", "clip_grad_norm_"]
-STEPS += ["clip_grad_value_"]
+STEPS = ["sgd_step_", "adam_step_", "rmsprop_step_", "adagrad_step_", "nadam_step_", "radam_step_"]
+STEPS += ["adamax_step_", "adadelta_step_", "asgd_step_", "rprop_step_", "lion_step_"]
+STEPS += ["clip_grad_norm_", "clip_grad_value_"]
 CONVOLUTION = ["conv2d", "conv1d", "conv_transpose2d"]
 NAMES = [*INDEXING, *VIEWS, *POOLING, *STEPS, *CONVOLUTION, "dropout"]
 
@@ -282,8 +283,18 @@ def test_dropout(p, dtype):
         lambda p: gs.optim.AdamW(p, lr=0.1, maximize=True),
         lambda p: gs.optim.RMSprop(p, lr=0.1, momentum=0.5, centered=True),
         lambda p: gs.optim.Adagrad(p, lr=0.1, lr_decay=0.1),
+        lambda p: gs.optim.NAdam(p, lr=0.1, weight_decay=0.1, decoupled_weight_decay=True),
+        lambda p: gs.optim.RAdam(p, lr=0.1, betas=(0.8, 0.5), weight_decay=0.1),
+        lambda p: gs.optim.Adamax(p, lr=0.1, maximize=True),
+        lambda p: gs.optim.Adadelta(p, lr=2.0, weight_decay=0.1),
+        lambda p: gs.optim.ASGD(p, lr=0.1, t0=1, weight_decay=0.1),
+        lambda p: gs.optim.Rprop(p, lr=0.1),
+        lambda p: gs.optim.Lion(p, lr=0.1, weight_decay=0.1),
     ],
-    ids=["sgd", "adam", "adamw", "rmsprop", "adagrad"],
+    ids=[
+        *("sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", "radam", "adamax", "adadelta"),
+        *("asgd", "rprop", "lion"),
+    ],
 )
 def test_optimizers(make, dtype):
     """More tensors than one launch takes, of sizes around the pieces; clipped every other step."""

@@ -6,20 +6,14 @@ namespace gradsmith::ops::dispatch {
 
 namespace {
 
-void* mutable_data(const void* p) { return const_cast<void*>(p); }
-cuda::StepTensor step_tensor(const kernels::SgdStep& s) {
-  return {{s.param, mutable_data(s.grad), s.momentum_buffer}, s.count};
+template <class Item>
+cuda::StepTensor step_tensor(Item item) {
+  cuda::StepTensor tensor{{}, item.count};
+  void** at = tensor.arrays;
+  std::apply([&at](auto... p) { ((*at++ = const_cast<void*>(static_cast<const void*>(p))), ...); },
+             kernels::arrays_of(item));
+  return tensor;
 }
-cuda::StepTensor step_tensor(const kernels::AdamStep& s) {
-  return {{s.param, mutable_data(s.grad), s.exp_avg, s.exp_avg_sq, s.max_exp_avg_sq}, s.count};
-}
-cuda::StepTensor step_tensor(const kernels::RmspropStep& s) {
-  return {{s.param, mutable_data(s.grad), s.square_avg, s.grad_avg, s.momentum_buffer}, s.count};
-}
-cuda::StepTensor step_tensor(const kernels::AdagradStep& s) {
-  return {{s.param, mutable_data(s.grad), s.state_sum}, s.count};
-}
-cuda::StepTensor step_tensor(const kernels::FlatArray& a) { return {{a.data}, a.count}; }
 
 struct Numbered {
   cuda::StepOp op;
@@ -44,8 +38,10 @@ Numbered numbers(const kernels::AdamStep& s) {
            .beta2 = s.beta2,
            .eps = s.eps,
            .weight_decay = s.weight_decay,
+           .grad_step_size = s.grad_step_size,
            .maximize = s.maximize,
-           .decoupled = s.decoupled}};
+           .decoupled = s.decoupled,
+           .plain = s.plain}};
 }
 Numbered numbers(const kernels::RmspropStep& s) {
   return {cuda::StepOp::rmsprop,
@@ -59,6 +55,47 @@ Numbered numbers(const kernels::RmspropStep& s) {
 Numbered numbers(const kernels::AdagradStep& s) {
   return {cuda::StepOp::adagrad,
           {.lr = s.lr, .eps = s.eps, .weight_decay = s.weight_decay, .maximize = s.maximize}};
+}
+Numbered numbers(const kernels::AdamaxStep& s) {
+  return {cuda::StepOp::adamax,
+          {.step_size = s.step_size,
+           .beta1 = s.beta1,
+           .beta2 = s.beta2,
+           .eps = s.eps,
+           .weight_decay = s.weight_decay,
+           .maximize = s.maximize}};
+}
+Numbered numbers(const kernels::AdadeltaStep& s) {
+  return {cuda::StepOp::adadelta,
+          {.lr = s.lr,
+           .beta2 = s.rho,
+           .eps = s.eps,
+           .weight_decay = s.weight_decay,
+           .maximize = s.maximize}};
+}
+Numbered numbers(const kernels::AsgdStep& s) {
+  return {cuda::StepOp::asgd,
+          {.lr = s.eta,
+           .weight_decay = s.weight_decay,
+           .mu = s.mu,
+           .lambd = s.lambd,
+           .maximize = s.maximize}};
+}
+Numbered numbers(const kernels::RpropStep& s) {
+  return {cuda::StepOp::rprop,
+          {.low = s.smallest,
+           .high = s.largest,
+           .eta_minus = s.eta_minus,
+           .eta_plus = s.eta_plus,
+           .maximize = s.maximize}};
+}
+Numbered numbers(const kernels::LionStep& s) {
+  return {cuda::StepOp::lion,
+          {.lr = s.lr,
+           .beta1 = s.beta1,
+           .beta2 = s.beta2,
+           .weight_decay = s.weight_decay,
+           .maximize = s.maximize}};
 }
 
 template <class Item>
@@ -91,10 +128,10 @@ void optimizer_step(Device device, DType dtype, const std::vector<Step>& steps) 
   run_steps(device, dtype, n, step_tensors(steps),
             graph ? graph->next_numbers(n.numbers) : nullptr);
 }
-template void optimizer_step(Device, DType, const std::vector<kernels::SgdStep>&);
-template void optimizer_step(Device, DType, const std::vector<kernels::AdamStep>&);
-template void optimizer_step(Device, DType, const std::vector<kernels::RmspropStep>&);
-template void optimizer_step(Device, DType, const std::vector<kernels::AdagradStep>&);
+#define GS_DEFINE(Step) \
+  template void optimizer_step(Device, DType, const std::vector<kernels::Step>&);
+GS_OPTIMIZER_STEPS(GS_DEFINE)
+#undef GS_DEFINE
 
 void clamp_arrays(Device device, DType dtype, const std::vector<kernels::FlatArray>& arrays,
                   double low, double high) {

@@ -1,33 +1,11 @@
-// Optimizer steps and gradient clipping over lists of tensors, in one parallel region each.
+// Optimizer steps over lists of tensors, in one parallel region each.
 #include <cmath>
 
-#include "ops/dispatch_index.h"
+#include "ops/written.h"
 
 namespace gradsmith::ops {
 
 namespace {
-
-// Dense memory for something a step writes: the tensor's own, or a copy that finish() puts back.
-// Used while nothing is recorded.
-class Written {
- public:
-  Written(const char* op, const Tensor& x) : target_(x) {
-    check_float(op, "params", x);
-    GS_CHECK(!x.impl()->storage->read_only, "{}: the memory of a tensor is read-only", op);
-    dense_ = contiguous(x);
-  }
-  void* data() const { return dense_.data(); }
-  void finish() const {
-    if (dense_.data() != target_.data()) {
-      copy_(target_, dense_);
-    } else {
-      target_.bump_version();
-    }
-  }
-
- private:
-  Tensor target_, dense_;
-};
 
 void check_alike(const char* op, const char* name, const Tensor& x, const Tensor& param) {
   check_defined(op, name, x);
@@ -76,6 +54,89 @@ class Batch {
   std::vector<Group> groups_;
 };
 
+// A list of states, one per parameter; null: the step has none.
+struct States {
+  const char* name;
+  const std::vector<Tensor>* tensors;
+};
+
+// The memory of one parameter's step; a state that it does not have is null.
+struct Arrays {
+  void* param;
+  const void* grad;
+  void* state[3];
+  std::int64_t count;
+};
+
+// Checks the lists and runs the steps that make(Arrays) gives.
+template <class Step, class Make>
+void run_steps(const char* op, const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+               std::initializer_list<States> states, const Make& make) {
+  check_count(op, "grads", grads.size(), params.size());
+  for (const States& s : states)
+    if (s.tensors) check_count(op, s.name, s.tensors->size(), params.size());
+  NoGradGuard guard;
+  Batch<Step> batch(op, params.size());
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    check_defined(op, "params", params[i]);
+    check_alike(op, "grads", grads[i], params[i]);
+    for (const States& s : states)
+      if (s.tensors) check_alike(op, s.name, (*s.tensors)[i], params[i]);
+    Arrays a{batch.write(params[i]), batch.read(grads[i]), {}, params[i].numel()};
+    void** at = a.state;
+    for (const States& s : states) *at++ = s.tensors ? batch.write((*s.tensors)[i]) : nullptr;
+    batch.add(params[i], make(a));
+  }
+  batch.run();
+}
+
+void check_betas(const char* op, double beta1, double beta2) {
+  GS_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1,
+           "{}: betas must be in [0, 1), got {} and {}", op, beta1, beta2);
+}
+void check_step(const char* op, std::int64_t step) {
+  GS_CHECK(step >= 1, "{}: argument 'step' must be at least 1, got {}", op, step);
+}
+
+// What Adam, NAdam and RAdam share; `shared` has the numbers, without the arrays.
+void adam_like(const char* op, const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+               const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_avg_sqs,
+               const States& largest, const kernels::AdamStep& shared) {
+  run_steps<kernels::AdamStep>(op, params, grads,
+                               {{"exp_avgs", &exp_avgs}, {"exp_avg_sqs", &exp_avg_sqs}, largest},
+                               [&](const Arrays& a) {
+                                 kernels::AdamStep step = shared;
+                                 step.param = a.param;
+                                 step.grad = a.grad;
+                                 step.exp_avg = a.state[0];
+                                 step.exp_avg_sq = a.state[1];
+                                 step.max_exp_avg_sq = a.state[2];
+                                 step.count = a.count;
+                                 return step;
+                               });
+}
+
+kernels::AdamStep adam_numbers(const char* op, std::int64_t step, double lr, double beta1,
+                               double beta2, double eps, double weight_decay, bool decoupled,
+                               bool maximize) {
+  check_step(op, step);
+  check_finite(op, "lr", lr);
+  check_finite(op, "eps", eps);
+  check_finite(op, "weight_decay", weight_decay);
+  check_betas(op, beta1, beta2);
+  kernels::AdamStep numbers{};
+  numbers.lr = lr;
+  numbers.step_size = lr / (1 - std::pow(beta1, double(step)));
+  numbers.bias_correction2_sqrt = std::sqrt(1 - std::pow(beta2, double(step)));
+  numbers.beta1 = beta1;
+  numbers.beta2 = beta2;
+  numbers.eps = eps;
+  numbers.weight_decay = weight_decay;
+  numbers.decoupled = decoupled;
+  numbers.maximize = maximize;
+  return numbers;
+}
+
 }  // namespace
 
 void sgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
@@ -86,27 +147,20 @@ void sgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& gra
   check_finite(op, "momentum", momentum);
   check_finite(op, "dampening", dampening);
   check_finite(op, "weight_decay", weight_decay);
-  check_count(op, "grads", grads.size(), params.size());
-  if (momentum != 0) check_count(op, "momentum_buffers", momentum_buffers.size(), params.size());
-  NoGradGuard guard;
-  Batch<kernels::SgdStep> batch(op, params.size());
-  for (std::size_t i = 0; i < params.size(); ++i) {
-    check_defined(op, "params", params[i]);
-    check_alike(op, "grads", grads[i], params[i]);
-    if (momentum != 0) check_alike(op, "momentum_buffers", momentum_buffers[i], params[i]);
-    batch.add(params[i],
-              {.param = batch.write(params[i]),
-               .grad = batch.read(grads[i]),
-               .momentum_buffer = momentum != 0 ? batch.write(momentum_buffers[i]) : nullptr,
-               .count = params[i].numel(),
-               .lr = lr,
-               .momentum = momentum,
-               .dampening = dampening,
-               .weight_decay = weight_decay,
-               .nesterov = nesterov,
-               .maximize = maximize});
-  }
-  batch.run();
+  run_steps<kernels::SgdStep>(op, params, grads,
+                              {{"momentum_buffers", momentum != 0 ? &momentum_buffers : nullptr}},
+                              [&](const Arrays& a) {
+                                return kernels::SgdStep{.param = a.param,
+                                                        .grad = a.grad,
+                                                        .momentum_buffer = a.state[0],
+                                                        .count = a.count,
+                                                        .lr = lr,
+                                                        .momentum = momentum,
+                                                        .dampening = dampening,
+                                                        .weight_decay = weight_decay,
+                                                        .nesterov = nesterov,
+                                                        .maximize = maximize};
+                              });
 }
 
 void adam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
@@ -115,43 +169,44 @@ void adam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& gr
                 double beta1, double beta2, double eps, double weight_decay, bool amsgrad,
                 bool decoupled, bool maximize) {
   constexpr const char* op = "adam_step_";
-  GS_CHECK(step >= 1, "{}: argument 'step' must be at least 1, got {}", op, step);
-  check_finite(op, "lr", lr);
-  check_finite(op, "eps", eps);
-  check_finite(op, "weight_decay", weight_decay);
-  GS_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1,
-           "{}: betas must be in [0, 1), got {} and {}", op, beta1, beta2);
-  check_count(op, "grads", grads.size(), params.size());
-  check_count(op, "exp_avgs", exp_avgs.size(), params.size());
-  check_count(op, "exp_avg_sqs", exp_avg_sqs.size(), params.size());
-  if (amsgrad) check_count(op, "max_exp_avg_sqs", max_exp_avg_sqs.size(), params.size());
-  NoGradGuard guard;
-  const double step_size = lr / (1 - std::pow(beta1, double(step)));
-  const double correction = std::sqrt(1 - std::pow(beta2, double(step)));
-  Batch<kernels::AdamStep> batch(op, params.size());
-  for (std::size_t i = 0; i < params.size(); ++i) {
-    check_defined(op, "params", params[i]);
-    check_alike(op, "grads", grads[i], params[i]);
-    check_alike(op, "exp_avgs", exp_avgs[i], params[i]);
-    check_alike(op, "exp_avg_sqs", exp_avg_sqs[i], params[i]);
-    if (amsgrad) check_alike(op, "max_exp_avg_sqs", max_exp_avg_sqs[i], params[i]);
-    batch.add(params[i], {.param = batch.write(params[i]),
-                          .grad = batch.read(grads[i]),
-                          .exp_avg = batch.write(exp_avgs[i]),
-                          .exp_avg_sq = batch.write(exp_avg_sqs[i]),
-                          .max_exp_avg_sq = amsgrad ? batch.write(max_exp_avg_sqs[i]) : nullptr,
-                          .count = params[i].numel(),
-                          .lr = lr,
-                          .step_size = step_size,
-                          .bias_correction2_sqrt = correction,
-                          .beta1 = beta1,
-                          .beta2 = beta2,
-                          .eps = eps,
-                          .weight_decay = weight_decay,
-                          .decoupled = decoupled,
-                          .maximize = maximize});
-  }
-  batch.run();
+  adam_like(op, params, grads, exp_avgs, exp_avg_sqs,
+            {"max_exp_avg_sqs", amsgrad ? &max_exp_avg_sqs : nullptr},
+            adam_numbers(op, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize));
+}
+
+void nadam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                 const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_avg_sqs,
+                 std::int64_t step, double lr, double beta1, double beta2, double eps,
+                 double weight_decay, double mu, double next_mu, double mu_product, bool decoupled,
+                 bool maximize) {
+  constexpr const char* op = "nadam_step_";
+  kernels::AdamStep numbers =
+      adam_numbers(op, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize);
+  for (const double value : {mu, next_mu, mu_product})
+    GS_CHECK(value >= 0 && value < 1, "{}: mu, next_mu and mu_product must be in [0, 1), got {}",
+             op, value);
+  numbers.step_size = lr * next_mu / (1 - mu_product * next_mu);
+  numbers.grad_step_size = lr * (1 - mu) / (1 - mu_product);
+  adam_like(op, params, grads, exp_avgs, exp_avg_sqs, {"max_exp_avg_sqs", nullptr}, numbers);
+}
+
+void radam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                 const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_avg_sqs,
+                 std::int64_t step, double lr, double beta1, double beta2, double eps,
+                 double weight_decay, bool decoupled, bool maximize) {
+  constexpr const char* op = "radam_step_";
+  kernels::AdamStep numbers =
+      adam_numbers(op, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize);
+  // The length of the second average, in the end and now: its variance is known above 5.
+  const double power = std::pow(beta2, double(step)), most = 2 / (1 - beta2) - 1;
+  const double length = most - 2 * double(step) * power / (1 - power);
+  numbers.plain = !(length > 5);
+  if (!numbers.plain)
+    numbers.step_size *=
+        numbers.bias_correction2_sqrt *
+        std::sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length));
+  numbers.bias_correction2_sqrt = 1;  // eps is added before the correction
+  adam_like(op, params, grads, exp_avgs, exp_avg_sqs, {"max_exp_avg_sqs", nullptr}, numbers);
 }
 
 void rmsprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
@@ -164,160 +219,162 @@ void rmsprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>&
   check_finite(op, "eps", eps);
   check_finite(op, "weight_decay", weight_decay);
   check_finite(op, "momentum", momentum);
-  check_count(op, "grads", grads.size(), params.size());
-  check_count(op, "square_avgs", square_avgs.size(), params.size());
-  if (centered) check_count(op, "grad_avgs", grad_avgs.size(), params.size());
-  if (momentum != 0) check_count(op, "momentum_buffers", momentum_buffers.size(), params.size());
-  NoGradGuard guard;
-  Batch<kernels::RmspropStep> batch(op, params.size());
-  for (std::size_t i = 0; i < params.size(); ++i) {
-    check_defined(op, "params", params[i]);
-    check_alike(op, "grads", grads[i], params[i]);
-    check_alike(op, "square_avgs", square_avgs[i], params[i]);
-    if (centered) check_alike(op, "grad_avgs", grad_avgs[i], params[i]);
-    if (momentum != 0) check_alike(op, "momentum_buffers", momentum_buffers[i], params[i]);
-    batch.add(params[i],
-              {.param = batch.write(params[i]),
-               .grad = batch.read(grads[i]),
-               .square_avg = batch.write(square_avgs[i]),
-               .grad_avg = centered ? batch.write(grad_avgs[i]) : nullptr,
-               .momentum_buffer = momentum != 0 ? batch.write(momentum_buffers[i]) : nullptr,
-               .count = params[i].numel(),
-               .lr = lr,
-               .alpha = alpha,
-               .eps = eps,
-               .weight_decay = weight_decay,
-               .momentum = momentum,
-               .maximize = maximize});
-  }
-  batch.run();
+  run_steps<kernels::RmspropStep>(
+      op, params, grads,
+      {{"square_avgs", &square_avgs},
+       {"grad_avgs", centered ? &grad_avgs : nullptr},
+       {"momentum_buffers", momentum != 0 ? &momentum_buffers : nullptr}},
+      [&](const Arrays& a) {
+        return kernels::RmspropStep{.param = a.param,
+                                    .grad = a.grad,
+                                    .square_avg = a.state[0],
+                                    .grad_avg = a.state[1],
+                                    .momentum_buffer = a.state[2],
+                                    .count = a.count,
+                                    .lr = lr,
+                                    .alpha = alpha,
+                                    .eps = eps,
+                                    .weight_decay = weight_decay,
+                                    .momentum = momentum,
+                                    .maximize = maximize};
+      });
 }
 
 void adagrad_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
                    const std::vector<Tensor>& state_sums, std::int64_t step, double lr,
                    double lr_decay, double weight_decay, double eps, bool maximize) {
   constexpr const char* op = "adagrad_step_";
-  GS_CHECK(step >= 1, "{}: argument 'step' must be at least 1, got {}", op, step);
+  check_step(op, step);
   check_finite(op, "lr", lr);
   check_finite(op, "lr_decay", lr_decay);
   check_finite(op, "weight_decay", weight_decay);
   check_finite(op, "eps", eps);
-  check_count(op, "grads", grads.size(), params.size());
-  check_count(op, "state_sums", state_sums.size(), params.size());
-  NoGradGuard guard;
-  Batch<kernels::AdagradStep> batch(op, params.size());
-  for (std::size_t i = 0; i < params.size(); ++i) {
-    check_defined(op, "params", params[i]);
-    check_alike(op, "grads", grads[i], params[i]);
-    check_alike(op, "state_sums", state_sums[i], params[i]);
-    batch.add(params[i], {.param = batch.write(params[i]),
-                          .grad = batch.read(grads[i]),
-                          .state_sum = batch.write(state_sums[i]),
-                          .count = params[i].numel(),
-                          .lr = lr / (1 + double(step - 1) * lr_decay),
-                          .eps = eps,
-                          .weight_decay = weight_decay,
-                          .maximize = maximize});
-  }
-  batch.run();
+  run_steps<kernels::AdagradStep>(
+      op, params, grads, {{"state_sums", &state_sums}}, [&](const Arrays& a) {
+        return kernels::AdagradStep{.param = a.param,
+                                    .grad = a.grad,
+                                    .state_sum = a.state[0],
+                                    .count = a.count,
+                                    .lr = lr / (1 + double(step - 1) * lr_decay),
+                                    .eps = eps,
+                                    .weight_decay = weight_decay,
+                                    .maximize = maximize};
+      });
 }
 
-// ---- clipping ----
-
-namespace {
-
-struct Arrays {
-  std::vector<Written> written;
-  std::vector<kernels::FlatArray> flat;
-};
-// Of one dtype.
-Arrays arrays_of(const char* op, const std::vector<Tensor>& tensors, DType dtype) {
-  Arrays a;
-  for (const Tensor& t : tensors) {
-    check_defined(op, "grads", t);
-    check_float(op, "grads", t);
-    if (t.dtype() == dtype) a.flat.push_back({a.written.emplace_back(op, t).data(), t.numel()});
-  }
-  return a;
+void adamax_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                  const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_infs,
+                  std::int64_t step, double lr, double beta1, double beta2, double eps,
+                  double weight_decay, bool maximize) {
+  constexpr const char* op = "adamax_step_";
+  check_step(op, step);
+  check_finite(op, "lr", lr);
+  check_finite(op, "eps", eps);
+  check_finite(op, "weight_decay", weight_decay);
+  check_betas(op, beta1, beta2);
+  run_steps<kernels::AdamaxStep>(
+      op, params, grads, {{"exp_avgs", &exp_avgs}, {"exp_infs", &exp_infs}}, [&](const Arrays& a) {
+        return kernels::AdamaxStep{.param = a.param,
+                                   .grad = a.grad,
+                                   .exp_avg = a.state[0],
+                                   .exp_inf = a.state[1],
+                                   .count = a.count,
+                                   .step_size = lr / (1 - std::pow(beta1, double(step))),
+                                   .beta1 = beta1,
+                                   .beta2 = beta2,
+                                   .eps = eps,
+                                   .weight_decay = weight_decay,
+                                   .maximize = maximize};
+      });
 }
 
-}  // namespace
-
-namespace {
-
-// Where they all are.
-Device device_of(const char* op, const std::vector<Tensor>& grads) {
-  for (const Tensor& g : grads) {
-    check_defined(op, "grads", g);
-    check_same_device(op, grads[0], g);
-  }
-  return grads.empty() ? Device{} : grads[0].device();
+void adadelta_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                    const std::vector<Tensor>& square_avgs, const std::vector<Tensor>& acc_deltas,
+                    double lr, double rho, double eps, double weight_decay, bool maximize) {
+  constexpr const char* op = "adadelta_step_";
+  check_finite(op, "lr", lr);
+  check_finite(op, "rho", rho);
+  check_finite(op, "eps", eps);
+  check_finite(op, "weight_decay", weight_decay);
+  run_steps<kernels::AdadeltaStep>(op, params, grads,
+                                   {{"square_avgs", &square_avgs}, {"acc_deltas", &acc_deltas}},
+                                   [&](const Arrays& a) {
+                                     return kernels::AdadeltaStep{.param = a.param,
+                                                                  .grad = a.grad,
+                                                                  .square_avg = a.state[0],
+                                                                  .acc_delta = a.state[1],
+                                                                  .count = a.count,
+                                                                  .lr = lr,
+                                                                  .rho = rho,
+                                                                  .eps = eps,
+                                                                  .weight_decay = weight_decay,
+                                                                  .maximize = maximize};
+                                   });
 }
 
-// The norm stays on the device, and so does the decision whether to scale.
-Tensor clip_on_device(const char* op, Device device, const std::vector<Tensor>& grads,
-                      double max_norm, double norm_type) {
-  const Arrays f32 = arrays_of(op, grads, DType::f32), f64 = arrays_of(op, grads, DType::f64);
-  const Tensor total = dispatch::clip_norm(device, {f32.flat, f64.flat}, norm_type, max_norm);
-  for (const Arrays* a : {&f32, &f64})
-    for (const Written& w : a->written) w.finish();
-  return f64.flat.empty() ? to_dtype(total, DType::f32) : total;
+void asgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                const std::vector<Tensor>& axs, double eta, double lambd, double mu,
+                double weight_decay, bool maximize) {
+  constexpr const char* op = "asgd_step_";
+  check_finite(op, "eta", eta);
+  check_finite(op, "lambd", lambd);
+  check_finite(op, "mu", mu);
+  check_finite(op, "weight_decay", weight_decay);
+  run_steps<kernels::AsgdStep>(op, params, grads, {{"axs", &axs}}, [&](const Arrays& a) {
+    return kernels::AsgdStep{.param = a.param,
+                             .grad = a.grad,
+                             .ax = a.state[0],
+                             .count = a.count,
+                             .eta = eta,
+                             .lambd = lambd,
+                             .mu = mu,
+                             .weight_decay = weight_decay,
+                             .maximize = maximize};
+  });
 }
 
-}  // namespace
-
-Tensor clip_grad_norm_(const std::vector<Tensor>& grads, double max_norm, double norm_type) {
-  constexpr const char* op = "clip_grad_norm_";
-  GS_CHECK(max_norm >= 0, "{}: argument 'max_norm' must not be negative, got {}", op, max_norm);
-  GS_CHECK(norm_type > 0, "{}: argument 'norm_type' must be positive, got {}", op, norm_type);
-  NoGradGuard guard;
-  const Device device = device_of(op, grads);
-  if (device.type != DeviceType::cpu) return clip_on_device(op, device, grads, max_norm, norm_type);
-  double total = 0;
-  DType widest = DType::f32;
-  std::vector<Arrays> groups;
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    Arrays& a = groups.emplace_back(arrays_of(op, grads, dtype));
-    const auto count = std::int64_t(a.flat.size());
-    if (count == 0) continue;
-    widest = dtype;
-    if (std::isinf(norm_type)) {
-      const double top = kernels::global_max_abs(dtype, a.flat.data(), count);
-      total = std::isnan(top) || top > total ? top : total;
-    } else if (norm_type == 2) {
-      total = std::hypot(total, kernels::global_norm(dtype, a.flat.data(), count));
-    }
-  }
-  if (!std::isinf(norm_type) && norm_type != 2) {
-    double sum_of_powers = 0;
-    for (const Tensor& g : grads)
-      sum_of_powers +=
-          std::pow(*to_dtype(norm(g.detach(), norm_type), DType::f64).data_as<double>(), norm_type);
-    total = std::pow(sum_of_powers, 1 / norm_type);
-  }
-  const double factor = max_norm / (total + 1e-6);
-  if (!(factor >= 1)) {  // also scales by NaN, as PyTorch does
-    for (int i = 0; i < 2; ++i) {
-      Arrays& a = groups[std::size_t(i)];
-      kernels::scale_arrays(i == 0 ? DType::f32 : DType::f64, a.flat.data(),
-                            std::int64_t(a.flat.size()), factor);
-      for (const Written& w : a.written) w.finish();
-    }
-  }
-  return full({}, total, widest);
+void rprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                 const std::vector<Tensor>& prevs, const std::vector<Tensor>& step_sizes,
+                 double eta_minus, double eta_plus, double smallest, double largest,
+                 bool maximize) {
+  constexpr const char* op = "rprop_step_";
+  check_finite(op, "eta_minus", eta_minus);
+  check_finite(op, "eta_plus", eta_plus);
+  GS_CHECK(smallest >= 0 && smallest <= largest, "{}: the sizes must rise from 0, got {} and {}",
+           op, smallest, largest);
+  run_steps<kernels::RpropStep>(op, params, grads, {{"prevs", &prevs}, {"step_sizes", &step_sizes}},
+                                [&](const Arrays& a) {
+                                  return kernels::RpropStep{.param = a.param,
+                                                            .grad = a.grad,
+                                                            .prev = a.state[0],
+                                                            .step_size = a.state[1],
+                                                            .count = a.count,
+                                                            .eta_minus = eta_minus,
+                                                            .eta_plus = eta_plus,
+                                                            .smallest = smallest,
+                                                            .largest = largest,
+                                                            .maximize = maximize};
+                                });
 }
 
-void clip_grad_value_(const std::vector<Tensor>& grads, double clip_value) {
-  constexpr const char* op = "clip_grad_value_";
-  GS_CHECK(clip_value >= 0, "{}: argument 'clip_value' must not be negative, got {}", op,
-           clip_value);
-  NoGradGuard guard;
-  const Device device = device_of(op, grads);
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    const Arrays a = arrays_of(op, grads, dtype);
-    dispatch::clamp_arrays(device, dtype, a.flat, -clip_value, clip_value);
-    for (const Written& w : a.written) w.finish();
-  }
+void lion_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                const std::vector<Tensor>& exp_avgs, double lr, double beta1, double beta2,
+                double weight_decay, bool maximize) {
+  constexpr const char* op = "lion_step_";
+  check_finite(op, "lr", lr);
+  check_finite(op, "weight_decay", weight_decay);
+  check_betas(op, beta1, beta2);
+  run_steps<kernels::LionStep>(op, params, grads, {{"exp_avgs", &exp_avgs}}, [&](const Arrays& a) {
+    return kernels::LionStep{.param = a.param,
+                             .grad = a.grad,
+                             .exp_avg = a.state[0],
+                             .count = a.count,
+                             .lr = lr,
+                             .beta1 = beta1,
+                             .beta2 = beta2,
+                             .weight_decay = weight_decay,
+                             .maximize = maximize};
+  });
 }
 
 }  // namespace gradsmith::ops

@@ -141,6 +141,32 @@ void bind_optimizers(Binder& b) {
   b.function<&adagrad_step_>(
       "adagrad_step_", "params, grads, state_sums, step, lr, lr_decay, weight_decay, eps, maximize",
       "One step of Adagrad on lists of tensors, in place.");
+  b.function<&nadam_step_>("nadam_step_",
+                           "params, grads, exp_avgs, exp_avg_sqs, step, lr, beta1, beta2, eps, "
+                           "weight_decay, mu, next_mu, mu_product, decoupled, maximize",
+                           "One step of NAdam on lists of tensors, in place.");
+  b.function<&radam_step_>("radam_step_",
+                           "params, grads, exp_avgs, exp_avg_sqs, step, lr, beta1, beta2, eps, "
+                           "weight_decay, decoupled, maximize",
+                           "One step of RAdam on lists of tensors, in place.");
+  b.function<&adamax_step_>("adamax_step_",
+                            "params, grads, exp_avgs, exp_infs, step, lr, beta1, beta2, eps, "
+                            "weight_decay, maximize",
+                            "One step of Adamax on lists of tensors, in place.");
+  b.function<&adadelta_step_>("adadelta_step_",
+                              "params, grads, square_avgs, acc_deltas, lr, rho, eps, "
+                              "weight_decay, maximize",
+                              "One step of Adadelta on lists of tensors, in place.");
+  b.function<&asgd_step_>("asgd_step_",
+                          "params, grads, axs, eta, lambd, mu, weight_decay, maximize",
+                          "One step of averaged SGD on lists of tensors, in place.");
+  b.function<&rprop_step_>("rprop_step_",
+                           "params, grads, prevs, step_sizes, eta_minus, eta_plus, smallest, "
+                           "largest, maximize",
+                           "One step of Rprop on lists of tensors, in place.");
+  b.function<&lion_step_>("lion_step_",
+                          "params, grads, exp_avgs, lr, beta1, beta2, weight_decay, maximize",
+                          "One step of Lion on lists of tensors, in place.");
   b.function<&clip_grad_norm_>("clip_grad_norm_", "grads, max_norm, norm_type=2.0",
                                "Scale gradients in place to a joint norm; returns it.");
   b.function<&clip_grad_value_>("clip_grad_value_", "grads, clip_value",

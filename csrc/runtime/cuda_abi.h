@@ -13,7 +13,7 @@
 
 namespace gradsmith::cuda {
 
-inline constexpr std::uint32_t kAbiVersion = 4;  // raise with every change in these files
+inline constexpr std::uint32_t kAbiVersion = 5;  // raise with every change in these files
 
 // ---- Elementwise --------------------------------------------------------------------------------
 

@@ -172,7 +172,19 @@ struct PoolArgs {
 // ---- Optimizer steps and clipping ---------------------------------------------------------------
 // As kernels/optim/optim.h has them, over lists of contiguous tensors of one dtype.
 
-enum class StepOp : std::int32_t { sgd, adam, rmsprop, adagrad, scale, clamp };
+enum class StepOp : std::int32_t {
+  sgd,
+  adam,
+  rmsprop,
+  adagrad,
+  adamax,
+  adadelta,
+  asgd,
+  rprop,
+  lion,
+  scale,
+  clamp
+};
 
 struct StepTensor {
   // The parameter, its gradient and the op's state in the order of its struct; null: none. All but
@@ -182,11 +194,14 @@ struct StepTensor {
 };
 
 struct StepNumbers {
-  double lr, step_size, bias_correction2_sqrt, beta1, beta2, eps, weight_decay;
-  double momentum, dampening;  // rmsprop: alpha in beta2
-  double low, high;            // clamp
-  const double* factor;        // scale: in device memory; nothing happens where it is 1 or more
-  bool nesterov, maximize, decoupled, first_step;
+  double lr;  // asgd: eta
+  double step_size, bias_correction2_sqrt, beta1;
+  double beta2;  // rmsprop: alpha; adadelta: rho
+  double eps, weight_decay, grad_step_size, momentum, dampening;
+  double low, high;  // clamp; rprop: of the sizes
+  double eta_minus, eta_plus, mu, lambd;
+  const double* factor;  // scale: in device memory; nothing happens where it is 1 or more
+  bool nesterov, maximize, decoupled, first_step, plain;
 };
 
 struct StepArgs {

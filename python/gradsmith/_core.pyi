@@ -419,6 +419,17 @@ def _max_dim(input: Tensor, dim: _int, keepdim: _bool = False) -> tuple[Tensor, 
 def _min_dim(input: Tensor, dim: _int, keepdim: _bool = False) -> tuple[Tensor, Tensor]: ...
 def abs(input: Tensor) -> Tensor: ...
 def acos(input: Tensor) -> Tensor: ...
+def adadelta_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    square_avgs: Sequence[Tensor],
+    acc_deltas: Sequence[Tensor],
+    lr: _float,
+    rho: _float,
+    eps: _float,
+    weight_decay: _float,
+    maximize: _bool,
+) -> None: ...
 def adagrad_step_(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
@@ -446,6 +457,19 @@ def adam_step_(
     decoupled: _bool,
     maximize: _bool,
 ) -> None: ...
+def adamax_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_infs: Sequence[Tensor],
+    step: _int,
+    lr: _float,
+    beta1: _float,
+    beta2: _float,
+    eps: _float,
+    weight_decay: _float,
+    maximize: _bool,
+) -> None: ...
 def adaptive_avg_pool2d(input: Tensor, output_size: _Size) -> Tensor: ...
 def adaptive_max_pool2d(
     input: Tensor,
@@ -468,6 +492,16 @@ def arange(
 ) -> Tensor: ...
 def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor: ...
 def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor: ...
+def asgd_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    axs: Sequence[Tensor],
+    eta: _float,
+    lambd: _float,
+    mu: _float,
+    weight_decay: _float,
+    maximize: _bool,
+) -> None: ...
 def asin(input: Tensor) -> Tensor: ...
 def atan(input: Tensor) -> Tensor: ...
 def atan2(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
@@ -717,6 +751,16 @@ def linspace(
     device: _Device | None = "cpu",
     requires_grad: _bool = False,
 ) -> Tensor: ...
+def lion_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    lr: _float,
+    beta1: _float,
+    beta2: _float,
+    weight_decay: _float,
+    maximize: _bool,
+) -> None: ...
 def list_kernels() -> list[Any]: ...
 def list_targets() -> list[tuple[_str, _bool, _bool]]: ...
 def log(input: Tensor) -> Tensor: ...
@@ -763,6 +807,23 @@ def minimum(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
 def mish(input: Tensor, inplace: _bool = False) -> Tensor: ...
 def mse_loss(input: Tensor, target: Tensor, reduction: _str = "mean") -> Tensor: ...
 def mul(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
+def nadam_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    step: _int,
+    lr: _float,
+    beta1: _float,
+    beta2: _float,
+    eps: _float,
+    weight_decay: _float,
+    mu: _float,
+    next_mu: _float,
+    mu_product: _float,
+    decoupled: _bool,
+    maximize: _bool,
+) -> None: ...
 def narrow(input: Tensor, dim: _int, start: _int, length: _int) -> Tensor: ...
 def ne(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
 def neg(input: Tensor) -> Tensor: ...
@@ -793,6 +854,20 @@ def pad(input: Tensor, pad: _Size, mode: _str = "constant", value: _float = 0.0)
 def permute(input: Tensor, *dims: _Size) -> Tensor: ...
 def pow(input: Tensor | _Number, other: Tensor | _Number) -> Tensor: ...
 def prod(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor: ...
+def radam_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    step: _int,
+    lr: _float,
+    beta1: _float,
+    beta2: _float,
+    eps: _float,
+    weight_decay: _float,
+    decoupled: _bool,
+    maximize: _bool,
+) -> None: ...
 def rand(
     *size: _Size,
     dtype: _DType | None = "float32",
@@ -864,6 +939,17 @@ def rnn_layer(
     nonlinearity: _str = "tanh",
 ) -> tuple[Tensor, Tensor]: ...
 def round(input: Tensor) -> Tensor: ...
+def rprop_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    prevs: Sequence[Tensor],
+    step_sizes: Sequence[Tensor],
+    eta_minus: _float,
+    eta_plus: _float,
+    smallest: _float,
+    largest: _float,
+    maximize: _bool,
+) -> None: ...
 def rsqrt(input: Tensor) -> Tensor: ...
 def scatter_add(input: Tensor, dim: _int, index: Tensor, source: Tensor) -> Tensor: ...
 def select(input: Tensor, dim: _int, index: _int) -> Tensor: ...

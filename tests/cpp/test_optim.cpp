@@ -97,8 +97,10 @@ AdamStep adam(State<T>& s, int step, int options) {
           .beta2 = beta2,
           .eps = 1e-8,
           .weight_decay = options & 2 ? 0.1 : 0,
+          .grad_step_size = (options & 21) == 4 ? 0.02 : 0,
           .decoupled = (options & 4) != 0,
-          .maximize = (options & 8) != 0};
+          .maximize = (options & 8) != 0,
+          .plain = (options & 20) == 20};
 }
 
 template <class T>
@@ -115,6 +117,107 @@ RmspropStep rmsprop(State<T>& s, int, int options) {
           .weight_decay = options & 4 ? 0.1 : 0,
           .momentum = options & 2 ? 0.9 : 0,
           .maximize = (options & 4) != 0};
+}
+
+template <class T>
+void check_more_steps(const std::string& what, int options) {
+  const double decay = options & 1 ? 0.1 : 0, beta = options & 4 ? 0.3 : 0.9;
+  const bool maximize = (options & 2) != 0;
+  run_steps<T>(adamax_step, "adamax " + what, [=](State<T>& s, int step) {
+    return AdamaxStep{.param = s.param.data(),
+                      .grad = s.grad.data(),
+                      .exp_avg = s.s[0].data(),
+                      .exp_inf = s.s[1].data(),
+                      .count = s.n,
+                      .step_size = 0.01 / (1 - std::pow(beta, step)),
+                      .beta1 = beta,
+                      .beta2 = 0.99,
+                      .eps = 1e-3,
+                      .weight_decay = decay,
+                      .maximize = maximize};
+  });
+  run_steps<T>(adadelta_step, "adadelta " + what, [=](State<T>& s, int) {
+    return AdadeltaStep{.param = s.param.data(),
+                        .grad = s.grad.data(),
+                        .square_avg = s.s[0].data(),
+                        .acc_delta = s.s[1].data(),
+                        .count = s.n,
+                        .lr = 1,
+                        .rho = beta,
+                        .eps = 1e-3,
+                        .weight_decay = decay,
+                        .maximize = maximize};
+  });
+  run_steps<T>(asgd_step, "asgd " + what, [=](State<T>& s, int step) {
+    return AsgdStep{.param = s.param.data(),
+                    .grad = s.grad.data(),
+                    .ax = s.s[0].data(),
+                    .count = s.n,
+                    .eta = 0.1,
+                    .lambd = 0.01,
+                    .mu = options & 4 ? 1.0 / step : 0.1,
+                    .weight_decay = decay,
+                    .maximize = maximize};
+  });
+  run_steps<T>(rprop_step, "rprop " + what, [=](State<T>& s, int) {
+    return RpropStep{.param = s.param.data(),
+                     .grad = s.grad.data(),
+                     .prev = s.s[0].data(),
+                     .step_size = s.s[1].data(),
+                     .count = s.n,
+                     .eta_minus = 0.5,
+                     .eta_plus = 1.25,
+                     .smallest = 0.125,
+                     .largest = options & 4 ? 0.25 : 50,
+                     .maximize = maximize};
+  });
+  run_steps<T>(lion_step, "lion " + what, [=](State<T>& s, int) {
+    return LionStep{.param = s.param.data(),
+                    .grad = s.grad.data(),
+                    .exp_avg = s.s[0].data(),
+                    .count = s.n,
+                    .lr = 0.01,
+                    .beta1 = beta,
+                    .beta2 = 0.8,
+                    .weight_decay = decay,
+                    .maximize = maximize};
+  });
+}
+
+// What the formulas make of gradients that are not numbers, and of those that are zero.
+template <class T>
+void check_signs(const std::string& target) {
+  constexpr T nan = std::numeric_limits<T>::quiet_NaN(),
+              tiny = std::numeric_limits<T>::denorm_min();
+  const T grads[] = {nan, 0, T(-0.0), tiny, -tiny, nan, 0, 3};
+  const T previous[] = {1, 1, 0, tiny, tiny, 0, nan, -2};
+  const T want[] = {nan, 0, 0, -2, 0, nan, 0, 0};
+  T param[8] = {}, prev[8], size[8], average[8] = {};
+  for (int i = 0; i < 8; ++i) prev[i] = previous[i], size[i] = 1;
+  rprop_step.pick(dtype_of<T>)({.param = param,
+                                .grad = grads,
+                                .prev = prev,
+                                .step_size = size,
+                                .count = 8,
+                                .eta_minus = 0.5,
+                                .eta_plus = 2,
+                                .smallest = 0.1,
+                                .largest = 10});
+  for (int i = 0; i < 8; ++i)
+    report(param[i] == want[i] || (std::isnan(param[i]) && std::isnan(want[i])),
+           target + " rprop of " + std::to_string(grads[i]) + ": " + std::to_string(param[i]));
+  const T moved[] = {nan, 0, 0, -1, 1, nan, 0, -1};
+  T start[8] = {};
+  lion_step.pick(dtype_of<T>)({.param = start,
+                               .grad = grads,
+                               .exp_avg = average,
+                               .count = 8,
+                               .lr = 1,
+                               .beta1 = 0,
+                               .beta2 = 0.5});
+  for (int i = 0; i < 8; ++i)
+    report(start[i] == moved[i] || (std::isnan(start[i]) && std::isnan(moved[i])),
+           target + " lion of " + std::to_string(grads[i]) + ": " + std::to_string(start[i]));
 }
 
 template <class T>
@@ -138,6 +241,7 @@ void check_steps(const std::string& target) {
                          .weight_decay = options & 1 ? 0.1 : 0,
                          .maximize = (options & 2) != 0};
     });
+    if (options < 8) check_more_steps<T>(what, options);
   }
 }
 
@@ -208,6 +312,8 @@ int main() {
   for_each_target([](const std::string& target) {
     check_steps<float>(target);
     check_steps<double>(target);
+    check_signs<float>(target);
+    check_signs<double>(target);
     check_flat<float>(target);
     check_flat<double>(target);
     check_list<float>();

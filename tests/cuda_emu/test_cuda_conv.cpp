@@ -16,6 +16,11 @@ GS_DECLARE(sgd_step, SgdStep)
 GS_DECLARE(adam_step, AdamStep)
 GS_DECLARE(rmsprop_step, RmspropStep)
 GS_DECLARE(adagrad_step, AdagradStep)
+GS_DECLARE(adamax_step, AdamaxStep)
+GS_DECLARE(adadelta_step, AdadeltaStep)
+GS_DECLARE(asgd_step, AsgdStep)
+GS_DECLARE(rprop_step, RpropStep)
+GS_DECLARE(lion_step, LionStep)
 #undef GS_DECLARE
 }  // namespace gradsmith::kernels::reference
 
@@ -190,17 +195,45 @@ void test_steps() {
       n.lr = 0.1, n.step_size = 0.2, n.bias_correction2_sqrt = 0.7, n.beta1 = 0.9, n.beta2 = 0.99;
       n.eps = 1e-3, n.weight_decay = first ? 0.0 : 0.1, n.momentum = 0.8, n.dampening = 0.2;
       n.nesterov = n.maximize = n.decoupled = first;
-      n.low = 0.3, n.high = 0.8;
+      n.low = 0.3, n.high = 0.8, n.eta_minus = 0.5, n.eta_plus = 1.2, n.mu = first ? 1.0 : 0.3;
+      n.lambd = 0.01, n.grad_step_size = first ? 0.0 : 0.05, n.plain = false;
       test_step("sgd", StepOp::sgd, n, 3, dtype, [&](const StepTensor& t) {
         GS_REFERENCE(dtype, sgd_step,
                      (k::SgdStep{t.arrays[0], t.arrays[1], t.arrays[2], t.count, n.lr, n.momentum,
                                  n.dampening, n.weight_decay, n.nesterov, n.maximize}));
       });
       test_step("adam", StepOp::adam, n, first ? 5 : 4, dtype, [&](const StepTensor& t) {
-        GS_REFERENCE(dtype, adam_step,
-                     (k::AdamStep{t.arrays[0], t.arrays[1], t.arrays[2], t.arrays[3], t.arrays[4],
-                                  t.count, n.lr, n.step_size, n.bias_correction2_sqrt, n.beta1,
-                                  n.beta2, n.eps, n.weight_decay, n.decoupled, n.maximize}));
+        GS_REFERENCE(
+            dtype, adam_step,
+            (k::AdamStep{t.arrays[0], t.arrays[1], t.arrays[2], t.arrays[3], t.arrays[4], t.count,
+                         n.lr, n.step_size, n.bias_correction2_sqrt, n.beta1, n.beta2, n.eps,
+                         n.weight_decay, n.grad_step_size, n.decoupled, n.maximize}));
+      });
+      test_step("adamax", StepOp::adamax, n, 4, dtype, [&](const StepTensor& t) {
+        GS_REFERENCE(
+            dtype, adamax_step,
+            (k::AdamaxStep{t.arrays[0], t.arrays[1], t.arrays[2], t.arrays[3], t.count, n.step_size,
+                           n.beta1, n.beta2, n.eps, n.weight_decay, n.maximize}));
+      });
+      test_step("adadelta", StepOp::adadelta, n, 4, dtype, [&](const StepTensor& t) {
+        GS_REFERENCE(dtype, adadelta_step,
+                     (k::AdadeltaStep{t.arrays[0], t.arrays[1], t.arrays[2], t.arrays[3], t.count,
+                                      n.lr, n.beta2, n.eps, n.weight_decay, n.maximize}));
+      });
+      test_step("asgd", StepOp::asgd, n, 3, dtype, [&](const StepTensor& t) {
+        GS_REFERENCE(dtype, asgd_step,
+                     (k::AsgdStep{t.arrays[0], t.arrays[1], t.arrays[2], t.count, n.lr, n.lambd,
+                                  n.mu, n.weight_decay, n.maximize}));
+      });
+      test_step("rprop", StepOp::rprop, n, 4, dtype, [&](const StepTensor& t) {
+        GS_REFERENCE(dtype, rprop_step,
+                     (k::RpropStep{t.arrays[0], t.arrays[1], t.arrays[2], t.arrays[3], t.count,
+                                   n.eta_minus, n.eta_plus, n.low, n.high, n.maximize}));
+      });
+      test_step("lion", StepOp::lion, n, 3, dtype, [&](const StepTensor& t) {
+        GS_REFERENCE(dtype, lion_step,
+                     (k::LionStep{t.arrays[0], t.arrays[1], t.arrays[2], t.count, n.lr, n.beta1,
+                                  n.beta2, n.weight_decay, n.maximize}));
       });
       // Not centered: the difference of two random moments has no digits.
       test_step(

@@ -123,6 +123,101 @@ def _adagrad_samples(rng):
         yield S(*lists, sums, step, 0.1, lr_decay, decay, 1e-10, maximize, layouts=False)
 
 
+def _lists(rng, states, low=0.1):
+    """Parameters and gradients, then lists of states that are positive."""
+    shapes = [(17,), (3, 4), (1,)]
+    lists = [[uniform(rng, *s) for s in shapes] for _ in range(2)]
+    return lists + [[uniform(rng, *s, low=low) for s in shapes] for _ in range(states)]
+
+
+def _stepped(one):
+    """The reference of a step from that of one parameter: one(p, g, *states, *numbers)."""
+
+    def reference(params, grads, *rest):
+        lists = [a for a in rest if isinstance(a, list)]
+        numbers = rest[len(lists) :]
+        out = [
+            one(p, g, *states, *numbers)
+            for p, g, *states in zip(params, grads, *lists, strict=True)
+        ]
+        first, *others = zip(*out, strict=True)
+        return [*first, *grads, *(a for each in others for a in each)]
+
+    return reference
+
+
+def _moments(p, g, m, v, lr, b1, b2, decay, decoupled, maximize):
+    g = -g if maximize else g
+    if decoupled:
+        p = p * (1 - lr * decay)
+    else:
+        g = g + decay * p
+    return p, g, b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+
+
+def _nadam(p, g, m, v, step, lr, b1, b2, eps, decay, mu, next_mu, product, decoupled, maximize):
+    p, g, m, v = _moments(p, g, m, v, lr, b1, b2, decay, decoupled, maximize)
+    ahead = g * (1 - mu) / (1 - product) + m * next_mu / (1 - product * next_mu)
+    return p - lr * ahead / (np.sqrt(v / (1 - b2**step)) + eps), m, v
+
+
+def _radam(p, g, m, v, step, lr, b1, b2, eps, decay, decoupled, maximize):
+    p, g, m, v = _moments(p, g, m, v, lr, b1, b2, decay, decoupled, maximize)
+    ahead, rest = m / (1 - b1**step), 1 - b2**step
+    most = 2 / (1 - b2) - 1
+    length = most - 2 * step * b2**step / rest
+    if length > 5:
+        known = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
+        ahead = ahead * np.sqrt(known * rest) / (np.sqrt(v) + eps)
+    return p - lr * ahead, m, v
+
+
+def _adamax(p, g, m, u, step, lr, b1, b2, eps, decay, maximize):
+    g = (-g if maximize else g) + decay * p
+    m, u = b1 * m + (1 - b1) * g, np.maximum(b2 * u, np.abs(g) + eps)
+    return p - lr / (1 - b1**step) * m / u, m, u
+
+
+def _adadelta(p, g, v, u, lr, rho, eps, decay, maximize):
+    g = (-g if maximize else g) + decay * p
+    v = rho * v + (1 - rho) * g * g
+    d = np.sqrt(u + eps) / np.sqrt(v + eps) * g
+    return p - lr * d, v, rho * u + (1 - rho) * d * d
+
+
+def _asgd(p, g, ax, eta, lambd, mu, decay, maximize):
+    g = (-g if maximize else g) + decay * p
+    p = p * (1 - lambd * eta) - eta * g
+    return p, ax + (p - ax) * mu
+
+
+def _rprop(p, g, previous, sizes, down, up, low, high, maximize):
+    g = -g if maximize else g
+    agreement = np.sign(g) * np.sign(previous)
+    sizes = np.clip(
+        sizes * np.where(agreement > 0, up, np.where(agreement < 0, down, 1)), low, high
+    )
+    g = np.where(agreement < 0, 0, g)
+    return p - np.sign(g) * sizes, g, sizes
+
+
+def _lion(p, g, m, lr, b1, b2, decay, maximize):
+    g = -g if maximize else g
+    p = p * (1 - lr * decay) - lr * np.sign(b1 * m + (1 - b1) * g)
+    return p, b2 * m + (1 - b2) * g
+
+
+def _samples(states, *numbers, low=0.1):
+    """A sample for each tuple of numbers, and one without elements."""
+
+    def make(rng):
+        for each in numbers:
+            yield S(*_lists(rng, states, low), *each, layouts=False)
+        yield S(*[[np.zeros(0)]] * (2 + states), *numbers[0], layouts=False)
+
+    return make
+
+
 def _clip_norm(grads, max_norm, norm_type=2.0):
     total = np.linalg.norm(np.concatenate([g.ravel() for g in grads]), norm_type)
     return [total, *(g * min(1, max_norm / (total + 1e-6)) for g in grads)]
@@ -141,6 +236,31 @@ STEPS = [
            atol64=1e-14, rtol=2e-6, rtol64=1e-12),
     OpCase("adagrad_step_", _adagrad, _adagrad_samples, fn=_changed("adagrad_step_", 3), atol=1e-6,
            atol64=1e-14, rtol=2e-6, rtol64=1e-12),
+    *(
+        OpCase(name, _stepped(one), samples, fn=_changed(name, 4 if states == 2 else 3), atol=1e-6,
+               atol64=1e-14, rtol=2e-6, rtol64=1e-12)
+        for name, one, states, samples in (
+            ("nadam_step_", _nadam, 2, _samples(
+                2, (1, 0.01, 0.9, 0.99, 1e-8, 0.0, 0.45, 0.46, 0.45, False, False),
+                (3, 0.01, 0.9, 0.99, 1e-8, 0.1, 0.5, 0.6, 0.2, False, True),
+                (3, 0.01, 0.4, 0.99, 1e-3, 0.1, 0.0, 0.0, 0.0, True, False))),
+            ("radam_step_", _radam, 2, _samples(
+                2, (1, 0.01, 0.9, 0.99, 1e-8, 0.0, False, False),
+                (3, 0.01, 0.9, 0.99, 1e-8, 0.1, False, True),
+                (9, 0.01, 0.4, 0.9, 1e-3, 0.1, True, False),
+                (2, 0.01, 0.4, 0.1, 1e-3, 0.0, False, False))),
+            ("adamax_step_", _adamax, 2, _samples(
+                2, (1, 0.01, 0.9, 0.99, 1e-8, 0.0, False), (3, 0.01, 0.3, 0.5, 1e-3, 0.1, True))),
+            ("adadelta_step_", _adadelta, 2, _samples(
+                2, (1.0, 0.9, 1e-6, 0.0, False), (0.5, 0.3, 1e-3, 0.1, True))),
+            ("asgd_step_", _asgd, 1, _samples(
+                1, (0.1, 1e-4, 1.0, 0.0, False), (0.1, 0.1, 0.25, 0.1, True))),
+            ("rprop_step_", _rprop, 2, _samples(
+                2, (0.5, 1.2, 1e-6, 50.0, False), (0.5, 1.2, 0.3, 0.6, True), low=-1)),
+            ("lion_step_", _lion, 1, _samples(
+                1, (0.01, 0.9, 0.99, 0.0, False), (0.01, 0.3, 0.4, 0.1, True), low=-1)),
+        )
+    ),
     OpCase("clip_grad_norm_", _clip_norm, lambda rng: _clip_samples(
         rng, (1.0,), (100.0,), (0.5, 1.0), (0.5, np.inf), (0.5, 3.0)),
         fn=_changed("clip_grad_norm_", 1), rtol=3e-6, rtol64=1e-12),

@@ -134,6 +134,33 @@ GS_API void rmsprop_step_(const std::vector<Tensor>& params, const std::vector<T
 GS_API void adagrad_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
                           const std::vector<Tensor>& state_sums, std::int64_t step, double lr,
                           double lr_decay, double weight_decay, double eps, bool maximize);
+GS_API void nadam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                        const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_avg_sqs,
+                        std::int64_t step, double lr, double beta1, double beta2, double eps,
+                        double weight_decay, double mu, double next_mu, double mu_product,
+                        bool decoupled, bool maximize);
+GS_API void radam_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                        const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_avg_sqs,
+                        std::int64_t step, double lr, double beta1, double beta2, double eps,
+                        double weight_decay, bool decoupled, bool maximize);
+GS_API void adamax_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                         const std::vector<Tensor>& exp_avgs, const std::vector<Tensor>& exp_infs,
+                         std::int64_t step, double lr, double beta1, double beta2, double eps,
+                         double weight_decay, bool maximize);
+GS_API void adadelta_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                           const std::vector<Tensor>& square_avgs,
+                           const std::vector<Tensor>& acc_deltas, double lr, double rho, double eps,
+                           double weight_decay, bool maximize);
+GS_API void asgd_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                       const std::vector<Tensor>& axs, double eta, double lambd, double mu,
+                       double weight_decay, bool maximize);
+GS_API void rprop_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                        const std::vector<Tensor>& prevs, const std::vector<Tensor>& step_sizes,
+                        double eta_minus, double eta_plus, double smallest, double largest,
+                        bool maximize);
+GS_API void lion_step_(const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
+                       const std::vector<Tensor>& exp_avgs, double lr, double beta1, double beta2,
+                       double weight_decay, bool maximize);
 // Scales all gradients by max_norm / norm where their joint norm is larger; returns the norm.
 GS_API Tensor clip_grad_norm_(const std::vector<Tensor>& grads, double max_norm,
                               double norm_type = 2);

@@ -53,31 +53,10 @@ P* advance(P* p, std::int64_t bytes) {
   return p ? static_cast<Byte*>(p) + bytes : nullptr;
 }
 
-void shift(SgdStep& s, std::int64_t bytes) {
-  s.param = advance(s.param, bytes);
-  s.grad = advance(s.grad, bytes);
-  s.momentum_buffer = advance(s.momentum_buffer, bytes);
+template <class Item>
+void shift(Item& item, std::int64_t bytes) {
+  std::apply([bytes](auto&... p) { ((p = advance(p, bytes)), ...); }, arrays_of(item));
 }
-void shift(AdamStep& s, std::int64_t bytes) {
-  s.param = advance(s.param, bytes);
-  s.grad = advance(s.grad, bytes);
-  s.exp_avg = advance(s.exp_avg, bytes);
-  s.exp_avg_sq = advance(s.exp_avg_sq, bytes);
-  s.max_exp_avg_sq = advance(s.max_exp_avg_sq, bytes);
-}
-void shift(RmspropStep& s, std::int64_t bytes) {
-  s.param = advance(s.param, bytes);
-  s.grad = advance(s.grad, bytes);
-  s.square_avg = advance(s.square_avg, bytes);
-  s.grad_avg = advance(s.grad_avg, bytes);
-  s.momentum_buffer = advance(s.momentum_buffer, bytes);
-}
-void shift(AdagradStep& s, std::int64_t bytes) {
-  s.param = advance(s.param, bytes);
-  s.grad = advance(s.grad, bytes);
-  s.state_sum = advance(s.state_sum, bytes);
-}
-void shift(FlatArray& a, std::int64_t bytes) { a.data = advance(a.data, bytes); }
 
 // The part [start, start + count) of an item.
 template <class Item>
@@ -92,6 +71,11 @@ const Kernel<sgd_step_fn>& kernel_of(const SgdStep*) { return sgd_step; }
 const Kernel<adam_step_fn>& kernel_of(const AdamStep*) { return adam_step; }
 const Kernel<rmsprop_step_fn>& kernel_of(const RmspropStep*) { return rmsprop_step; }
 const Kernel<adagrad_step_fn>& kernel_of(const AdagradStep*) { return adagrad_step; }
+const Kernel<adamax_step_fn>& kernel_of(const AdamaxStep*) { return adamax_step; }
+const Kernel<adadelta_step_fn>& kernel_of(const AdadeltaStep*) { return adadelta_step; }
+const Kernel<asgd_step_fn>& kernel_of(const AsgdStep*) { return asgd_step; }
+const Kernel<rprop_step_fn>& kernel_of(const RpropStep*) { return rprop_step; }
+const Kernel<lion_step_fn>& kernel_of(const LionStep*) { return lion_step; }
 
 // One partial result per piece, combined in the order of the pieces.
 template <class Fn, class Combine>
@@ -119,10 +103,9 @@ void optimizer_step(DType dtype, const Step* tensors, std::int64_t tensor_count)
                leaf(part(step, dtype, start, count));
              });
 }
-template GS_API void optimizer_step(DType, const SgdStep*, std::int64_t);
-template GS_API void optimizer_step(DType, const AdamStep*, std::int64_t);
-template GS_API void optimizer_step(DType, const RmspropStep*, std::int64_t);
-template GS_API void optimizer_step(DType, const AdagradStep*, std::int64_t);
+#define GS_DEFINE(Step) template GS_API void optimizer_step(DType, const Step*, std::int64_t);
+GS_OPTIMIZER_STEPS(GS_DEFINE)
+#undef GS_DEFINE
 
 double global_norm(DType dtype, const FlatArray* arrays, std::int64_t array_count) {
   return std::sqrt(reduce_pieces(sum_squares.pick(dtype), dtype, arrays, array_count,

@@ -73,6 +73,12 @@ __device__ T effective_grad(const StepNumbers& n, T grad, T param, bool decay) {
   return decay ? ::fma(T(n.weight_decay), param, grad) : grad;
 }
 
+// `size` with the sign of x; 0 where x is 0 and NaN where it is NaN.
+template <class T>
+__device__ T signed_size(T size, T x) {
+  return x > 0 ? size : x < 0 ? -size : x;
+}
+
 // x: one element of every array; `has` says which of them there are.
 template <class T, StepOp kOp>
 __device__ void step(const StepNumbers& n, T (&x)[kArrays], const bool (&has)[kArrays], T factor) {
@@ -90,8 +96,15 @@ __device__ void step(const StepNumbers& n, T (&x)[kArrays], const bool (&has)[kA
     x[3] = ::fma(T(1 - n.beta2) * g, g, T(n.beta2) * x[3]);
     T s = x[3];
     if (has[4]) s = x[4] = s <= x[4] ? x[4] : s;  // NaN in s wins
+    if (n.plain) {
+      x[0] = ::fma(-T(n.step_size), x[2], x[0]);
+      return;
+    }
     const T denominator = ::fma(::sqrt(s), T(1 / n.bias_correction2_sqrt), T(n.eps));
-    x[0] = ::fma(-T(n.step_size), x[2] / denominator, x[0]);
+    if (n.grad_step_size != 0)
+      x[0] -= ::fma(T(n.grad_step_size), g, T(n.step_size) * x[2]) / denominator;
+    else
+      x[0] = ::fma(-T(n.step_size), x[2] / denominator, x[0]);
   } else if constexpr (kOp == StepOp::rmsprop) {
     const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
     x[2] = ::fma(T(1 - n.beta2) * g, g, T(n.beta2) * x[2]);
@@ -107,6 +120,37 @@ __device__ void step(const StepNumbers& n, T (&x)[kArrays], const bool (&has)[kA
     const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
     x[2] = ::fma(g, g, x[2]);
     x[0] = ::fma(-T(n.lr), g / (::sqrt(x[2]) + T(n.eps)), x[0]);
+  } else if constexpr (kOp == StepOp::adamax) {
+    const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
+    x[2] = lerp(x[2], g, T(1 - n.beta1), T(n.beta1), 1 - n.beta1 >= 0.5);
+    const T decayed = T(n.beta2) * x[3], now = ::fabs(g) + T(n.eps);
+    x[3] = now <= decayed ? decayed : now;  // NaN in g wins
+    x[0] = ::fma(-T(n.step_size), x[2] / x[3], x[0]);
+  } else if constexpr (kOp == StepOp::adadelta) {
+    const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
+    x[2] = ::fma(T(1 - n.beta2) * g, g, T(n.beta2) * x[2]);
+    const T d = ::sqrt((x[3] + T(n.eps)) / (x[2] + T(n.eps))) * g;
+    x[3] = ::fma(T(1 - n.beta2) * d, d, T(n.beta2) * x[3]);
+    x[0] = ::fma(-T(n.lr), d, x[0]);
+  } else if constexpr (kOp == StepOp::asgd) {
+    const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
+    x[0] = ::fma(-T(n.lr), g, x[0] * T(1 - n.lambd * n.lr));
+    x[2] = lerp(x[2], x[0], T(n.mu), T(1 - n.mu), n.mu >= 0.5);
+  } else if constexpr (kOp == StepOp::rprop) {
+    const T g = n.maximize ? -x[1] : x[1];
+    // Not the product with the gradient before, which underflows.
+    const T agreement = g == 0 ? T(0) : ::copysign(T(1), g) * x[2];
+    T size = x[3] * (agreement < 0 ? T(n.eta_minus) : agreement > 0 ? T(n.eta_plus) : T(1));
+    if (size < T(n.low)) size = T(n.low);
+    if (size > T(n.high)) size = T(n.high);
+    x[3] = size;
+    x[2] = agreement < 0 ? T(0) : g;
+    x[0] -= signed_size(size, x[2]);
+  } else if constexpr (kOp == StepOp::lion) {
+    const T g = n.maximize ? -x[1] : x[1];
+    const T direction = lerp(x[2], g, T(1 - n.beta1), T(n.beta1), 1 - n.beta1 >= 0.5);
+    x[2] = lerp(x[2], g, T(1 - n.beta2), T(n.beta2), 1 - n.beta2 >= 0.5);
+    x[0] = x[0] * T(1 - n.lr * n.weight_decay) - signed_size(T(n.lr), direction);
   } else if constexpr (kOp == StepOp::scale) {
     x[0] *= factor;
   } else {
@@ -196,6 +240,16 @@ int launch_op(const StepArgs& args, void* stream) {
       return launch_step<T, StepOp::rmsprop>(args, stream);
     case StepOp::adagrad:
       return launch_step<T, StepOp::adagrad>(args, stream);
+    case StepOp::adamax:
+      return launch_step<T, StepOp::adamax>(args, stream);
+    case StepOp::adadelta:
+      return launch_step<T, StepOp::adadelta>(args, stream);
+    case StepOp::asgd:
+      return launch_step<T, StepOp::asgd>(args, stream);
+    case StepOp::rprop:
+      return launch_step<T, StepOp::rprop>(args, stream);
+    case StepOp::lion:
+      return launch_step<T, StepOp::lion>(args, stream);
     case StepOp::scale:
       return launch_step<T, StepOp::scale>(args, stream);
     default:

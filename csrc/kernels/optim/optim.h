@@ -15,6 +15,7 @@
 // runs 2.1 times as fast; one thread of a loaded AMD Zen 3 (AVX2), 2026-11-23.
 #pragma once
 #include <cstdint>
+#include <tuple>
 
 #include "kernels/kernel.h"
 
@@ -43,6 +44,9 @@ struct SgdStep {
 // where step_size = lr / (1 - beta1^t) and bias_correction2_sqrt = sqrt(1 - beta2^t) come from the
 // caller. weight_decay is added to the gradient (Adam), or p *= 1 - lr * weight_decay comes first
 // when `decoupled` (AdamW).
+//
+// NAdam has step_size * m + grad_step_size * g for step_size * m. RAdam's first steps are `plain`:
+// p -= step_size * m.
 struct AdamStep {
   void* param;
   const void* grad;
@@ -51,8 +55,63 @@ struct AdamStep {
   void* max_exp_avg_sq;  // null without amsgrad
   std::int64_t count;
   double lr, step_size, bias_correction2_sqrt;
-  double beta1, beta2, eps, weight_decay = 0;
-  bool decoupled = false, maximize = false;
+  double beta1, beta2, eps, weight_decay = 0, grad_step_size = 0;
+  bool decoupled = false, maximize = false, plain = false;
+};
+
+// m = lerp(m, g, 1 - beta1);  u = max(beta2 * u, |g| + eps);  p -= step_size * m / u
+struct AdamaxStep {
+  void* param;
+  const void* grad;
+  void* exp_avg;
+  void* exp_inf;
+  std::int64_t count;
+  double step_size, beta1, beta2, eps, weight_decay = 0;
+  bool maximize = false;
+};
+
+// v = rho * v + (1 - rho) * g * g;  d = sqrt((u + eps) / (v + eps)) * g
+// u = rho * u + (1 - rho) * d * d;  p -= lr * d
+struct AdadeltaStep {
+  void* param;
+  const void* grad;
+  void* square_avg;
+  void* acc_delta;
+  std::int64_t count;
+  double lr, rho, eps, weight_decay = 0;
+  bool maximize = false;
+};
+
+// p = (1 - lambd * eta) * p - eta * g;  a = lerp(a, p, mu)
+struct AsgdStep {
+  void* param;
+  const void* grad;
+  void* ax;
+  std::int64_t count;
+  double eta, lambd, mu, weight_decay = 0;
+  bool maximize = false;
+};
+
+// Where the sign of g is that of the gradient before, s *= eta_plus; where it turned,
+// s *= eta_minus and g = 0. Then s is limited to [smallest, largest], and p -= sign(g) * s.
+struct RpropStep {
+  void* param;
+  const void* grad;
+  void* prev;
+  void* step_size;
+  std::int64_t count;
+  double eta_minus, eta_plus, smallest, largest;
+  bool maximize = false;
+};
+
+// p = (1 - lr * weight_decay) * p - lr * sign(lerp(m, g, 1 - beta1));  m = lerp(m, g, 1 - beta2)
+struct LionStep {
+  void* param;
+  const void* grad;
+  void* exp_avg;
+  std::int64_t count;
+  double lr, beta1, beta2, weight_decay = 0;
+  bool maximize = false;
 };
 
 // v = alpha * v + (1 - alpha) * g * g;  a = lerp(a, g, 1 - alpha) when centered
@@ -89,6 +148,11 @@ GS_KERNEL(sgd_step, void(const SgdStep& args));
 GS_KERNEL(adam_step, void(const AdamStep& args));
 GS_KERNEL(rmsprop_step, void(const RmspropStep& args));
 GS_KERNEL(adagrad_step, void(const AdagradStep& args));
+GS_KERNEL(adamax_step, void(const AdamaxStep& args));
+GS_KERNEL(adadelta_step, void(const AdadeltaStep& args));
+GS_KERNEL(asgd_step, void(const AsgdStep& args));
+GS_KERNEL(rprop_step, void(const RpropStep& args));
+GS_KERNEL(lion_step, void(const LionStep& args));
 // Sum of squares and largest magnitude (NaN if there is one) of a short piece: at most
 // 4096 elements, so that float32 accumulators lose nothing worth mentioning.
 GS_KERNEL(sum_squares, double(const FlatArray& args));
@@ -97,7 +161,37 @@ GS_KERNEL(scale_inplace, void(const FlatArray& args, double factor));
 GS_KERNEL(clamp_inplace, void(const FlatArray& args, double low, double high));  // NaN stays
 
 #if !defined(GS_ISA)
-// All `tensors` entries in one parallel region. Defined for the four step structs.
+// The arrays of a step, which may not be there: the parameter, the gradient, the state.
+inline auto arrays_of(SgdStep& s) { return std::tie(s.param, s.grad, s.momentum_buffer); }
+inline auto arrays_of(AdamStep& s) {
+  return std::tie(s.param, s.grad, s.exp_avg, s.exp_avg_sq, s.max_exp_avg_sq);
+}
+inline auto arrays_of(RmspropStep& s) {
+  return std::tie(s.param, s.grad, s.square_avg, s.grad_avg, s.momentum_buffer);
+}
+inline auto arrays_of(AdagradStep& s) { return std::tie(s.param, s.grad, s.state_sum); }
+inline auto arrays_of(AdamaxStep& s) { return std::tie(s.param, s.grad, s.exp_avg, s.exp_inf); }
+inline auto arrays_of(AdadeltaStep& s) {
+  return std::tie(s.param, s.grad, s.square_avg, s.acc_delta);
+}
+inline auto arrays_of(AsgdStep& s) { return std::tie(s.param, s.grad, s.ax); }
+inline auto arrays_of(RpropStep& s) { return std::tie(s.param, s.grad, s.prev, s.step_size); }
+inline auto arrays_of(LionStep& s) { return std::tie(s.param, s.grad, s.exp_avg); }
+inline auto arrays_of(FlatArray& a) { return std::tie(a.data); }
+
+// Every step struct.
+#define GS_OPTIMIZER_STEPS(X) \
+  X(SgdStep)                  \
+  X(AdamStep)                 \
+  X(RmspropStep)              \
+  X(AdagradStep)              \
+  X(AdamaxStep)               \
+  X(AdadeltaStep)             \
+  X(AsgdStep)                 \
+  X(RpropStep)                \
+  X(LionStep)
+
+// All `tensors` entries in one parallel region. Defined for every step struct.
 template <class Step>
 GS_API void optimizer_step(DType dtype, const Step* tensors, std::int64_t tensor_count);
 

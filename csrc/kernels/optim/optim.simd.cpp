@@ -22,6 +22,12 @@ inline V lerp(V a, V b, V weight, V rest, bool from_b) {
   return from_b ? fnma(d, rest, b) : fma(weight, d, a);
 }
 
+// `size` with the sign of x; 0 where x is 0 and NaN where it is NaN.
+template <class V>
+inline V signed_size(V size, V x) {
+  return select(eq(x, V::zero()) | is_nan(x), x, copysign(size, x));
+}
+
 template <class T>
 void sgd(const SgdStep& a) {
   using V = Vec<T>;
@@ -59,6 +65,8 @@ void adam(const AdamStep& a) {
   const V beta2 = V::set(T(a.beta2)), fresh2 = V::set(T(1 - a.beta2));
   const V correction = V::set(T(1 / a.bias_correction2_sqrt));
   const V eps = V::set(T(a.eps)), step_size = V::set(T(a.step_size));
+  const V grad_step_size = V::set(T(a.grad_step_size));
+  const bool with_grad = a.grad_step_size != 0;
   sweep<V>(a.count, [&](Index i, auto part) {
     V p = get(param + i, part);
     const V g = effective_grad(get(grad + i, part), p, a.maximize, coupled_decay, weight);
@@ -73,8 +81,14 @@ void adam(const AdamStep& a) {
       s = select(le(v, old), old, v);  // NaN in v wins
       put(largest + i, s, part);
     }
+    if (a.plain) {
+      put(param + i, fnma(step_size, m, p), part);
+      return;
+    }
     const V denominator = fma(sqrt(s), correction, eps);
-    put(param + i, fnma(step_size, m / denominator, p), part);
+    p = with_grad ? p - fma(grad_step_size, g, step_size * m) / denominator
+                  : fnma(step_size, m / denominator, p);
+    put(param + i, p, part);
   });
 }
 
@@ -123,6 +137,116 @@ void adagrad(const AdagradStep& a) {
     const V s = fma(g, g, get(sum + i, part));
     put(sum + i, s, part);
     put(param + i, fnma(lr, g / (sqrt(s) + eps), p), part);
+  });
+}
+
+template <class T>
+void adamax(const AdamaxStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const first = static_cast<T*>(a.exp_avg);
+  T* const largest = static_cast<T*>(a.exp_inf);
+  const bool decay = a.weight_decay != 0, from_grad = 1 - a.beta1 >= 0.5;
+  const V weight = V::set(T(a.weight_decay)), eps = V::set(T(a.eps));
+  const V beta1 = V::set(T(a.beta1)), fresh = V::set(T(1 - a.beta1));
+  const V beta2 = V::set(T(a.beta2)), step_size = V::set(T(a.step_size));
+  sweep<V>(a.count, [&](Index i, auto part) {
+    const V p = get(param + i, part);
+    const V g = effective_grad(get(grad + i, part), p, a.maximize, decay, weight);
+    const V m = lerp(get(first + i, part), g, fresh, beta1, from_grad);
+    put(first + i, m, part);
+    const V decayed = beta2 * get(largest + i, part), now = abs(g) + eps;
+    const V u = select(le(now, decayed), decayed, now);  // NaN in g wins
+    put(largest + i, u, part);
+    put(param + i, fnma(step_size, m / u, p), part);
+  });
+}
+
+template <class T>
+void adadelta(const AdadeltaStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const square = static_cast<T*>(a.square_avg);
+  T* const deltas = static_cast<T*>(a.acc_delta);
+  const bool decay = a.weight_decay != 0;
+  const V weight = V::set(T(a.weight_decay)), eps = V::set(T(a.eps)), lr = V::set(T(a.lr));
+  const V rho = V::set(T(a.rho)), fresh = V::set(T(1 - a.rho));
+  sweep<V>(a.count, [&](Index i, auto part) {
+    const V p = get(param + i, part);
+    const V g = effective_grad(get(grad + i, part), p, a.maximize, decay, weight);
+    const V v = fma(fresh * g, g, rho * get(square + i, part));
+    put(square + i, v, part);
+    const V u = get(deltas + i, part);
+    const V d = sqrt((u + eps) / (v + eps)) * g;
+    put(deltas + i, fma(fresh * d, d, rho * u), part);
+    put(param + i, fnma(lr, d, p), part);
+  });
+}
+
+template <class T>
+void asgd(const AsgdStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const average = static_cast<T*>(a.ax);
+  const bool decay = a.weight_decay != 0, from_param = a.mu >= 0.5;
+  const V weight = V::set(T(a.weight_decay)), shrink = V::set(T(1 - a.lambd * a.eta));
+  const V eta = V::set(T(a.eta)), mu = V::set(T(a.mu)), rest = V::set(T(1 - a.mu));
+  sweep<V>(a.count, [&](Index i, auto part) {
+    V p = get(param + i, part);
+    const V g = effective_grad(get(grad + i, part), p, a.maximize, decay, weight);
+    p = fnma(eta, g, p * shrink);
+    put(param + i, p, part);
+    put(average + i, lerp(get(average + i, part), p, mu, rest, from_param), part);
+  });
+}
+
+template <class T>
+void rprop(const RpropStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const previous = static_cast<T*>(a.prev);
+  T* const sizes = static_cast<T*>(a.step_size);
+  const V zero = V::zero(), one = V::set(T(1));
+  const V down = V::set(T(a.eta_minus)), up = V::set(T(a.eta_plus));
+  const V low = V::set(T(a.smallest)), high = V::set(T(a.largest));
+  sweep<V>(a.count, [&](Index i, auto part) {
+    V g = get(grad + i, part);
+    if (a.maximize) g = -g;
+    // Not the product with the gradient before, which underflows.
+    const V agreement = select(eq(g, zero), zero, copysign(one, g) * get(previous + i, part));
+    const auto turned = lt(agreement, zero);
+    const V factor = select(turned, down, select(gt(agreement, zero), up, one));
+    V size = get(sizes + i, part) * factor;
+    size = select(lt(size, low), low, size);
+    size = select(gt(size, high), high, size);
+    put(sizes + i, size, part);
+    g = select(turned, zero, g);
+    put(previous + i, g, part);
+    put(param + i, get(param + i, part) - signed_size(size, g), part);
+  });
+}
+
+template <class T>
+void lion(const LionStep& a) {
+  using V = Vec<T>;
+  T* const param = static_cast<T*>(a.param);
+  const T* const grad = static_cast<const T*>(a.grad);
+  T* const average = static_cast<T*>(a.exp_avg);
+  const bool turns = 1 - a.beta1 >= 0.5, from_grad = 1 - a.beta2 >= 0.5;
+  const V shrink = V::set(T(1 - a.lr * a.weight_decay)), lr = V::set(T(a.lr));
+  const V beta1 = V::set(T(a.beta1)), fresh1 = V::set(T(1 - a.beta1));
+  const V beta2 = V::set(T(a.beta2)), fresh2 = V::set(T(1 - a.beta2));
+  sweep<V>(a.count, [&](Index i, auto part) {
+    const V p = get(param + i, part), m = get(average + i, part);
+    V g = get(grad + i, part);
+    if (a.maximize) g = -g;
+    const V direction = lerp(m, g, fresh1, beta1, turns);
+    put(average + i, lerp(m, g, fresh2, beta2, from_grad), part);
+    put(param + i, p * shrink - signed_size(lr, direction), part);
   });
 }
 
@@ -193,6 +317,16 @@ void rmsprop_step_f32(const RmspropStep& a) { rmsprop<float>(a); }
 void rmsprop_step_f64(const RmspropStep& a) { rmsprop<double>(a); }
 void adagrad_step_f32(const AdagradStep& a) { adagrad<float>(a); }
 void adagrad_step_f64(const AdagradStep& a) { adagrad<double>(a); }
+void adamax_step_f32(const AdamaxStep& a) { adamax<float>(a); }
+void adamax_step_f64(const AdamaxStep& a) { adamax<double>(a); }
+void adadelta_step_f32(const AdadeltaStep& a) { adadelta<float>(a); }
+void adadelta_step_f64(const AdadeltaStep& a) { adadelta<double>(a); }
+void asgd_step_f32(const AsgdStep& a) { asgd<float>(a); }
+void asgd_step_f64(const AsgdStep& a) { asgd<double>(a); }
+void rprop_step_f32(const RpropStep& a) { rprop<float>(a); }
+void rprop_step_f64(const RpropStep& a) { rprop<double>(a); }
+void lion_step_f32(const LionStep& a) { lion<float>(a); }
+void lion_step_f64(const LionStep& a) { lion<double>(a); }
 double sum_squares_f32(const FlatArray& a) { return squares<float>(a); }
 double sum_squares_f64(const FlatArray& a) { return squares<double>(a); }
 double max_abs_f32(const FlatArray& a) { return largest_magnitude<float>(a); }

@@ -131,11 +131,6 @@ def graph(step: Callable[..., Any], *inputs: Tensor, warmup: int = 1) -> Graph:
 
 def note_step(optimizer: Any) -> None:
     """Remember that the graph that is being recorded makes a step of an optimizer."""
-    if not optimizer._kernel:
-        raise RuntimeError(
-            f"graph: {type(optimizer).__name__} has no kernel of its own and cannot be recorded; "
-            "SGD, Adam, AdamW, RMSprop and Adagrad can"
-        )
     params = [p for group in optimizer.param_groups for p in group["params"]]
     counts = {
         p: {name: v for name, v in optimizer.state[p].items() if not isinstance(v, Tensor)}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradsmith as gs
+from gradsmith import _core
 from gradsmith._checks import number
 from gradsmith._core import Tensor
 
-from .composed import Composed
-from .optimizer import Group, check
+from .optimizer import Group, Optimizer, check
 
 __all__ = ["Adadelta"]
 
 
-class Adadelta(Composed):
+class Adadelta(Optimizer):
     """p = p - lr d with d = sqrt(u + eps) / sqrt(v + eps) g (Zeiler, 2012).
 
     u and v are running averages of d^2 and g^2.
@@ -48,9 +47,16 @@ class Adadelta(Composed):
         if not 0 <= number("Adadelta", "rho", group["rho"]) <= 1:
             raise ValueError(f"Adadelta: rho must lie in [0, 1], got {group['rho']}")
 
-    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
-        rho, eps = group["rho"], group["eps"]
-        square = self._average(param, "square_avg", grad * grad, rho)
-        delta = gs.sqrt(self._slot(param, "acc_delta") + eps) / gs.sqrt(square + eps) * grad
-        self._average(param, "acc_delta", delta * delta, rho)
-        param.sub_(delta * group["lr"])
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
+        for _, chosen, theirs in self._by_step(params, grads):
+            _core.adadelta_step_(
+                chosen,
+                theirs,
+                self._slots(chosen, "square_avg"),
+                self._slots(chosen, "acc_delta"),
+                group["lr"],
+                group["rho"],
+                group["eps"],
+                group["weight_decay"],
+                group["maximize"],
+            )

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check
+from .optimizer import Group, Optimizer, check_adam
 
 __all__ = ["Adam", "AdamW"]
 
@@ -55,13 +55,7 @@ class Adam(Optimizer):
         )
 
     def _check(self, group: Group) -> None:
-        owner = type(self).__name__
-        for name in ("lr", "eps", "weight_decay"):
-            check(owner, name, group[name])
-        if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
-            raise ValueError(f"{owner}: betas must be two numbers, got {group['betas']!r}")
-        for name, beta in zip(("betas[0]", "betas[1]"), group["betas"], strict=True):
-            check(owner, name, beta, 0.0, 1.0)
+        check_adam(type(self).__name__, group)
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for step, chosen, theirs in self._by_step(params, grads):

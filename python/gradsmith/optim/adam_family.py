@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import gradsmith as gs
+from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .composed import Composed
-from .optimizer import Group, check
+from .optimizer import Group, Optimizer, check, check_adam
 
 __all__ = ["Adamax", "NAdam", "RAdam"]
 
 
-class NAdam(Composed):
+class NAdam(Optimizer):
     """Adam whose step looks ahead, as Nesterov's momentum does (Dozat, 2016).
 
     Args:
@@ -49,23 +47,36 @@ class NAdam(Composed):
         super().__init__(params, defaults)
 
     def _check(self, group: Group) -> None:
-        self._check_adam(group)
+        check_adam("NAdam", group)
         check("NAdam", "momentum_decay", group["momentum_decay"])
 
-    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
-        state, (beta1, beta2) = self.state[param], group["betas"]
-        now, soon = (
-            beta1 * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1)
-        )
-        product = state["mu_product"] = float(state.get("mu_product", 1.0)) * now
-        first = self._average(param, "exp_avg", grad, beta1)
-        square = self._average(param, "exp_avg_sq", grad * grad, beta2)
-        scale = gs.sqrt(square / (1 - beta2**step)) + group["eps"]
-        ahead = grad * ((1 - now) / (1 - product)) + first * (soon / (1 - product * soon))
-        param.sub_(ahead / scale * group["lr"])
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
+        (beta1, beta2), decay = group["betas"], group["momentum_decay"]
+        for step, chosen, theirs in self._by_step(params, grads, "mu_product"):
+            mu, next_mu = (beta1 * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
+            product = float(self.state[chosen[0]].get("mu_product", 1.0)) * mu
+            for param in chosen:
+                self.state[param]["mu_product"] = product
+            _core.nadam_step_(
+                chosen,
+                theirs,
+                self._slots(chosen, "exp_avg"),
+                self._slots(chosen, "exp_avg_sq"),
+                step,
+                group["lr"],
+                beta1,
+                beta2,
+                group["eps"],
+                group["weight_decay"],
+                mu,
+                next_mu,
+                product,
+                group["decoupled_weight_decay"],
+                group["maximize"],
+            )
 
 
-class RAdam(Composed):
+class RAdam(Optimizer):
     """Adam that steps without the second average until its variance is known (Liu et al., 2020).
 
     Args:
@@ -97,23 +108,28 @@ class RAdam(Composed):
         super().__init__(params, defaults)
 
     def _check(self, group: Group) -> None:
-        self._check_adam(group)
+        check_adam("RAdam", group)
 
-    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
-        first = self._average(param, "exp_avg", grad, beta1)
-        square = self._average(param, "exp_avg_sq", grad * grad, beta2)
-        ahead = first / (1 - beta1**step)
-        most = 2 / (1 - beta2) - 1  # length of the average, in the end and now
-        rest = 1 - beta2**step
-        length = most - 2 * step * beta2**step / rest
-        if length > 5:
-            known = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
-            ahead = ahead * (math.sqrt(known * rest) / (gs.sqrt(square) + group["eps"]))
-        param.sub_(ahead * group["lr"])
+        for step, chosen, theirs in self._by_step(params, grads):
+            _core.radam_step_(
+                chosen,
+                theirs,
+                self._slots(chosen, "exp_avg"),
+                self._slots(chosen, "exp_avg_sq"),
+                step,
+                group["lr"],
+                beta1,
+                beta2,
+                group["eps"],
+                group["weight_decay"],
+                group["decoupled_weight_decay"],
+                group["maximize"],
+            )
 
 
-class Adamax(Composed):
+class Adamax(Optimizer):
     """Adam with the largest gradient so far, decaying, for the root (Kingma and Ba, 2014).
 
     Args:
@@ -140,11 +156,21 @@ class Adamax(Composed):
         super().__init__(params, defaults | {"maximize": maximize})
 
     def _check(self, group: Group) -> None:
-        self._check_adam(group)
+        check_adam("Adamax", group)
 
-    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
-        first = self._average(param, "exp_avg", grad, beta1)
-        largest = self._slot(param, "exp_inf")
-        largest.copy_(gs.maximum(largest * beta2, gs.abs(grad) + group["eps"]))
-        param.sub_(first / largest * (group["lr"] / (1 - beta1**step)))
+        for step, chosen, theirs in self._by_step(params, grads):
+            _core.adamax_step_(
+                chosen,
+                theirs,
+                self._slots(chosen, "exp_avg"),
+                self._slots(chosen, "exp_inf"),
+                step,
+                group["lr"],
+                beta1,
+                beta2,
+                group["eps"],
+                group["weight_decay"],
+                group["maximize"],
+            )

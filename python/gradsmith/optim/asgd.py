@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .composed import Composed
-from .optimizer import Group, check
+from .optimizer import Group, Optimizer, check
 
 __all__ = ["ASGD"]
 
 
-class ASGD(Composed):
+class ASGD(Optimizer):
     """SGD with a falling step size, and the average of the iterates (Polyak and Juditsky, 1992).
 
     The step size is lr / (1 + lambd lr t)^alpha; the average, in the state "ax", starts at step t0.
@@ -46,13 +46,22 @@ class ASGD(Composed):
         for name in ("lr", "lambd", "alpha", "t0", "weight_decay"):
             check("ASGD", name, group[name])
 
-    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
-        state = self.state[param]
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         lr: float = group["lr"]
         lambd: float = group["lambd"]
-        eta, share = state.get("eta", lr), state.get("mu", 1.0)
-        param.mul_(1 - lambd * eta).sub_(grad * eta)
-        average = self._slot(param, "ax")
-        average.add_((param - average) * share)
-        state["eta"] = lr / (1 + lambd * lr * step) ** group["alpha"]
-        state["mu"] = 1 / max(1.0, step - group["t0"])
+        for step, chosen, theirs in self._by_step(params, grads, "eta", "mu"):
+            now = self.state[chosen[0]]
+            _core.asgd_step_(
+                chosen,
+                theirs,
+                self._slots(chosen, "ax"),
+                now.get("eta", lr),
+                lambd,
+                now.get("mu", 1.0),
+                group["weight_decay"],
+                group["maximize"],
+            )
+            eta = lr / (1 + lambd * lr * step) ** group["alpha"]
+            mu = 1 / max(1.0, step - group["t0"])
+            for param in chosen:
+                self.state[param].update(eta=eta, mu=mu)

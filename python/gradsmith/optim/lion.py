@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradsmith as gs
+from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .composed import Composed
-from .optimizer import Group
+from .optimizer import Group, Optimizer, check_adam
 
 __all__ = ["Lion"]
 
 
-class Lion(Composed):
+class Lion(Optimizer):
     """p = p - lr sign(b1 m + (1 - b1) g), then m = b2 m + (1 - b2) g (Chen et al., 2023).
 
     Every element moves by lr, so lr is best three to ten times smaller than AdamW's, and
@@ -26,8 +25,6 @@ class Lion(Composed):
         weight_decay: share of each parameter, times lr, taken off per step.
         maximize: climb instead of descend.
     """
-
-    _decoupled = True
 
     def __init__(
         self,
@@ -43,10 +40,18 @@ class Lion(Composed):
         super().__init__(params, defaults | {"maximize": maximize})
 
     def _check(self, group: Group) -> None:
-        self._check_adam(group)
+        check_adam("Lion", group)
 
-    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
-        keep, decay = group["betas"]
-        direction = self._slot(param, "exp_avg") * keep + grad * (1 - keep)
-        param.sub_(gs.sign(direction) * group["lr"])
-        self._average(param, "exp_avg", grad, decay)
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
+        beta1, beta2 = group["betas"]
+        for _, chosen, theirs in self._by_step(params, grads):
+            _core.lion_step_(
+                chosen,
+                theirs,
+                self._slots(chosen, "exp_avg"),
+                group["lr"],
+                beta1,
+                beta2,
+                group["weight_decay"],
+                group["maximize"],
+            )

@@ -14,7 +14,7 @@ from gradsmith import _core
 from gradsmith._checks import number
 from gradsmith._core import Tensor
 
-__all__ = ["Group", "Optimizer", "check"]
+__all__ = ["Group", "Optimizer", "check", "check_adam"]
 
 Group = dict[str, Any]
 
@@ -37,6 +37,17 @@ def check(
     return value
 
 
+def check_adam(owner: str, group: Group) -> None:
+    """Raise if one of the options that Adam and those like it share is out of range."""
+    for name in ("lr", "eps", "weight_decay"):
+        check(owner, name, group.get(name, 0.0))
+    betas = group["betas"]
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"{owner}: betas must be two numbers, got {betas!r}")
+    check(owner, "betas[0]", betas[0], 0.0, 1.0)
+    check(owner, "betas[1]", betas[1], 0.0, 1.0)
+
+
 class Optimizer:
     """Base class: holds groups of parameters with their options, and state per parameter.
 
@@ -48,7 +59,6 @@ class Optimizer:
     """
 
     _flags: ClassVar[tuple[str, ...]] = ("maximize",)
-    _kernel: ClassVar[bool] = True  # updates are made by a kernel that CUDA graphs can record
 
     def __init__(
         self,
@@ -184,19 +194,23 @@ class Optimizer:
         return slots
 
     def _by_step(
-        self, params: list[Tensor], grads: list[Tensor]
+        self, params: list[Tensor], grads: list[Tensor], *numbers: str
     ) -> Iterable[tuple[int, list[Tensor], list[Tensor]]]:
-        """Count a step for each; return those that have made equally many, usually all."""
+        """Count a step for each; return those that have made equally many, usually all.
+
+        `numbers` names those of the state that must be equal, too.
+        """
         states = self.state
-        groups: dict[int, tuple[int, list[Tensor], list[Tensor]]] = {}
+        groups: dict[Any, tuple[int, list[Tensor], list[Tensor]]] = {}
         for param, grad in zip(params, grads, strict=True):
             state = states.get(param)
             if state is None:
                 state = states[param] = {"step": 0}
             step = state["step"] = state["step"] + 1
-            group = groups.get(step)
+            key = (step, *map(state.get, numbers)) if numbers else step
+            group = groups.get(key)
             if group is None:
-                group = groups[step] = (step, [], [])
+                group = groups[key] = (step, [], [])
             group[1].append(param)
             group[2].append(grad)
         return groups.values()

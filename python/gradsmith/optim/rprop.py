@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradsmith as gs
+from gradsmith import _core
+from gradsmith._checks import number
 from gradsmith._core import Tensor
 
-from .composed import Composed, check_pair
-from .optimizer import Group, check
+from .optimizer import Group, Optimizer, check
 
 __all__ = ["Rprop"]
 
 
-class Rprop(Composed):
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    """Return two numbers, or raise."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"Rprop: {name} must be two numbers, got {value!r}")
+    first, second = (number("Rprop", f"{name}[{at}]", each) for at, each in enumerate(value))
+    return first, second
+
+
+class Rprop(Optimizer):
     """Steps by the gradient's sign, each element with a size of its own (Riedmiller, Braun, 1993).
 
     A size grows while the sign stays and shrinks, without a step, when it turns. For full batches.
@@ -41,22 +49,27 @@ class Rprop(Composed):
 
     def _check(self, group: Group) -> None:
         check("Rprop", "lr", group["lr"])
-        down, up = check_pair("Rprop", "etas", group["etas"])
+        down, up = _pair("etas", group["etas"])
         if not 0 < down < 1 < up:
             raise ValueError(f"Rprop: etas must lie in (0, 1) and above 1, got {group['etas']}")
-        low, high = check_pair("Rprop", "step_sizes", group["step_sizes"])
+        low, high = _pair("step_sizes", group["step_sizes"])
         if not 0 <= low <= high:
             raise ValueError(f"Rprop: step_sizes must rise from 0, got {group['step_sizes']}")
 
-    def _update_one(self, group: Group, param: Tensor, grad: Tensor, step: int) -> None:
+    def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
+        for param in params:
+            if "step_size" not in self.state.setdefault(param, {"step": 0}):
+                self._slot(param, "step_size").fill_(group["lr"])
         (down, up), (low, high) = group["etas"], group["step_sizes"]
-        if "step_size" not in self.state[param]:
-            self._slot(param, "step_size").fill_(group["lr"])
-        sizes, previous = self._slot(param, "step_size"), self._slot(param, "prev")
-        agreement = grad * previous
-        turned = agreement < 0
-        factor = gs.ones_like(sizes).masked_fill(turned, down).masked_fill(agreement > 0, up)
-        sizes.mul_(factor).clamp_(low, high)
-        grad = grad.masked_fill(turned, 0.0)
-        param.sub_(gs.sign(grad) * sizes)
-        previous.copy_(grad)
+        for _, chosen, theirs in self._by_step(params, grads):
+            _core.rprop_step_(
+                chosen,
+                theirs,
+                self._slots(chosen, "prev"),
+                self._slots(chosen, "step_size"),
+                down,
+                up,
+                low,
+                high,
+                group["maximize"],
+            )

@@ -128,19 +128,32 @@ def _dropout(s: Sizes, dtype: Any, name: str) -> Prepared:
     return same(program, 0, 2 * x.nbytes + x.size)
 
 
-@case("optim", "sgd_step", "adam_step", n=None)
+# Options by which PyTorch has one kernel or several over whole lists, and the arrays that move.
+STEPS: dict[str, tuple[str, dict[str, Any], dict[str, Any], int]] = {
+    "sgd_step": ("SGD", {"momentum": 0.9}, {"fused": True}, 5),
+    "adam_step": ("Adam", {}, {"fused": True}, 7),
+    "nadam_step": ("NAdam", {}, {"foreach": True}, 7),
+    "radam_step": ("RAdam", {}, {"foreach": True}, 7),
+    "adamax_step": ("Adamax", {}, {"foreach": True}, 7),
+    "adadelta_step": ("Adadelta", {}, {"foreach": True}, 7),
+    "rprop_step": ("Rprop", {}, {"foreach": True}, 7),
+    "asgd_step": ("ASGD", {}, {"foreach": True}, 5),
+}
+
+
+@case("optim", *STEPS, n=None)
 def _step(s: Sizes, dtype: Any, name: str) -> Prepared:
     values, grad = normal(dtype, s["n"]), normal(dtype, s["n"])
+    maker, options, fast, arrays = STEPS[name]
 
     def program(lib: Any) -> Run:
         param = lib.from_numpy(values.copy()).requires_grad_()
         param.grad = lib.from_numpy(grad)
-        fast = {} if lib is gs else {"fused": True}  # PyTorch's fastest
-        if name == "sgd_step":
-            return lib.optim.SGD([param], lr=1e-6, momentum=0.9, **fast).step
-        return lib.optim.Adam([param], lr=1e-6, **fast).step
+        return getattr(lib.optim, maker)(
+            [param], lr=1e-6, **options, **({} if lib is gs else fast)
+        ).step
 
-    return same(program, 0, (5 if name == "sgd_step" else 7) * values.nbytes, tracked=True)
+    return same(program, 0, arrays * values.nbytes, tracked=True)
 
 
 @case("embedding", "embedding", rows=None, vocab=None, n=None)
