@@ -57,7 +57,9 @@ GS_INLINE F64 mills(F64 z) {
 GS_INLINE Pair<F32> times_mills(F32 factor, F32 z, F32 z_low) {
   const F32 sum = z + kMillsShift, sum_low = ((kMillsShift - sum) + z) + z_low;
   const F32 inverse = 1.0f / sum;
-  const F32 error = fnma(inverse, sum_low, residual(inverse, sum, F32(1.0f)));
+  const F32 off = fnma(inverse, sum_low, residual(inverse, sum, F32(1.0f)));
+  // The polynomial was taken at the rounded reciprocal, too: near 1.8 / sum of it, relatively.
+  const F32 error = fma(off, inverse * 1.8f, off);
   const Pair<F32> over = mills_over(inverse), top = exact_product(factor, over.high);
   const Pair<F32> high = exact_product(top.high, inverse);
   const F32 top_low = fma(factor, over.low, top.low);
