@@ -1,4 +1,4 @@
-"""What the pages use beside MyST: lists of documented names, links to examples."""
+"""What the pages use beside MyST: lists of documented names, links to examples, comments."""
 
 from __future__ import annotations
 
@@ -109,8 +109,17 @@ class ExampleRole(SphinxRole):
         return [link], []
 
 
+def drop_comments(app: Sphinx, doctree: nodes.document) -> None:
+    """Take out comments: MyST hands them on as HTML, and the search would find their words."""
+    for node in list(doctree.findall(nodes.raw)):
+        text = node.astext().strip()
+        if text.startswith("<!--") and text.find("-->") == len(text) - 3:
+            node.parent.remove(node)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_directive("names", Names)
     app.add_role("example", ExampleRole())
+    app.connect("doctree-read", drop_comments)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

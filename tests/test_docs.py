@@ -4,7 +4,6 @@ import importlib
 import re
 import subprocess
 import sys
-import textwrap
 import types
 from pathlib import Path
 
@@ -14,11 +13,16 @@ from gradsmith.examples import EXAMPLES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-PROGRAM = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# An example's page quotes its module, which tests of its own run.
-QUOTE = re.compile(r"^```py(?:thon)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-QUOTING = [page for page in PAGES if page.parent.name == "examples"]
-RUN = [page for page in PAGES if page not in QUOTING and PROGRAM.search(page.read_text())]
+# Beside its blocks a page may have code in comments, which no reader sees: before a block, what it
+# needs to run (small data, imports); after it, assertions.
+PROGRAM = re.compile(
+    r"^```python\n(.*?)^```$|^<!-- (?:setup|check)\n(.*?)^-->$", re.MULTILINE | re.DOTALL
+)
+BEGUN = re.compile(
+    r"^[ \t]*(?:```+|~~~+)[ {]*(?:code\S* +)?i?py|<!--\s*(?:setup|check)",
+    re.MULTILINE | re.IGNORECASE,
+)
+RUN = [page for page in PAGES if BEGUN.search(page.read_text())]
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="needs the source tree")
 
@@ -33,11 +37,12 @@ def restored():
 
 
 def programs(page):
-    """The page's blocks, each moved down so that a traceback shows the page's own line."""
+    """The page's code in its order, moved down so that a traceback shows the page's own line."""
     text = page.read_text()
-    for block in PROGRAM.finditer(text):
-        above = "\n" * text.count("\n", 0, block.start(1))
-        yield compile(above + block[1], str(page), "exec", dont_inherit=True)
+    for piece in PROGRAM.finditer(text):
+        place = piece.lastindex
+        above = "\n" * text.count("\n", 0, piece.start(place))
+        yield compile(above + piece[place], str(page), "exec", dont_inherit=True)
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.relative_to(DOCS).as_posix())
@@ -48,17 +53,13 @@ def test_programs_run(page, tmp_path, monkeypatch, restored):
         exec(program, namespace)
 
 
-@pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.stem)
-def test_quotes_are_of_this_library(page):
-    for quote in QUOTE.findall(page.read_text()):
-        inside = textwrap.indent(textwrap.dedent(quote), "    ")  # it may return
-        compile(f"def quote():\n{inside}", str(page), "exec")
-        for names in re.findall(r"\b(?:gs|nn)(?:\.\w+)+", quote):
-            start, *path = names.split(".")
-            value = gs if start == "gs" else gs.nn
-            for name in path:
-                assert hasattr(value, name), f"{page.name}: {names}"
-                value = getattr(value, name)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_no_block_is_left_out(page):
+    """Python blocks begin with "```python", comments with "<!-- setup" or "<!-- check"."""
+    text = page.read_text()
+    begun = [text[match.start() :].partition("\n")[0] for match in BEGUN.finditer(text)]
+    run = [piece[0].partition("\n")[0] for piece in PROGRAM.finditer(text)]
+    assert begun == run
 
 
 # ---- names ----
