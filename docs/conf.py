@@ -25,6 +25,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"gradsmith {release}"
+html_copy_source = False  # comments of the pages are tests
 templates_path: list[str] = []
 
 # `name` in a docstring links to what is documented under that name, and is code otherwise.

@@ -273,10 +273,8 @@ def test_integer_arithmetic(name):
 def test_integer_division_by_zero_does_not_kill_the_process(name):
     x, zero = gs.ones(3, dtype=name), gs.zeros(3, dtype=name)
     for op in (lambda: x // zero, lambda: x % zero):
-        try:
+        with pytest.raises(ValueError, match="integers cannot be divided by 0"):
             op()
-        except (ZeroDivisionError, RuntimeError, ValueError) as e:
-            assert "zero" in str(e)
     lowest = gs.full((3,), np.iinfo(name).min, dtype=name)
     if name != "uint8":
         lowest // gs.full((3,), -1, dtype=name)

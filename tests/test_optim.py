@@ -62,6 +62,7 @@ OPTIONS = [
     ("RAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True}),
     ("Adamax", {"lr": 0.1}),
     ("Adamax", {"lr": 0.1, "betas": (0.5, 0.9), "weight_decay": 0.1, "maximize": True}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("Adadelta", {"lr": 2.0}),
     ("Adadelta", {"lr": 2.0, "rho": 0.5, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
     ("Rprop", {"lr": 0.1}),
@@ -127,6 +128,26 @@ def test_groups_and_missing_gradients_as_in_torch(name, torch):
         np.testing.assert_allclose(mine, other, rtol=1e-10)
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["Adamax", "ASGD", "Rprop"])
+def test_gradients_that_are_no_numbers_as_in_torch(name, torch):
+    values = [math.nan, math.inf, -math.inf, 0.0, 1.0]
+    ours, theirs = gs.zeros(5, dtype="float64", requires_grad=True), torch.zeros(5)
+    optimizers = [getattr(optim, name)([ours]), getattr(torch.optim, name)([theirs])]
+    for grads in (values, [1.0] * 5, [0.5] * 5):
+        with gs.no_grad():  # what follows where the parameter is put right
+            ours.zero_()
+        theirs.zero_()
+        ours.grad, theirs.grad = gs.tensor(grads, dtype="float64"), torch.tensor(grads)
+        for optimizer in optimizers:
+            optimizer.step()
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.numpy(), rtol=1e-10)
+        for key, value in optimizers[1].state[theirs].items():
+            mine = optimizers[0].state[ours][key]
+            if isinstance(mine, gs.Tensor):
+                np.testing.assert_allclose(mine.numpy(), value.numpy(), rtol=1e-10, err_msg=key)
+
+
 @pytest.mark.parametrize(("name", "options"), OURS_ALONE)
 def test_lion_against_its_formula(name, options):
     lr, (b1, b2) = options["lr"], options.get("betas", (0.9, 0.99))
@@ -148,6 +169,8 @@ def test_every_option_is_checked_and_named(name):
         return getattr(optim, name)(problem(), **options)
 
     for option, value in build().defaults.items():
+        if (name, option) == ("AdamW", "decoupled_weight_decay"):
+            continue  # what makes it AdamW
         text = f"{name}: {option}"
         if isinstance(value, bool):
             wrong = {1: TypeError, None: TypeError}
@@ -170,7 +193,12 @@ def test_every_option_is_checked_and_named(name):
         ({0: {"step": "x"}}, "'step' must be a count, got 'x'"),
         ({0: {"step": math.nan}}, "'step' must be a count, got nan"),
         ({0: {"step": -1}}, "'step' must be a count, got -1"),
+        ({0: {"step": 1e300}}, "'step' must be a count, got 1e.300"),
         ({0: {"exp_avg": "x"}}, "'exp_avg'.*str"),
+        ({0: {"step": 1, "exp_avg": 3.0}}, "'exp_avg' must be a Tensor, got float"),
+        ({0: {"step": 1, "exp_avg": gs.tensor(3.0)}}, r"'exp_avg' has shape \(\), its parameter"),
+        ({0: {"exp_avg": gs.ones(2)}}, "the state of parameter 0 lacks 'step'"),
+        ({0: {"momentum_buffer": gs.ones(2)}}, "state 'momentum_buffer' is none of"),
     ],
 )
 def test_alien_state_is_refused(state, text):
@@ -178,6 +206,59 @@ def test_alien_state_is_refused(state, text):
     saved = optimizer.state_dict() | {"state": state}
     with pytest.raises(ValueError, match=text):
         optimizer.load_state_dict(saved)
+
+
+@pytest.mark.parametrize("given", [math.nan, 3.0, "x", True, gs.ones(2)])
+def test_alien_numbers_of_a_state_are_refused(given):
+    for optimizer, name in ((optim.NAdam, "mu_product"), (optim.ASGD, "mu")):
+        one = optimizer([gs.ones(2, requires_grad=True)])
+        saved = one.state_dict() | {"state": {0: {"step": 1, name: given}}}
+        with pytest.raises(ValueError, match=f"state '{name}' must lie in"):
+            one.load_state_dict(saved)
+
+
+def test_a_group_that_has_lost_an_option():
+    optimizer = optim.Adam([gs.ones(2, requires_grad=True)])
+    del optimizer.param_groups[0]["betas"]
+    with pytest.raises(ValueError, match=r"Adam: a group has lost its options \['betas'\]"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_numbers_saved_as_tensors(shape):
+    """As PyTorch saves them; None stands for what has not been made."""
+    for name, state in (
+        ("ASGD", {"step": 1.0, "eta": 0.01, "mu": 1.0, "ax": None}),
+        ("NAdam", {"step": 1.0, "mu_product": 0.5, "exp_avg": None, "exp_avg_sq": None}),
+    ):
+        p = gs.ones(shape).requires_grad_()
+        optimizer = getattr(optim, name)([p])
+        state = {k: gs.zeros(shape) if v is None else gs.tensor(v) for k, v in state.items()}
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: state}})
+        p.grad = gs.ones(shape)
+        optimizer.step()
+        held = optimizer.state[p]
+        assert held["step"] == 2 and type(held.get("eta", held.get("mu_product"))) is float
+    p = gs.ones(shape).requires_grad_()
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.9, dampening=0.5)
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: {"momentum_buffer": None}}})
+    p.grad = gs.ones(shape)
+    optimizer.step()  # the first: undampened
+    np.testing.assert_allclose(p.detach().numpy(), np.full(shape, 0.9), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "ASGD", "Rprop", "Lion", "Adagrad"])
+def test_a_step_that_fails_is_not_counted(name):
+    p = gs.ones(3, dtype="float64", requires_grad=True)
+    optimizer = getattr(optim, name)([p])
+    p.grad = gs.ones(3, dtype="float64")
+    optimizer.step()
+    before = {k: v for k, v in optimizer.state[p].items() if not isinstance(v, gs.Tensor)}
+    tensors = [k for k, v in optimizer.state[p].items() if isinstance(v, gs.Tensor)]
+    optimizer.state[p][tensors[0]] = gs.ones(3)  # of another dtype
+    with pytest.raises(TypeError, match="float32"):
+        optimizer.step()
+    assert {k: optimizer.state[p][k] for k in before} == before
 
 
 @pytest.mark.parametrize(

@@ -335,3 +335,22 @@ print("done", flush=True)
     for _ in range(3):
         result = run_python(code)
         assert result.stdout == "done\n" and result.returncode == 0, result
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_packed_sequences_without_gradients(kind):
+    """Threads that own some sequences are in different steps; nothing may be shared by steps."""
+    rng = np.random.default_rng(0)
+    gs.manual_seed(0)
+    layer = getattr(gs.nn, kind)(24, 40, bidirectional=True)
+    lengths = rng.integers(1, 61, 128)
+    x = gs.from_numpy(rng.normal(size=(int(lengths.max()), 128, 24)).astype(np.float32))
+    packed = gs.nn.utils.rnn.pack_padded_sequence(x, lengths.tolist(), enforce_sorted=False)
+    results = set()
+    for threads in (1, *[2, 3] * 8):
+        gs.set_num_threads(threads)
+        with gs.no_grad():
+            y, h = layer(packed)
+        last = h[0] if isinstance(h, tuple) else h
+        results.add(y.data.numpy().tobytes() + last.numpy().tobytes())
+    assert len(results) == 1

@@ -118,13 +118,30 @@ Tensor div(const Operand& a, const Operand& b) {
       });
 }
 
+namespace {
+
+// For integers; b on CUDA is not looked at, as nothing may wait for it.
+bool looks_at(const Operand& a, const Operand& b) {
+  return a.defined() && b.defined() && b.device().type == DeviceType::cpu &&
+         !is_floating(a.dtype()) && !is_floating(b.dtype()) && b.dtype() != DType::b8;
+}
+void check_divisor(const char* op, const Operand& a, const Operand& b) {
+  if (!looks_at(a, b)) return;
+  NoGradGuard guard;
+  GS_CHECK(!is_set(any(eq(b, Operand(0)))), "{}: integers cannot be divided by 0", op);
+}
+
+}  // namespace
+
 Tensor floor_divide(const Operand& a, const Operand& b) {
+  check_divisor("floor_divide", a, b);
   return binary("floor_divide", kernels::floor_divide, a.detach(), b, DType::b8,
                 [](const Tensor&, const Tensor&, Tensor out) { return out; });
 }
 
 // a - b floor(a / b)
 Tensor remainder(const Operand& a, const Operand& b) {
+  check_divisor("remainder", a, b);
   return binary("remainder", kernels::remainder, a, b, DType::b8,
                 [](const Tensor& x, const Tensor& y, Tensor out) {
                   return record("remainder", out, {x, y},
@@ -137,6 +154,11 @@ Tensor remainder(const Operand& a, const Operand& b) {
 }
 
 Tensor pow(const Operand& a, const Operand& b) {
+  if (looks_at(a, b)) {
+    NoGradGuard guard;
+    GS_CHECK(!is_set(any(lt(b, Operand(0)))),
+             "pow: integers cannot be raised to negative powers; make one of them a float");
+  }
   return binary(
       "pow", kernels::pow, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
         return record(

@@ -99,7 +99,8 @@ RowLoss composite_rows(const CrossEntropy& c, const Tensor& rows, const Tensor& 
     const Tensor uniform = mul(sum(weighted, Dims{1}), Operand(c.smoothing / double(rows.size(1))));
     loss = sub(mul(loss, Operand(1 - c.smoothing)), mul(uniform, on));
   }
-  return {loss, w};
+  // An ignored row gets no gradient even where nothing counts, and the mean divides by 0.
+  return {where(counted, loss, Operand(0.0)), w};
 }
 
 Tensor combine(const RowLoss& rows, Reduction r) {
@@ -275,8 +276,8 @@ Tensor huber_loss(const Tensor& input, const Tensor& target, const std::string& 
 
 namespace {
 // Logarithms of p and 1 - p, bounded below so that 0 and 1 give finite losses.
-Tensor bounded_log(const Tensor& p) { return clamp(log(p), -100.0, std::nullopt); }
-Tensor bounded_log_of_rest(const Tensor& p) { return clamp(log1p(neg(p)), -100.0, std::nullopt); }
+Tensor bounded_log(const Tensor& p) { return clamp(log(p), Operand(-100.0)); }
+Tensor bounded_log_of_rest(const Tensor& p) { return clamp(log1p(neg(p)), Operand(-100.0)); }
 Tensor one_minus(const Tensor& p) { return sub(Operand(1.0), p); }
 }  // namespace
 
@@ -293,7 +294,7 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
     loss = record(
         op, loss, {input, target}, [input = save(input), target = save(target)](const Grads& g) {
           const Tensor &x = input.unpack(g), &y = target.unpack(g);
-          const Tensor variance = clamp(mul(x, one_minus(x)), 1e-12, std::nullopt);
+          const Tensor variance = clamp(mul(x, one_minus(x)), Operand(1e-12));
           return grads(
               g.needs(0) ? mul(g[0], div(sub(x, y), variance)) : Tensor(),
               g.needs(1) ? mul(g[0], sub(bounded_log_of_rest(x), bounded_log(x))) : Tensor());

@@ -143,6 +143,7 @@ namespace {
 
 // The product of all others, for every element of dim `at`, without dividing (there is a zero).
 Tensor product_of_others(const Tensor& x, int at) {
+  if (x.dim() == 0) return ones_like(x);
   const std::vector<Tensor> parts = unbind(x, at);
   std::vector<Tensor> others(parts.size());
   Tensor before = ones_like(parts[0]);

@@ -187,7 +187,7 @@ Tensor elu(const Tensor& input, double alpha) {
     return record("elu", y, {x}, [alpha, x = save(x)](const Grads& g) {
       const Tensor& v = x.unpack(g);
       if (fused()) return grads(run_binary("elu", kernels::elu_backward_x, g[0], v, {alpha, 0}));
-      const Tensor below = times(mul(g[0], exp(clamp(v, std::nullopt, 0.0))), alpha);
+      const Tensor below = times(mul(g[0], exp(clamp(v, std::nullopt, Operand(0.0)))), alpha);
       return grads(where(gt(v.detach(), Operand(0.0)), g[0], below));
     });
   });
@@ -244,47 +244,63 @@ Tensor softplus(const Tensor& input, double beta, double threshold) {
 
 namespace {
 
-// An absent bound, as a number that changes nothing.
-struct Bounds {
-  double low, high;
-};
-Bounds bounds(const char* op, const std::optional<double>& min, const std::optional<double>& max) {
-  constexpr double inf = std::numeric_limits<double>::infinity();
-  GS_CHECK(min || max, "{}: at least one of min and max must be given", op);
-  GS_CHECK(!(min && std::isnan(*min)) && !(max && std::isnan(*max)), "{}: bounds must not be nan",
-           op);
-  return {min.value_or(-inf), max.value_or(inf)};
+using Bound = std::optional<Operand>;
+
+bool is_number(const Bound& b) { return !b || b->impl()->wrapped_number; }
+double number_or(const Bound& b, double absent) {
+  return !b                         ? absent
+         : b->dtype() == DType::f64 ? *b->data_as<double>()
+         : b->dtype() == DType::i64 ? double(*b->data_as<std::int64_t>())
+                                    : double(*b->data_as<bool>());
 }
 
-Tensor clamp_plain(const Tensor& x, Bounds b) {
-  if (is_floating(x.dtype())) return run_unary("clamp", kernels::clamp, x, {b.low, b.high});
-  Tensor y = x;
-  if (b.low > -9.3e18) y = maximum(y, Operand(std::int64_t(std::ceil(b.low))));
-  if (b.high < 9.3e18) y = minimum(y, Operand(std::int64_t(std::floor(b.high))));
-  return y;
-}
-
-}  // namespace
-
-Tensor clamp(const Tensor& x, const std::optional<double>& min, const std::optional<double>& max) {
-  const Bounds b = bounds("clamp", min, max);
-  check_defined("clamp", "input", x);
-  if (is_half(x.dtype())) return to_dtype(clamp(to_dtype(x, DType::f32), min, max), x.dtype());
-  Tensor y = clamp_plain(x, b);
+// Of floats, between numbers; an absent one is infinite.
+Tensor clamp_between(const Tensor& x, double low, double high) {
+  if (is_half(x.dtype()))
+    return to_dtype(clamp_between(to_dtype(x, DType::f32), low, high), x.dtype());
+  Tensor y = run_unary("clamp", kernels::clamp, x, {low, high});
   if (!tracked(x)) return y;
-  return record("clamp", y, {x}, [b, x = save(x)](const Grads& g) {
+  return record("clamp", y, {x}, [low, high, x = save(x)](const Grads& g) {
     const Tensor v = x.unpack(g).detach();
-    if (fused())
-      return grads(run_binary("clamp", kernels::clamp_backward_x, g[0], v, {b.low, b.high}));
-    const Tensor inside = logical_and(ge(v, Operand(b.low)), le(v, Operand(b.high)));
+    if (fused()) return grads(run_binary("clamp", kernels::clamp_backward_x, g[0], v, {low, high}));
+    const Tensor inside = logical_and(ge(v, Operand(low)), le(v, Operand(high)));
     return grads(mul(g[0], factor(inside, g[0])));
   });
 }
 
-Tensor clamp_(const Tensor& x, const std::optional<double>& min, const std::optional<double>& max) {
+// The bound where x is beyond it, which a NaN bound always is.
+Tensor limited(const Tensor& x, const Operand& bound, bool below) {
+  const Tensor limit = to_dtype(bound.detach(), x.dtype()), v = x.detach();
+  const Tensor beyond = logical_or(below ? lt(v, limit) : gt(v, limit), ne(limit, limit));
+  return where(beyond, to_dtype(bound, x.dtype()), x);
+}
+
+}  // namespace
+
+Tensor clamp(const Tensor& x, const Bound& min, const Bound& max) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  check_defined("clamp", "input", x);
+  GS_CHECK(min || max, "clamp: at least one of min and max must be given");
+  DType dtype = x.dtype();
+  for (const Bound* b : {&min, &max})
+    if (*b) dtype = result_type(to_dtype(x.detach(), dtype), **b);
+  const Tensor v = to_dtype(x, dtype);
+  if (is_number(min) && is_number(max)) {
+    const double low = number_or(min, -inf), high = number_or(max, inf);
+    GS_CHECK(!std::isnan(low) && !std::isnan(high), "clamp: bounds must not be nan");
+    if (is_floating(dtype)) return clamp_between(v, low, high);
+  }
+  const Tensor above = min ? limited(v, *min, true) : v;
+  return max ? limited(above, *max, false) : above;
+}
+
+Tensor clamp_(const Tensor& x, const Bound& min, const Bound& max) {
   check_writable("clamp_", x);
   NoGradGuard guard;
-  return copy_(x, clamp(x, min, max));
+  const Tensor y = clamp(x, min, max);
+  GS_CHECK_TYPE(y.dtype() == x.dtype(),
+                "clamp_: the result is {}, which a tensor of {} cannot hold", y.dtype(), x.dtype());
+  return copy_(x, y);
 }
 
 Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
@@ -292,7 +308,7 @@ Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
            max_val);
   // Like clamp, but flat at the bounds themselves, as relu is at 0.
   return in_float("hardtanh", x, [=](const Tensor& v) {
-    Tensor y = clamp(v.detach(), min_val, max_val);
+    Tensor y = clamp_between(v.detach(), min_val, max_val);
     if (!tracked(v)) return y;
     return record("hardtanh", y, {v}, [=, v = save(v)](const Grads& g) {
       const Tensor at = v.unpack(g).detach();

@@ -308,6 +308,7 @@ std::vector<Tensor> chunk(const Tensor& x, std::int64_t chunks, std::int64_t dim
   GS_CHECK(chunks > 0, "chunk: chunks must be positive, got {}", chunks);
   GS_CHECK(x.dim() > 0, "chunk: a tensor of rank 0 cannot be split");
   const std::int64_t n = x.shape()[check_dim("chunk", dim, x.dim())];
+  if (n == 0) return std::vector<Tensor>(std::size_t(chunks), narrow(x, dim, 0, 0));
   return split(x, std::max<std::int64_t>(1, (n + chunks - 1) / chunks), dim);
 }
 

@@ -173,7 +173,8 @@ void bind_elementwise(Binder& b) {
   b.function<&TakesInplace<&hardtanh>::call>(
       "hardtanh", "input, min_val=-1.0, max_val=1.0, inplace=False",
       "Clip to [min_val, max_val]; inplace changes nothing.");
-  b.both<&clamp>("clamp", "input, min=None, max=None", "Clip to [min, max]; NaN stays NaN.");
+  b.both<&clamp>("clamp", "input, min=None, max=None",
+                 "Clip to [min, max], numbers or tensors; NaN stays NaN.");
   b.method<&clamp_>("clamp_", "input, min=None, max=None", "clamp in place.");
 
 #define GS_BIND(op) \

@@ -21,7 +21,7 @@ bool FromPy<bool>::get(PyObject* o, Where where) {
 }
 
 std::int64_t FromPy<std::int64_t>::get(PyObject* o, Where where) {
-  if (PyLong_Check(o) || (PyIndex_Check(o) && !PyFloat_Check(o))) {
+  if (!PyBool_Check(o) && (PyLong_Check(o) || (PyIndex_Check(o) && !PyFloat_Check(o)))) {
     PyObject* index = PyNumber_Index(o);
     if (index) {
       int overflow = 0;

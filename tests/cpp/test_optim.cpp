@@ -191,7 +191,7 @@ void check_signs(const std::string& target) {
               tiny = std::numeric_limits<T>::denorm_min();
   const T grads[] = {nan, 0, T(-0.0), tiny, -tiny, nan, 0, 3};
   const T previous[] = {1, 1, 0, tiny, tiny, 0, nan, -2};
-  const T want[] = {nan, 0, 0, -2, 0, nan, 0, 0};
+  const T want[] = {0, 0, 0, -2, 0, 0, 0, 0};
   T param[8] = {}, prev[8], size[8], average[8] = {};
   for (int i = 0; i < 8; ++i) prev[i] = previous[i], size[i] = 1;
   rprop_step.pick(dtype_of<T>)({.param = param,

@@ -112,8 +112,8 @@ GS_API Tensor selu(const Tensor& x);
 GS_API Tensor gelu(const Tensor& x, const std::string& approximate = "none");
 GS_API Tensor softplus(const Tensor& x, double beta = 1.0, double threshold = 20.0);
 GS_API Tensor hardtanh(const Tensor& x, double min_val = -1.0, double max_val = 1.0);
-GS_API Tensor clamp(const Tensor& x, const std::optional<double>& min = {},
-                    const std::optional<double>& max = {});
+GS_API Tensor clamp(const Tensor& x, const std::optional<Operand>& min = {},
+                    const std::optional<Operand>& max = {});
 GS_API Tensor isnan(const Tensor& x);  // [no grad], bool, like the next three
 GS_API Tensor isinf(const Tensor& x);
 GS_API Tensor isfinite(const Tensor& x);
@@ -148,8 +148,8 @@ GS_API Tensor lerp(const Tensor& a, const Tensor& b, const Operand& weight);
 #define GS_DECLARE(op) GS_API Tensor op##_(const Tensor& x, const Operand& other);
 GS_INPLACE_OPS(GS_DECLARE)
 #undef GS_DECLARE
-GS_API Tensor clamp_(const Tensor& x, const std::optional<double>& min = {},
-                     const std::optional<double>& max = {});
+GS_API Tensor clamp_(const Tensor& x, const std::optional<Operand>& min = {},
+                     const std::optional<Operand>& max = {});
 GS_API Tensor masked_fill_(const Tensor& x, const Tensor& mask, const Operand& value);
 
 // ---- reductions; no dim means all ----

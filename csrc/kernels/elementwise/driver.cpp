@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/cpu.h"
 #include "kernels/elementwise/elementwise.h"
 #include "runtime/parallel.h"
 #include "runtime/workspace.h"
@@ -17,6 +18,13 @@ constexpr std::int64_t kGrain = 32768;
 // before they write it. On a processor with 2 MiB of L2 and a large shared L3, copying gains from
 // 2 MiB on, copying and reading the copy from 16 MiB on (Emerald Rapids, 2026-11-26).
 constexpr std::int64_t kStreamBytes = 16 << 20;
+
+// Zen 4 prefetches across pages, and asking disturbs it: without, 16 M products take 5.2 instead of
+// 6.5 ms, relu 3.0 instead of 3.5. On Emerald Rapids asking is worth as much.
+bool asks_ahead() {
+  static const bool asks = cpu_info().brand.find("AMD") == std::string::npos;
+  return asks;
+}
 
 // The loop nest that `kOperands` views of one shape share. Operand 0 is the output; the innermost
 // dimension comes last.
@@ -150,7 +158,7 @@ void map(unary_kernel* kernel, const NdView& y, const NdView& x, Params params) 
   const Loops<2> loops({&y, &x});
   const bool stream = loops.stream();
   loops.run([&](std::int64_t n, char* const* p) {
-    kernel({n, p[0], p[1], loops.step(0), loops.step(1), params, stream});
+    kernel({n, p[0], p[1], loops.step(0), loops.step(1), params, stream, asks_ahead()});
   });
 }
 
@@ -247,7 +255,7 @@ void run_repeated(binary_kernel* kernel, const Loops<3>& loops, int k, DType dty
       const char* p[3];
       for (int i = 0; i < 3; ++i) p[i] = loops.base[i] + begin * loops.bytes[i];
       p[k] = written + inside * item;
-      kernel({n, const_cast<char*>(p[0]), p[1], p[2], 1, 1, 1, params, stream});
+      kernel({n, const_cast<char*>(p[0]), p[1], p[2], 1, 1, 1, params, stream, asks_ahead()});
       begin += n;
     }
   };
@@ -279,7 +287,8 @@ void binary(const Kernel<binary_kernel>& op, const NdView& y, const NdView& a, c
   if (const int k = repeated_operand(loops)) return run_repeated(kernel, loops, k, b.dtype, params);
   const bool stream = loops.stream();
   loops.run([&](std::int64_t n, char* const* p) {
-    kernel({n, p[0], p[1], p[2], loops.step(0), loops.step(1), loops.step(2), params, stream});
+    kernel({n, p[0], p[1], p[2], loops.step(0), loops.step(1), loops.step(2), params, stream,
+            asks_ahead()});
   });
 }
 

@@ -34,13 +34,14 @@ struct Params {
 };
 
 // `stream`: y is too large to be found in a cache later and no input, so write it past the caches.
+// `ahead`: ask for what comes later, as the processor does not do that across pages.
 struct UnaryRun {
   std::int64_t n;
   void* y;
   const void* x;
   std::int64_t y_step, x_step;
   Params params;
-  bool stream = false;
+  bool stream = false, ahead = false;
 };
 struct BinaryRun {
   std::int64_t n;
@@ -48,7 +49,7 @@ struct BinaryRun {
   const void *a, *b;
   std::int64_t y_step, a_step, b_step;
   Params params;
-  bool stream = false;
+  bool stream = false, ahead = false;
 };
 // y = condition ? a : b
 struct WhereRun {

@@ -73,10 +73,10 @@ __device__ T effective_grad(const StepNumbers& n, T grad, T param, bool decay) {
   return decay ? ::fma(T(n.weight_decay), param, grad) : grad;
 }
 
-// `size` with the sign of x; 0 where x is 0 and NaN where it is NaN.
+// `size` with the sign of x; `other` where it has none.
 template <class T>
-__device__ T signed_size(T size, T x) {
-  return x > 0 ? size : x < 0 ? -size : x;
+__device__ T signed_size(T size, T x, T other) {
+  return x > 0 ? size : x < 0 ? -size : other;
 }
 
 // x: one element of every array; `has` says which of them there are.
@@ -124,7 +124,7 @@ __device__ void step(const StepNumbers& n, T (&x)[kArrays], const bool (&has)[kA
     const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
     x[2] = lerp(x[2], g, T(1 - n.beta1), T(n.beta1), 1 - n.beta1 >= 0.5);
     const T decayed = T(n.beta2) * x[3], now = ::fabs(g) + T(n.eps);
-    x[3] = now <= decayed ? decayed : now;  // NaN in g wins
+    x[3] = now <= decayed || decayed != decayed ? decayed : now;  // NaN stays
     x[0] = ::fma(-T(n.step_size), x[2] / x[3], x[0]);
   } else if constexpr (kOp == StepOp::adadelta) {
     const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
@@ -135,7 +135,7 @@ __device__ void step(const StepNumbers& n, T (&x)[kArrays], const bool (&has)[kA
   } else if constexpr (kOp == StepOp::asgd) {
     const T g = effective_grad(n, x[1], x[0], n.weight_decay != 0);
     x[0] = ::fma(-T(n.lr), g, x[0] * T(1 - n.lambd * n.lr));
-    x[2] = lerp(x[2], x[0], T(n.mu), T(1 - n.mu), n.mu >= 0.5);
+    x[2] = n.mu == 1 ? x[0] : lerp(x[2], x[0], T(n.mu), T(1 - n.mu), n.mu >= 0.5);
   } else if constexpr (kOp == StepOp::rprop) {
     const T g = n.maximize ? -x[1] : x[1];
     // Not the product with the gradient before, which underflows.
@@ -145,12 +145,12 @@ __device__ void step(const StepNumbers& n, T (&x)[kArrays], const bool (&has)[kA
     if (size > T(n.high)) size = T(n.high);
     x[3] = size;
     x[2] = agreement < 0 ? T(0) : g;
-    x[0] -= signed_size(size, x[2]);
+    x[0] -= signed_size(size, x[2], T(0));
   } else if constexpr (kOp == StepOp::lion) {
     const T g = n.maximize ? -x[1] : x[1];
     const T direction = lerp(x[2], g, T(1 - n.beta1), T(n.beta1), 1 - n.beta1 >= 0.5);
     x[2] = lerp(x[2], g, T(1 - n.beta2), T(n.beta2), 1 - n.beta2 >= 0.5);
-    x[0] = x[0] * T(1 - n.lr * n.weight_decay) - signed_size(T(n.lr), direction);
+    x[0] = x[0] * T(1 - n.lr * n.weight_decay) - signed_size(T(n.lr), direction, direction);
   } else if constexpr (kOp == StepOp::scale) {
     x[0] *= factor;
   } else {

@@ -82,7 +82,7 @@ struct AdadeltaStep {
   bool maximize = false;
 };
 
-// p = (1 - lambd * eta) * p - eta * g;  a = lerp(a, p, mu)
+// p = (1 - lambd * eta) * p - eta * g;  a = lerp(a, p, mu), which is p where mu is 1
 struct AsgdStep {
   void* param;
   const void* grad;
@@ -93,7 +93,8 @@ struct AsgdStep {
 };
 
 // Where the sign of g is that of the gradient before, s *= eta_plus; where it turned,
-// s *= eta_minus and g = 0. Then s is limited to [smallest, largest], and p -= sign(g) * s.
+// s *= eta_minus and g = 0. Then s is limited to [smallest, largest], and p -= sign(g) * s. NaN has
+// no sign: it moves nothing.
 struct RpropStep {
   void* param;
   const void* grad;
@@ -105,6 +106,7 @@ struct RpropStep {
 };
 
 // p = (1 - lr * weight_decay) * p - lr * sign(lerp(m, g, 1 - beta1));  m = lerp(m, g, 1 - beta2)
+// The sign of NaN is NaN: p shows it.
 struct LionStep {
   void* param;
   const void* grad;

@@ -22,10 +22,10 @@ inline V lerp(V a, V b, V weight, V rest, bool from_b) {
   return from_b ? fnma(d, rest, b) : fma(weight, d, a);
 }
 
-// `size` with the sign of x; 0 where x is 0 and NaN where it is NaN.
+// `size` with the sign of x, and 0 where x is 0.
 template <class V>
 inline V signed_size(V size, V x) {
-  return select(eq(x, V::zero()) | is_nan(x), x, copysign(size, x));
+  return select(eq(x, V::zero()), V::zero(), copysign(size, x));
 }
 
 template <class T>
@@ -157,7 +157,7 @@ void adamax(const AdamaxStep& a) {
     const V m = lerp(get(first + i, part), g, fresh, beta1, from_grad);
     put(first + i, m, part);
     const V decayed = beta2 * get(largest + i, part), now = abs(g) + eps;
-    const V u = select(le(now, decayed), decayed, now);  // NaN in g wins
+    const V u = max_nan(now, decayed);
     put(largest + i, u, part);
     put(param + i, fnma(step_size, m / u, p), part);
   });
@@ -191,7 +191,7 @@ void asgd(const AsgdStep& a) {
   T* const param = static_cast<T*>(a.param);
   const T* const grad = static_cast<const T*>(a.grad);
   T* const average = static_cast<T*>(a.ax);
-  const bool decay = a.weight_decay != 0, from_param = a.mu >= 0.5;
+  const bool decay = a.weight_decay != 0, from_param = a.mu >= 0.5, follows = a.mu == 1;
   const V weight = V::set(T(a.weight_decay)), shrink = V::set(T(1 - a.lambd * a.eta));
   const V eta = V::set(T(a.eta)), mu = V::set(T(a.mu)), rest = V::set(T(1 - a.mu));
   sweep<V>(a.count, [&](Index i, auto part) {
@@ -199,7 +199,7 @@ void asgd(const AsgdStep& a) {
     const V g = effective_grad(get(grad + i, part), p, a.maximize, decay, weight);
     p = fnma(eta, g, p * shrink);
     put(param + i, p, part);
-    put(average + i, lerp(get(average + i, part), p, mu, rest, from_param), part);
+    put(average + i, follows ? p : lerp(get(average + i, part), p, mu, rest, from_param), part);
   });
 }
 
@@ -226,7 +226,8 @@ void rprop(const RpropStep& a) {
     put(sizes + i, size, part);
     g = select(turned, zero, g);
     put(previous + i, g, part);
-    put(param + i, get(param + i, part) - signed_size(size, g), part);
+    const V step = select(is_nan(g), zero, signed_size(size, g));
+    put(param + i, get(param + i, part) - step, part);
   });
 }
 
@@ -246,7 +247,8 @@ void lion(const LionStep& a) {
     if (a.maximize) g = -g;
     const V direction = lerp(m, g, fresh1, beta1, turns);
     put(average + i, lerp(m, g, fresh2, beta2, from_grad), part);
-    put(param + i, p * shrink - signed_size(lr, direction), part);
+    const V step = select(is_nan(direction), direction, signed_size(lr, direction));
+    put(param + i, p * shrink - step, part);
   });
 }
 

@@ -105,7 +105,7 @@ void adamax(const AdamaxStep& a) {
     const double g = gradient<T>(a.grad, i, a.maximize) + a.weight_decay * p[i];
     const double first = a.beta1 * m[i] + (1 - a.beta1) * g;
     const double decayed = a.beta2 * u[i], now = std::fabs(g) + a.eps;
-    const double largest = now <= decayed ? decayed : now;
+    const double largest = now <= decayed || std::isnan(decayed) ? decayed : now;
     m[i] = T(first);
     u[i] = T(largest);
     p[i] = T(p[i] - a.step_size * first / largest);
@@ -135,7 +135,7 @@ void asgd(const AsgdStep& a) {
     const double g = gradient<T>(a.grad, i, a.maximize) + a.weight_decay * p[i];
     const double now = (1 - a.lambd * a.eta) * p[i] - a.eta * g;
     p[i] = T(now);
-    average[i] = T((1 - a.mu) * average[i] + a.mu * now);
+    average[i] = T(a.mu == 1 ? now : (1 - a.mu) * average[i] + a.mu * now);
   }
 }
 
@@ -152,7 +152,7 @@ void rprop(const RpropStep& a) {
     if (agreement < 0) g = 0;
     prev[i] = T(g);
     size[i] = T(s);
-    p[i] = T(p[i] - sign(g) * s);
+    p[i] = T(p[i] - (std::isnan(g) ? 0 : sign(g) * s));
   }
 }
 

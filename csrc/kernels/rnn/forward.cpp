@@ -78,8 +78,25 @@ struct Forward {
     while (end < s.steps && rows < chunk_rows) rows += steps.size(steps.time(end++));
     return end;
   }
+  // Threads that divide the batch need not be in the same chunk. Where a step's rows in the chunk
+  // depend on what went before, as in a packed batch, each has rows of its own for the gates.
+  Tile with_own_gates(Tile tile, Workspace& ws) const {
+    if (keeps || !s.batch_sizes || tile.rows() == s.batch) return tile;
+    std::int64_t* const begin = ws.get<std::int64_t>(s.steps + 1);
+    begin[0] = 0;
+    for (std::int64_t t = 0; t < s.steps; ++t) begin[t + 1] = begin[t] + rows_at(steps, tile, t);
+    const std::int64_t all = begin[s.steps], most = chunk_rows - 1 + s.batch;
+    tile.gates = el.get(ws, (all < most ? all : most) * gates);
+    tile.gates_begin = begin;
+    return tile;
+  }
   // `first` is the earliest time in the chunk.
-  void* gates_at(std::int64_t t, std::int64_t first, std::int64_t b, std::int64_t column) const {
+  void* gates_at(const Tile& tile, std::int64_t t, std::int64_t first, std::int64_t b,
+                 std::int64_t column) const {
+    if (tile.gates) {
+      const std::int64_t row = tile.gates_begin[t] - tile.gates_begin[first] + b - tile.b_begin;
+      return el.at(tile.gates, row * gates + column);
+    }
     const std::int64_t row =
         keeps ? steps.row(t, b) : steps.rows_before(t) - steps.rows_before(first) + b;
     return el.at(gate_base, row * gates + column);
@@ -159,7 +176,7 @@ void input_product(const Forward& f, const Tile& tile, const TileWeights& weight
                       .cs = 1,
                       .batch = run.x_repeat * f.args.x_row},
                 .b = w.operand,
-                .c = {.data = f.gates_at(run.t, first, run.b, w.column),
+                .c = {.data = f.gates_at(tile, run.t, first, run.b, w.column),
                       .rs = run.gate_step * f.gates,
                       .cs = 1,
                       .batch = run.gate_repeat * f.gates},
@@ -178,7 +195,8 @@ void input_product(const Forward& f, const Tile& tile, const TileWeights& weight
     for (std::int64_t t = first, after; t < end; t = after) {
       const std::int64_t size = steps.size(t);
       for (after = t + 1; after < end && steps.size(after) == size;) ++after;
-      multiply({t, tile.b_begin, rows_at(steps, tile, t), after - t, 1, size, 1, size});
+      const std::int64_t rows = rows_at(steps, tile, t);
+      multiply({t, tile.b_begin, rows, after - t, 1, size, 1, tile.gates ? rows : size});
     }
   }
 }
@@ -214,7 +232,7 @@ void run_cells(const Forward& f, const Tile& tile, std::int64_t t, std::int64_t 
   const bool projects = f.s.projection != 0;
   f.cell({.rows = end - begin,
           .width = tile.width(),
-          .gates = f.gates_at(t, first, b, tile.j_begin),
+          .gates = f.gates_at(tile, t, first, b, tile.j_begin),
           .gates_row = f.gate_row,
           .gate = f.s.hidden,
           .h_prev = f.el.at(h_prev, at_state),
@@ -277,8 +295,8 @@ void run_tile(const Forward& f, const Tile& tile, const Weights& weights, const 
       const std::int64_t old = before < rows ? before : rows;  // the others start here
       const void* const h_prev = f.state[(step + 1) % 2];
       void* const h = f.state[step % 2];
-      recurrent_product(f, tile, weights.recurrent, h_prev, f.gates_at(t, first, tile.b_begin, 0),
-                        rows, f.args.h0 ? rows : old);
+      recurrent_product(f, tile, weights.recurrent, h_prev,
+                        f.gates_at(tile, t, first, tile.b_begin, 0), rows, f.args.h0 ? rows : old);
       run_cells(f, tile, t, first, 0, old, h_prev, h,
                 old ? f.cells_at(from, tile.b_begin, tile.j_begin) : nullptr, f.cell_row);
       run_cells(f, tile, t, first, old, rows, h_prev, h,
@@ -335,7 +353,8 @@ void rnn_forward(DType dtype, const RnnForward& args) {
     Weights weights;
     set_weights(weights, ws, {0, s.batch, 0, s.hidden});
     parallel_team(division.threads, [&](int thread, int team) {
-      run_tile(f, division.tile(thread, team), weights, nullptr, 1);
+      Workspace mine;
+      run_tile(f, f.with_own_gates(division.tile(thread, team), mine), weights, nullptr, 1);
     });
     return;
   }

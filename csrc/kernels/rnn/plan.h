@@ -78,6 +78,8 @@ void each_length(const Steps& steps, std::int64_t b_begin, std::int64_t b_end, F
 struct Tile {
   std::int64_t b_begin, b_end;  // batch elements
   std::int64_t j_begin, j_end;  // hidden units
+  void* gates = nullptr;        // see Forward::with_own_gates
+  const std::int64_t* gates_begin = nullptr;
   std::int64_t rows() const { return b_end - b_begin; }
   std::int64_t width() const { return j_end - j_begin; }
 };

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gradsmith import _core
 from gradsmith._checks import number
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check
+from .optimizer import COUNT, Group, Optimizer, check
 
 __all__ = ["Adadelta"]
 
@@ -26,6 +26,9 @@ class Adadelta(Optimizer):
         weight_decay: L2 penalty.
         maximize: climb instead of descend.
     """
+
+    _tensors = ("square_avg", "acc_delta")
+    _numbers: ClassVar = {"step": COUNT}
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check_adam
+from .optimizer import COUNT, Group, Optimizer, check_adam
 
 __all__ = ["Adam", "AdamW"]
 
@@ -25,10 +25,13 @@ class Adam(Optimizer):
         weight_decay: L2 penalty, added to the gradient.
         amsgrad: divide by the largest v' so far (Reddi, Kale and Kumar, 2018).
         maximize: climb instead of descend.
+        decoupled_weight_decay: shrink the parameters by lr weight_decay instead, as AdamW does.
     """
 
-    _flags = ("amsgrad", "maximize")
+    _flags = ("amsgrad", "maximize", "decoupled_weight_decay")
     _decoupled: ClassVar[bool] = False
+    _tensors = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _numbers: ClassVar = {"step": COUNT}
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         """Check the options and build the groups."""
         super().__init__(
@@ -51,6 +55,7 @@ class Adam(Optimizer):
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
                 "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
             },
         )
 
@@ -72,7 +77,7 @@ class Adam(Optimizer):
                 group["eps"],
                 group["weight_decay"],
                 group["amsgrad"],
-                self._decoupled,
+                self._decoupled or group["decoupled_weight_decay"],
                 group["maximize"],
             )
 
@@ -104,4 +109,13 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         """Check the options and build the groups."""
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            maximize=maximize,
+            decoupled_weight_decay=True,
+        )

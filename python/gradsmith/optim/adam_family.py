@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check, check_adam
+from .optimizer import COUNT, Group, Optimizer, check, check_adam
 
 __all__ = ["Adamax", "NAdam", "RAdam"]
 
@@ -27,6 +27,8 @@ class NAdam(Optimizer):
     """
 
     _flags = ("decoupled_weight_decay", "maximize")
+    _tensors = ("exp_avg", "exp_avg_sq")
+    _numbers: ClassVar = {"step": COUNT, "mu_product": (0.0, 1.0)}
 
     def __init__(
         self,
@@ -54,9 +56,7 @@ class NAdam(Optimizer):
         (beta1, beta2), decay = group["betas"], group["momentum_decay"]
         for step, chosen, theirs in self._by_step(params, grads, "mu_product"):
             mu, next_mu = (beta1 * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
-            product = float(self.state[chosen[0]].get("mu_product", 1.0)) * mu
-            for param in chosen:
-                self.state[param]["mu_product"] = product
+            product = self.state[chosen[0]].get("mu_product", 1.0) * mu
             _core.nadam_step_(
                 chosen,
                 theirs,
@@ -74,6 +74,8 @@ class NAdam(Optimizer):
                 group["decoupled_weight_decay"],
                 group["maximize"],
             )
+            for param in chosen:
+                self.state[param]["mu_product"] = product
 
 
 class RAdam(Optimizer):
@@ -90,6 +92,8 @@ class RAdam(Optimizer):
     """
 
     _flags = ("decoupled_weight_decay", "maximize")
+    _tensors = ("exp_avg", "exp_avg_sq")
+    _numbers: ClassVar = {"step": COUNT}
 
     def __init__(
         self,
@@ -140,6 +144,9 @@ class Adamax(Optimizer):
         weight_decay: L2 penalty.
         maximize: climb instead of descend.
     """
+
+    _tensors = ("exp_avg", "exp_inf")
+    _numbers: ClassVar = {"step": COUNT}
 
     def __init__(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check
+from .optimizer import COUNT, Group, Optimizer, check
 
 __all__ = ["Adagrad", "RMSprop"]
 
@@ -25,6 +25,8 @@ class RMSprop(Optimizer):
         centered: subtract the squared average gradient from v (Graves, 2013).
         maximize: climb instead of descend.
     """
+
+    _tensors = ("square_avg", "grad_avg", "momentum_buffer")
 
     def __init__(
         self,
@@ -88,6 +90,9 @@ class Adagrad(Optimizer):
         maximize: climb instead of descend.
     """
 
+    _tensors = ("sum",)
+    _numbers: ClassVar = {"step": COUNT}
+
     def __init__(
         self,
         params: Any,
@@ -118,7 +123,7 @@ class Adagrad(Optimizer):
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for param in params:
-            if "sum" not in self.state.setdefault(param, {"step": 0}):
+            if "sum" not in self.state.setdefault(param, {}):
                 self._slot(param, "sum").fill_(group["initial_accumulator_value"])
         for step, chosen, theirs in self._by_step(params, grads):
             _core.adagrad_step_(

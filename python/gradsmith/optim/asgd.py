@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check
+from .optimizer import COUNT, Group, Optimizer, check
 
 __all__ = ["ASGD"]
 
@@ -26,6 +27,9 @@ class ASGD(Optimizer):
         weight_decay: L2 penalty.
         maximize: climb instead of descend.
     """
+
+    _tensors = ("ax",)
+    _numbers: ClassVar = {"step": COUNT, "eta": (0.0, math.inf), "mu": (0.0, 1.0)}
 
     def __init__(
         self,

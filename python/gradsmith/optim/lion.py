@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gradsmith import _core
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check_adam
+from .optimizer import COUNT, Group, Optimizer, check_adam
 
 __all__ = ["Lion"]
 
@@ -25,6 +25,9 @@ class Lion(Optimizer):
         weight_decay: share of each parameter, times lr, taken off per step.
         maximize: climb instead of descend.
     """
+
+    _tensors = ("exp_avg",)
+    _numbers: ClassVar = {"step": COUNT}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,9 +14,10 @@ from gradsmith import _core
 from gradsmith._checks import number
 from gradsmith._core import Tensor
 
-__all__ = ["Group", "Optimizer", "check", "check_adam"]
+__all__ = ["COUNT", "Group", "Optimizer", "check", "check_adam"]
 
 Group = dict[str, Any]
+COUNT = (0.0, 2.0**53)  # the range of a count of steps
 
 
 def check(
@@ -55,10 +56,14 @@ class Optimizer:
         params: tensors, or (name, tensor) pairs, or dicts with "params" and options of their own.
         defaults: options for groups that do not set them.
 
-    Subclasses check one group's options in `_check` and update one group in `_update`.
+    Subclasses check one group's options in `_check` and update one group in `_update`. Those that
+    name the parts of their state, tensors of their parameter's shape and numbers with their ranges,
+    accept no others in `load_state_dict`.
     """
 
     _flags: ClassVar[tuple[str, ...]] = ("maximize",)
+    _tensors: ClassVar[tuple[str, ...]] = ()
+    _numbers: ClassVar[dict[str, tuple[float, float]]] = {}
 
     def __init__(
         self,
@@ -117,6 +122,9 @@ class Optimizer:
         self.param_groups.append(group)
 
     def _check_all(self, group: Group) -> None:
+        if not self.defaults.keys() <= group.keys():
+            missing = sorted(self.defaults.keys() - group.keys())
+            raise ValueError(f"{type(self).__name__}: a group has lost its options {missing}")
         for name in self._flags:
             if not isinstance(group.get(name, False), bool):
                 raise TypeError(
@@ -195,8 +203,8 @@ class Optimizer:
 
     def _by_step(
         self, params: list[Tensor], grads: list[Tensor], *numbers: str
-    ) -> Iterable[tuple[int, list[Tensor], list[Tensor]]]:
-        """Count a step for each; return those that have made equally many, usually all.
+    ) -> Iterator[tuple[int, list[Tensor], list[Tensor]]]:
+        """Yield those that have made equally many steps, usually all, and count once it is made.
 
         `numbers` names those of the state that must be equal, too.
         """
@@ -205,15 +213,18 @@ class Optimizer:
         for param, grad in zip(params, grads, strict=True):
             state = states.get(param)
             if state is None:
-                state = states[param] = {"step": 0}
-            step = state["step"] = state["step"] + 1
+                state = states[param] = {}
+            step = state.get("step", 0) + 1
             key = (step, *map(state.get, numbers)) if numbers else step
             group = groups.get(key)
             if group is None:
                 group = groups[key] = (step, [], [])
             group[1].append(param)
             group[2].append(grad)
-        return groups.values()
+        for made in groups.values():
+            yield made
+            for param in made[1]:
+                states[param]["step"] = made[0]
 
     def state_dict(self) -> dict[str, Any]:
         """Return options and state, with parameters numbered in order; tensors are shared."""
@@ -232,8 +243,8 @@ class Optimizer:
 
         Raises:
             TypeError: an option is of another type.
-            ValueError: it is no state of an optimizer, groups differ in number or size, or a
-                state's shape does not fit.
+            ValueError: it is no state of an optimizer, or of another one; groups differ in number
+                or size; a state's shape does not fit, or a number is out of range.
         """
         owner = type(self).__name__
         groups, saved = self._parts(state_dict)
@@ -266,8 +277,12 @@ class Optimizer:
                 )
             param = known[str(at)]
             state[param] = {
-                name: self._restored(param, name, value) for name, value in values.items()
+                name: self._restored(param, name, value)
+                for name, value in values.items()
+                if value is not None
             }
+            if state[param] and "step" in self._numbers and "step" not in state[param]:
+                raise ValueError(f"{owner}: the state of parameter {at} lacks 'step'")
         self.param_groups[:] = fresh_groups
         self.state = state
 
@@ -291,26 +306,38 @@ class Optimizer:
         return list(groups), saved
 
     def _restored(self, param: Tensor, name: str, value: Any) -> Any:
-        if name == "step":  # which other libraries store as a tensor
-            step = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-            if isinstance(step, (int, float)) and step >= 0 and step == step // 1:
-                return int(step)
-            raise ValueError(f"{type(self).__name__}: state 'step' must be a count, got {value!r}")
+        owner, wanted = type(self).__name__, (*self._tensors, *self._numbers)
+        if wanted and name not in wanted and name != "step":
+            raise ValueError(f"{owner}: state {name!r} is none of {sorted(wanted)}")
+        if name == "step" or name in self._numbers:  # other libraries store them as tensors
+            return self._restored_number(name, value)
         if not isinstance(value, Tensor):
-            if value is not None and not isinstance(value, (bool, int, float)):
+            if wanted or not isinstance(value, (bool, int, float)):
                 raise ValueError(
-                    f"{type(self).__name__}: state {name!r} must be a Tensor or a number, "
+                    f"{owner}: state {name!r} must be a Tensor{'' if wanted else ' or a number'}, "
                     f"got {type(value).__name__}"
                 )
             return value
-        if not value.shape and param.shape:
+        if not wanted and not value.shape and param.shape:
             return value.item()
         if tuple(value.shape) != tuple(param.shape):
             raise ValueError(
-                f"{type(self).__name__}: state {name!r} has shape {tuple(value.shape)}, "
+                f"{owner}: state {name!r} has shape {tuple(value.shape)}, "
                 f"its parameter {tuple(param.shape)}"
             )
         return value.detach().to(param.device).to(param.dtype).clone()
+
+    def _restored_number(self, name: str, value: Any) -> float:
+        owner, (low, high) = type(self).__name__, self._numbers.get(name, COUNT)
+        given = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+        real = isinstance(given, (int, float)) and not isinstance(given, bool)
+        if name == "step":
+            if real and low <= given <= high and given == int(given):
+                return int(given)
+            raise ValueError(f"{owner}: state 'step' must be a count, got {value!r}")
+        if real and low <= given <= high:
+            return float(given)
+        raise ValueError(f"{owner}: state {name!r} must lie in [{low}, {high}], got {value!r}")
 
     def __repr__(self) -> str:
         """Show each group's options."""

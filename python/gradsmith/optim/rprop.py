@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 from gradsmith import _core
 from gradsmith._checks import number
 from gradsmith._core import Tensor
 
-from .optimizer import Group, Optimizer, check
+from .optimizer import COUNT, Group, Optimizer, check
 
 __all__ = ["Rprop"]
 
@@ -34,6 +35,9 @@ class Rprop(Optimizer):
         maximize: climb instead of descend.
     """
 
+    _tensors = ("prev", "step_size")
+    _numbers: ClassVar = {"step": COUNT}
+
     def __init__(
         self,
         params: Any,
@@ -50,15 +54,19 @@ class Rprop(Optimizer):
     def _check(self, group: Group) -> None:
         check("Rprop", "lr", group["lr"])
         down, up = _pair("etas", group["etas"])
-        if not 0 < down < 1 < up:
-            raise ValueError(f"Rprop: etas must lie in (0, 1) and above 1, got {group['etas']}")
+        if not 0 < down < 1 < up < math.inf:
+            raise ValueError(
+                f"Rprop: etas must lie in (0, 1) and above 1, and be finite, got {group['etas']}"
+            )
         low, high = _pair("step_sizes", group["step_sizes"])
-        if not 0 <= low <= high:
-            raise ValueError(f"Rprop: step_sizes must rise from 0, got {group['step_sizes']}")
+        if not 0 <= low <= high < math.inf:
+            raise ValueError(
+                f"Rprop: step_sizes must rise from 0 and be finite, got {group['step_sizes']}"
+            )
 
     def _update(self, group: Group, params: list[Tensor], grads: list[Tensor]) -> None:
         for param in params:
-            if "step_size" not in self.state.setdefault(param, {"step": 0}):
+            if "step_size" not in self.state.setdefault(param, {}):
                 self._slot(param, "step_size").fill_(group["lr"])
         (down, up), (low, high) = group["etas"], group["step_sizes"]
         for _, chosen, theirs in self._by_step(params, grads):

@@ -27,6 +27,8 @@ class SGD(Optimizer):
         maximize: climb instead of descend.
     """
 
+    _tensors = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Any,

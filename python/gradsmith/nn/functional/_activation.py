@@ -30,6 +30,8 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else alpha (exp(x / alpha) - 1) (Barron, 2017)."""
     if alpha == 0 or math.isnan(alpha):
         raise ValueError(f"celu: alpha must not be {alpha}")
+    if alpha < 0:
+        return _core.where(input > 0, input, _core.expm1(input / alpha) * alpha)
     return _core.elu(input) if alpha == 1 else _core.elu(input / alpha) * alpha
 
 
