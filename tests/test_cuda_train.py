@@ -81,3 +81,20 @@ def test_a_gan_and_an_average_train_on_the_device(tmp_path):
     first.fit(data, epochs=1)
     first.save_checkpoint(tmp_path / "1.safetensors")
     trainer().fit(data, epochs=2, resume=tmp_path / "1.safetensors")
+
+
+@gpu
+def test_the_gradient_penalty_is_on_the_device():
+    generator, critic = nn.Linear(2, 2).to("cuda"), nn.Linear(2, 1).to("cuda")
+    optimizers = [gs.optim.Adam(m.parameters()) for m in (generator, critic)]
+    gan = gs.train.GANTrainer(
+        generator, critic, *optimizers, loss="wasserstein", latent=2, progress=False
+    )
+    history = gan.fit(rand(16, 2), epochs=1, batch_size=8)
+    assert history.last["penalty"] > 0
+    # A linear critic's gradient is its weight everywhere, whichever points are drawn.
+    points = rand(4, 2).to("cuda"), rand(4, 2, seed=1).to("cuda")
+    penalty = gs.train.gan_losses.gradient_penalty(critic, *points)
+    assert str(penalty.device) == "cuda:0"
+    wanted = (gs.sqrt(critic.weight.square().sum()) - 1).square()
+    assert_close(penalty.cpu(), wanted.cpu(), 1e-4, 1e-5)

@@ -373,3 +373,17 @@ def test_collate_widens_arrays_as_it_does_numbers():
 def test_seeds_are_checked_at_once(generator):
     with pytest.raises(ValueError, match="generator must be a seed"):
         data.DataLoader(data.TensorDataset(gs.arange(4)), generator=generator)
+
+
+def test_what_a_loader_cannot_read():
+    for dataset, name in ((iter([1, 2]), "list_iterator"), ((x for x in "ab"), "generator")):
+        with pytest.raises(TypeError, match=rf"DataLoader: dataset must have len.*got {name}"):
+            data.DataLoader(dataset)
+    with pytest.raises(ValueError, match="default_collate: batch is empty"):
+        data.default_collate([])
+    loader = data.DataLoader([1, 2, 3])
+    with pytest.raises(ValueError, match="state_dict lacks epoch, sampler_seed, seed"):
+        loader.load_state_dict({})
+    with pytest.raises(ValueError, match="state_dict lacks sampler_seed"):
+        loader.load_state_dict({"seed": 1, "epoch": 5})
+    assert loader.epoch == 0

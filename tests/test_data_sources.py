@@ -1,6 +1,7 @@
 """CIFAR files, image folders, tables, text and time series, down to the last value."""
 
 import gzip
+from functools import partial
 
 import gradsmith as gs
 import numpy as np
@@ -119,6 +120,36 @@ def test_image_folder(tmp_path):
         datasets.ImageFolder(tmp_path / "cat" / "deep")
 
 
+def test_grey_images_of_16_bits(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "cat").mkdir()
+    pixels = np.array([[0, 255, 256], [1000, 40000, 65535]], np.uint16)
+    for name in ("a.png", "b.pgm", "c.tif"):
+        image.fromarray(pixels).save(tmp_path / "cat" / name)
+    for folder in (datasets.ImageFolder(tmp_path, channels=n) for n in (1, 3)):
+        for at in range(3):
+            found = folder[at][0].numpy()
+            assert found.shape == (folder.channels, 2, 3) and found.dtype == np.float32
+            np.testing.assert_allclose(found[-1], pixels / 65535, rtol=1e-6)
+    middle = datasets.ImageFolder(tmp_path, size=1, channels=1)[0][0].item()
+    assert 256 / 65535 < middle < 1
+    image.fromarray(pixels.astype(np.float32)).save(tmp_path / "cat" / "d.tif")
+    image.fromarray(pixels.astype(np.int32) * 2).save(tmp_path / "cat" / "e.tif")
+    for at in (3, 4):
+        with pytest.raises(ValueError, match=r"\.tif cannot be read: its values .* 8 or 16 bits"):
+            datasets.ImageFolder(tmp_path)[at]
+
+
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [((1, 2, 3), ValueError), (-4, ValueError), (0, ValueError), ("a", TypeError),
+     ((4, -1), ValueError), (True, TypeError), ((2.0, 2), TypeError)],
+)  # fmt: skip
+def test_size_of_images_is_checked(tmp_path, size, error):
+    with pytest.raises(error, match="ImageFolder: size must be"):
+        datasets.ImageFolder(tmp_path, size=size)
+
+
 def test_gaussian_ring():
     ring = datasets.GaussianRing(500, modes=4, radius=2.0, std=0.01)
     assert ring.score(ring.tensors[0]) == (4, pytest.approx(0.99, abs=0.02))
@@ -165,6 +196,53 @@ def test_transforms():
     for (one, labels), (other, _) in zip(*runs, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
         assert labels.shape == (8,)
+
+
+def test_affine_of_bytes():
+    images = RNG.integers(0, 256, (5, 3, 8, 7), dtype=np.uint8)
+    turn = partial(transforms.random_affine, degrees=30, pixels=1, scale=0.2)
+    found = turn(images, np.random.default_rng(1))
+    wanted = turn(images.astype(np.float32), np.random.default_rng(1))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.rint(wanted))
+    halves = turn((images / 256).astype(np.float16), np.random.default_rng(1))
+    assert halves.dtype == np.float16
+    np.testing.assert_allclose(halves, wanted / 256, atol=1e-3)
+
+
+STEPS = {
+    "normalize": transforms.normalize([0, 0, 0], [1, 1, 1]),
+    "random_affine": partial(transforms.random_affine, degrees=1, pixels=1, scale=0.1),
+    "random_crop": partial(transforms.random_crop, pixels=1),
+    "random_erase": partial(transforms.random_erase, size=1),
+    "random_flip": transforms.random_flip,
+    "random_shift": partial(transforms.random_shift, pixels=1),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_transforms_take_batches_alone(name):
+    rng, step = np.random.default_rng(0), STEPS[name]
+    assert step(np.zeros((1, 3, 4, 5), np.float32), rng).shape == (1, 3, 4, 5)
+    with pytest.raises(ValueError, match=rf"{name}: images must be \(N, C, H, W\), got.*\(3, 4, 5"):
+        step(np.zeros((3, 4, 5), np.float32), rng)
+    with pytest.raises(TypeError, match=f"{name}: images must be an array, got Tensor"):
+        step(gs.zeros(1, 3, 4, 5), rng)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [("crop", "pixels", -1), ("shift", "pixels", -1), ("erase", "size", -1), ("flip", "p", 1.5),
+     ("erase", "p", -0.5), ("affine", "degrees", -10), ("affine", "pixels", -1),
+     ("affine", "scale", 1.0), ("affine", "scale", -0.1)],
+)  # fmt: skip
+def test_ranges_of_transforms_are_checked(name, argument, value):
+    needed = {"crop": {"pixels": 1}, "shift": {"pixels": 1}, "erase": {"size": 1}, "flip": {},
+              "affine": {"degrees": 1, "pixels": 1, "scale": 0.1}}  # fmt: skip
+    step = getattr(transforms, f"random_{name}")
+    images = np.zeros((1, 3, 4, 5), np.float32)
+    with pytest.raises(ValueError, match=f"random_{name}: {argument} must"):
+        step(images, np.random.default_rng(0), **{**needed[name], argument: value})
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -290,6 +368,37 @@ def test_standardizer():
 # -- text ------------------------------------------------------------------------------------------
 
 
+def test_columns_that_are_not_there(tmp_path):
+    path = table_file(tmp_path, "age,code\n1,2\n3,4\n")
+    assert not data.read_csv(path, text=["code"]).is_numeric("code")
+    assert not data.read_csv(path, text="code").is_numeric("code")
+    with pytest.raises(
+        ValueError, match=r"text names \['typo'\]; the columns are \['age', 'code'\]"
+    ):
+        data.read_csv(path, text=["typo", "age"])
+
+
+def test_a_column_of_numbers_that_became_text():
+    encoder = data.TableEncoder().fit(data.Table({"age": [1, 2], "colour": ["red", "blue"]}))
+    with pytest.raises(
+        ValueError, match=r"TableEncoder: column 'age' held numbers .* and now text"
+    ):
+        encoder.transform(data.Table({"age": ["1", "x"], "colour": ["red", "blue"]}))
+
+
+def test_standardizer_of_other_data():
+    scaler = data.Standardizer()
+    for method in (scaler.transform, scaler.inverse):
+        with pytest.raises(ValueError, match="Standardizer: fit comes before"):
+            method(np.ones((2, 3)))
+    scaler.fit(np.arange(6.0).reshape(2, 3))
+    for method in (scaler.transform, scaler.inverse):
+        with pytest.raises(ValueError, match=r"needs 3 columns, got shape \(2, 1\)"):
+            method(np.ones((2, 1)))
+    assert scaler.transform(np.ones(3)).shape == (3,)
+    assert scaler.inverse(np.ones((4, 2)), column=1).tolist() == [[4.0, 4.0]] * 4
+
+
 def test_words(tmp_path):
     assert data.tokenize("Don't stop, Ünal!") == ["don't", "stop", ",", "ünal", "!"]
     texts = ["the cat sat", "the dog sat on the mat", "a cat"]
@@ -335,6 +444,22 @@ def test_characters_and_sequences():
 
 
 # -- series ----------------------------------------------------------------------------------------
+
+
+def test_sequences_are_of_integers():
+    for numbers in ([0.5, 1.7, 2.2, 3.0], gs.ones(4), ["a", "b", "c"]):
+        with pytest.raises(TypeError, match="SequenceDataset: numbers must be integers, got"):
+            data.SequenceDataset(numbers, 2)
+    assert data.SequenceDataset(np.arange(4, dtype=np.uint8), 2)[0][1].tolist() == [1, 2]
+    with pytest.raises(ValueError, match="T > length"):
+        data.SequenceDataset([], 2)
+
+
+@pytest.mark.parametrize("number", [-1, 3, 99])
+def test_numbers_of_no_token(number):
+    vocabulary = data.Vocabulary(["a", "b", "c"])
+    with pytest.raises(ValueError, match=f"Vocabulary: {number} is no token's number; there are 3"):
+        vocabulary.decode([0, number])
 
 
 def test_windows():

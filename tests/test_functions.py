@@ -282,3 +282,41 @@ def test_cumprod_where_parts_overflow():
     for values in ([0.0, 1e30, 1e30, 2.0], [1e-30, 1e30, 1e30, 1.0], [1e30, 1e-30, 1e-30, 1e10]):
         x = np.array(values, np.float32)
         np.testing.assert_allclose(gs.cumprod(gs.tensor(x), 0).numpy(), np.cumprod(x), 1e-6)
+
+
+def test_trace():
+    square, wide = gs.tensor(A @ A.T, requires_grad=True), gs.tensor(A)
+    assert_close(gs.trace(square), gs.tensor(np.trace(A @ A.T)))
+    assert_close(wide.trace(), gs.tensor(np.trace(A)))
+    assert gs.trace(gs.tensor([[1, 2], [3, 4]])).item() == 5 and gs.trace(gs.ones(0, 3)).item() == 0
+    assert gradcheck(gs.trace, (square,)) and gradgradcheck(lambda x: gs.trace(x) ** 2, (square,))
+    for wrong in (gs.ones(3), gs.ones(1, 2, 2)):
+        with pytest.raises(ValueError, match="trace: input must have 2 axes, got shape"):
+            gs.trace(wrong)
+    with pytest.raises(TypeError, match="trace: input must be a Tensor, got function"):
+        gs.trace(lambda: None)
+
+
+def test_einsum_with_lists_of_indices():
+    a, b, c = gs.tensor(A), gs.tensor(B.T), gs.tensor(C)
+    assert_close(gs.einsum(a, [0, 1], b, [1, 2], [0, 2]), a @ b)
+    assert_close(gs.einsum(a, [0, 1], b, [1, 2]), a @ b)
+    assert_close(gs.einsum(a, (1, 0)), a.t())
+    assert_close(gs.einsum(c, [..., 7, 51], b, [51, 0], [..., 7, 0]), c @ b)
+    assert gs.einsum(a, [0, 1], []).item() == pytest.approx(A.sum())
+    for given in ((a, [0, 1], b), (a, b), (3, a), (a, [0, 1], [0], [1])):
+        with pytest.raises(TypeError, match="einsum: expected an equation and tensors, or tensors"):
+            gs.einsum(*given)
+    with pytest.raises(ValueError, match=r"einsum: an index must lie in \[0, 52\), got 52"):
+        gs.einsum(a, [0, 52])
+    with pytest.raises(TypeError, match="einsum: an index must be an int, got str"):
+        gs.einsum(a, ["i", "j"])
+
+
+@pytest.mark.torch
+def test_einsum_with_lists_beside_torch():
+    torch = pytest.importorskip("torch")
+    for indices in (([30, 2], [2, 25]), ([0, 1], [1, 0]), ([..., 27, 3], [3, 26])):
+        ours = gs.einsum(gs.tensor(A), indices[0], gs.tensor(B.T), indices[1])
+        theirs = torch.einsum(torch.tensor(A), indices[0], torch.tensor(B.T), indices[1])
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)

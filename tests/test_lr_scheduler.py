@@ -36,6 +36,8 @@ SCHEDULES = [
     ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2, "eta_min": 0.01}),
     ("LambdaLR", {"lr_lambda": lambda step: 1 / (1 + step)}),
     ("ConstantLR", {"factor": 0.4, "total_iters": 7}),
+    ("ConstantLR", {"factor": 0.4, "total_iters": 0}),
+    ("LinearLR", {"start_factor": 0.25, "total_iters": 0}),
     ("PolynomialLR", {"total_iters": 20, "power": 1.7}),
     ("MultiplicativeLR", {"lr_lambda": lambda step: 1 - 0.01 * step}),
     ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 5, "step_size_down": 3}),
@@ -341,3 +343,11 @@ def test_every_option_is_checked_and_named(name):
 def test_settings_out_of_range(make, text):
     with pytest.raises(ValueError, match=text):
         make(sgd())
+
+
+@pytest.mark.parametrize("metrics", [None, "x", []])
+def test_what_a_plateau_is_measured_by(metrics):
+    scheduler = lrs.ReduceLROnPlateau(sgd())
+    with pytest.raises(TypeError, match="ReduceLROnPlateau: step: metrics must be a number, got"):
+        scheduler.step(metrics)
+    assert scheduler.last_epoch == 0

@@ -1,6 +1,7 @@
 """What code written for PyTorch expects of modules: conversion in place, names, state, handles."""
 
 import builtins
+import operator
 
 import gradsmith as gs
 import numpy as np
@@ -168,3 +169,78 @@ def test_numpy_numbers_decide_the_dtype():
     assert gs.full((1,), np.int64(3)).dtype is gs.int64
     assert gs.full((1,), np.bool_(True)).dtype is gs.bool
     assert gs.full((1,), np.float64(3)).dtype is gs.float32
+
+
+def test_containers_add_up():
+    a, b = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), nn.Sequential(nn.Linear(3, 1))
+    both = a + b
+    assert type(both) is nn.Sequential and list(both) == [*a, *b] and len(a) == 2
+    assert list(both.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    with pytest.raises(TypeError):
+        operator.add(a, [nn.ReLU()])
+    before = a
+    a += b
+    assert a is before and list(a) == list(both)
+    layers = nn.ModuleList([nn.Linear(2, 2)])
+    more = operator.add(layers, [nn.ReLU()])
+    assert type(more) is nn.ModuleList and len(more) == 2 and len(layers) == 1
+    layers += [nn.Tanh(), nn.ReLU()]
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.Tanh, nn.ReLU]
+    last = layers[-1]
+    assert layers.pop(-1) is last and len(layers) == 2
+    with pytest.raises(IndexError, match="ModuleList: index 2"):
+        layers.pop(2)
+    named = nn.ModuleDict({"a": layers, "b": last})
+    assert named.pop("b") is last and list(named) == ["a"]
+    with pytest.raises(KeyError):
+        named.pop("b")
+
+
+def test_every_name_of_a_shared_module():
+    shared = nn.BatchNorm1d(2)
+    net = nn.Sequential(shared, shared)
+    names = {
+        kind: [name for name, _ in getattr(net, f"named_{kind}")(remove_duplicate=False)]
+        for kind in ("modules", "parameters", "buffers")
+    }
+    assert names["modules"] == ["", "0", "1"]
+    assert names["parameters"] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert len(names["buffers"]) == 6 and len(list(net.named_buffers())) == 3
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias"]
+    tied = nn.Module()
+    tied.register_module("net", nn.Linear(1, 1, bias=False))
+    tied.weight = tied.net.weight
+    assert [n for n, _ in tied.named_parameters(remove_duplicate=False)] == ["weight", "net.weight"]
+
+
+def test_a_state_without_counts_of_batches():
+    net = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1))
+    net(gs.ones(3, 2))
+    state = {n: t for n, t in net.state_dict().items() if not n.endswith("num_batches_tracked")}
+    assert net.load_state_dict(state) == ([], [])
+    assert net[0].num_batches_tracked.item() == 1  # it stays
+    del state["0.running_mean"]
+    with pytest.raises(ValueError, match=r"missing \['0.running_mean'\]"):
+        net.load_state_dict(state)
+
+
+def test_assigned_state():
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    net[0].bias.requires_grad_(False)
+    old = net[0].weight
+    state = {
+        name: t.double() if t.dtype.is_floating_point else t + 1
+        for name, t in net.state_dict().items()
+    }
+    state["0.weight"] = given = nn.Parameter(state["0.weight"])
+    assert net.load_state_dict(state, assign=True) == ([], [])
+    assert net[0].weight is given and given is not old
+    assert not net[0].bias.requires_grad and net[1].weight.requires_grad
+    assert all(t.dtype is gs.float64 for t in net.parameters())
+    assert net[1].running_mean.dtype is gs.float64 and net[1].num_batches_tracked.item() == 1
+    assert isinstance(net[1].weight, nn.Parameter) and isinstance(net[1].running_var, gs.Tensor)
+    net(gs.ones(4, 2, dtype=gs.float64)).sum().backward()
+    state["1.weight"] = gs.ones(2)
+    with pytest.raises(ValueError, match=r"'1.weight' has shape \(2,\)"):
+        net.load_state_dict({**state, "0.weight": gs.ones(3, 2)}, assign=True)
+    assert net[0].weight is given

@@ -102,3 +102,87 @@ def test_backward_hooks_that_go_wrong():
     net.register_full_backward_hook(lambda m, given, taken: None)
     with pytest.raises(TypeError, match="a tensor or a tuple, got dict"):
         net(x)
+
+
+def test_hooks_before_those_that_are_there():
+    net, order = nn.Linear(2, 2), []
+    for name in ("forward_pre", "forward", "full_backward_pre", "full_backward"):
+        register = getattr(net, f"register_{name}_hook")
+        register(lambda *given, name=name: order.append((name, "second")))
+        first = register(lambda *given, name=name: order.append((name, "first")), prepend=True)
+        gone = register(lambda *given, name=name: order.append((name, "gone")), prepend=True)
+        gone.remove()
+        assert first
+    net(gs.ones(1, 2, requires_grad=True)).sum().backward()
+    names = ("forward_pre", "forward", "full_backward_pre", "full_backward")
+    assert order == [(name, when) for name in names for when in ("first", "second")]
+
+
+class Scaled(nn.Module):
+    def forward(self, x, by=1):
+        if by == 0:
+            raise ZeroDivisionError("by 0")
+        return x / by
+
+
+def test_hooks_with_keyword_arguments():
+    net, seen = Scaled(), []
+    with net.register_forward_pre_hook(lambda m, a, k: (a, {"by": k["by"] * 2}), with_kwargs=True):
+        net.register_forward_hook(
+            lambda m, a, k, y: seen.append(k["by"]) or y + 1, with_kwargs=True
+        )
+        net.register_forward_pre_hook(lambda m, a, k: None, with_kwargs=True)
+        assert net(gs.ones(1), by=2).item() == 1.25 and seen == [4]
+    with (
+        net.register_forward_pre_hook(lambda m, a, k: a, with_kwargs=True),
+        pytest.raises(RuntimeError, match=r"Scaled: a forward pre-hook .* got tuple"),
+    ):
+        net(gs.ones(1), by=2)
+
+
+def test_hooks_that_are_always_called():
+    net, seen = Scaled(), []
+    net.register_forward_hook(lambda m, a, y: seen.append("usual"))
+    net.register_forward_hook(lambda m, a, y: seen.append(y), always_call=True)
+    with pytest.raises(ZeroDivisionError, match="by 0"):
+        net(gs.ones(1), by=0)
+    assert seen == [None]
+    net(gs.ones(1))
+    assert len(seen) == 3 and seen[1] == "usual"
+
+    def fails(module, args, output):
+        seen.append("fails")
+        raise ValueError("of the hook")
+
+    net.register_forward_hook(fails, always_call=True, prepend=True)
+    with (
+        pytest.warns(
+            UserWarning, match="Scaled: a forward hook, called after an error.*of the hook"
+        ),
+        pytest.raises(ZeroDivisionError, match="by 0"),
+    ):
+        net(gs.ones(1), by=0)
+    del seen[:]
+    with pytest.raises(ValueError, match="of the hook"):  # without another error it is the error
+        net(gs.ones(1))
+    assert seen[0] == "fails" and len(seen) == 2  # the other hook that is always called, once
+
+
+@pytest.mark.parametrize("replace", [lambda g: g.sum(), lambda g: g.reshape(-1)])
+def test_gradients_of_another_shape_are_refused(replace):
+    for name in ("full_backward_pre", "full_backward"):
+        net = nn.Linear(2, 3)
+        getattr(net, f"register_{name}_hook")(lambda m, *grads: (replace(grads[0][0]),))
+        y = net(gs.ones(4, 2, requires_grad=True))
+        with pytest.raises(
+            RuntimeError, match=r"Linear: a backward hook returned a gradient of sha"
+        ):
+            y.sum().backward()
+
+
+def test_gradients_that_are_no_tensors_are_refused():
+    net = nn.Linear(2, 3)
+    net.register_full_backward_hook(lambda m, *grads: ("x",))
+    y = net(gs.ones(4, 2, requires_grad=True))
+    with pytest.raises(TypeError, match="Linear: a backward hook must return tensors or None, got"):
+        y.sum().backward()

@@ -88,3 +88,35 @@ def test_normal_draws_from_a_tail(a, b, mean):
 def test_initial_values_that_are_refused(fill, text):
     with pytest.raises((TypeError, ValueError), match=text):
         fill(gs.empty(4, 4))
+
+
+@pytest.mark.parametrize("name", [
+    "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_", "normal_",
+    "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_",
+])  # fmt: skip
+def test_a_generator_of_its_own(name):
+    options = {"sparsity": 0.5} if name == "sparse_" else {}
+
+    def draw(generator):
+        return getattr(init, name)(gs.empty(6, 5), generator=generator, **options).tolist()
+
+    gs.manual_seed(3)
+    before = gs.get_rng_state()
+    assert draw(7) == draw(7) != draw(8)
+    numpy_rng, again = np.random.default_rng(0), np.random.default_rng(0)
+    first, second = draw(numpy_rng), draw(numpy_rng)
+    assert first == draw(again) and first != second == draw(again)
+    assert gs.get_rng_state() == before
+    draw(None)
+    assert gs.get_rng_state() != before
+    with pytest.raises(TypeError, match="init: generator must be an int or a numpy"):
+        draw("x")
+
+
+@pytest.mark.torch
+def test_gains_beside_torch():
+    torch = pytest.importorskip("torch")
+    names = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"]
+    names += [f"conv{kind}{axes}d" for kind in ("", "_transpose") for axes in (1, 2, 3)]
+    for name in names:
+        assert init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name))

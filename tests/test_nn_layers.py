@@ -461,3 +461,31 @@ def test_summary_counts_both_kinds_of_convolution():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_unflatten_of_an_empty_batch():
+    assert tuple(nn.Unflatten(1, (2, -1))(gs.ones(0, 4)).shape) == (0, 2, 2)
+    with pytest.raises(IndexError, match="unflatten: dim 3 is out of range"):
+        nn.Unflatten(3, (2, -1))(gs.ones(0, 4))
+
+
+@pytest.mark.parametrize("layer", [nn.Softmax, nn.LogSoftmax, nn.Softmin])
+def test_the_axis_of_softmax(layer):
+    name = layer.__name__
+    for shape, axis in (((), 0), ((3,), 0), ((2, 3), 1), ((2, 3, 4), 0), ((2, 3, 4, 5), 1)):
+        x = gs.randn(shape)
+        assert_close(layer()(x), layer(axis)(x))
+    with pytest.raises(TypeError, match=f"^{name}: dim must be an int, got str"):
+        layer("x")
+    with pytest.raises(TypeError, match=f"^{name}: got unexpected arguments"):
+        layer(1, 2)
+
+
+def test_divisors_and_betas_that_are_zero():
+    for pool in (nn.AvgPool2d, nn.AvgPool3d):
+        with pytest.raises(ValueError, match=f"{pool.__name__}: divisor_override must not be 0"):
+            pool(2, divisor_override=0)
+    with pytest.raises(ValueError, match="divisor_override"):
+        nn.functional.avg_pool2d(gs.ones(1, 1, 2, 2), 2, divisor_override=0)
+    with pytest.raises(ValueError, match="softplus: argument 'beta'"):
+        nn.functional.softplus(gs.ones(2), 0.0)

@@ -291,3 +291,38 @@ def test_multi_margin_refuses_other_classes_and_sizes():
             nn.functional.multi_margin_loss(scores, gs.tensor(target))
     with pytest.raises(ValueError, match="one class for each of the 2 rows"):
         nn.functional.multi_margin_loss(scores, gs.tensor([1]))
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_targets_of_another_shape_are_broadcast(name):
+    loss = getattr(F, name)
+    x, y = gs.tensor(X[:, :1]), gs.tensor(Y[0])
+    with pytest.warns(UserWarning, match=rf"{name}: target of shape \(5,\) .* \(4, 1\)") as seen:
+        found = loss(x, y, reduction="none")
+    assert seen[0].filename == __file__
+    assert_close(found, loss(*gs.broadcast_tensors(x, y), reduction="none"))
+    with pytest.raises(ValueError, match=rf"{name}: .*\(4, 5\).*\(4,\)"):
+        loss(gs.tensor(X), gs.tensor(Y[:, 0]))
+    layers = {
+        "mse": nn.MSELoss,
+        "l1": nn.L1Loss,
+        "smooth_l1": nn.SmoothL1Loss,
+        "huber": nn.HuberLoss,
+    }
+    layer = layers[name.removesuffix("_loss")]()
+    with pytest.warns(UserWarning, match=f"{name}: target of shape"):
+        assert_close(layer(x, y), found.mean())
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:Using a target size", "ignore:.*is broadcast against")
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_targets_are_broadcast_as_in_torch(name):
+    torch = pytest.importorskip("torch")
+    ours, theirs = gs.tensor(X[:, :1], requires_grad=True), torch.tensor(X[:, :1])
+    theirs.requires_grad_()
+    found = getattr(F, name)(ours, gs.tensor(Y))
+    wanted = getattr(torch.nn.functional, name)(theirs, torch.tensor(Y))
+    found.backward(), wanted.backward()
+    np.testing.assert_allclose(found.item(), wanted.item(), rtol=1e-12)
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-12)

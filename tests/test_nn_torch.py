@@ -32,6 +32,9 @@ LAYERS = [
     ("AvgPool2d", (2,), {}, (2, 3, 6, 6)),
     ("AvgPool2d", (3, 2, 1), {"count_include_pad": False}, (2, 3, 7, 8)),
     ("AvgPool2d", (3, 2, 1), {"ceil_mode": True}, (2, 3, 8, 8)),
+    ("AvgPool2d", (3, 2, 1), {"divisor_override": -2}, (2, 3, 7, 8)),
+    ("AvgPool3d", (2,), {"divisor_override": -3}, (2, 3, 4, 4, 4)),
+    ("AvgPool3d", (2,), {"divisor_override": 5}, (2, 3, 4, 4, 4)),
     ("AdaptiveAvgPool2d", ((2, 3),), {}, (2, 3, 7, 8)),
     ("AdaptiveAvgPool2d", ((None, 1),), {}, (2, 3, 7, 8)),
     ("AdaptiveMaxPool2d", (3,), {}, (2, 3, 7, 8)),
@@ -57,6 +60,7 @@ LAYERS = [
     ("GELU", ("tanh",), {}, (50,)),
     ("SiLU", (), {}, (50,)),
     ("Softplus", (2.0, 1.5), {}, (50,)),
+    ("Softplus", (-2.0, 1.5), {}, (50,)),
     ("Sigmoid", (), {}, (50,)),
     ("Tanh", (), {}, (50,)),
     ("Hardtanh", (-0.5, 0.8), {}, (50,)),
@@ -68,6 +72,10 @@ LAYERS = [
     ("Softmax", (1,), {}, (4, 6)),
     ("Softmax", (0,), {}, (4, 6, 2)),
     ("LogSoftmax", (-1,), {}, (4, 6)),
+    ("Softmax", (), {}, (4, 6)),
+    ("LogSoftmax", (), {}, (2, 4, 6)),
+    ("Softmin", (), {}, (2, 4, 3, 2)),
+    ("Softmin", (), {}, (5,)),
     ("Dropout", (0.0,), {}, (4, 6)),
 ]
 
@@ -102,7 +110,7 @@ def check(ours, theirs, gs_inputs, torch_inputs, gs_out, torch_out):
             np.testing.assert_allclose(mine.grad.numpy(), other.grad.numpy(), rtol=rtol, atol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.filterwarnings("ignore:Using padding='same'", "ignore:Implicit dimension choice")
 @pytest.mark.parametrize(("name", "args", "kwargs", "shape"), LAYERS)
 def test_layer(name, args, kwargs, shape):
     ours, theirs = pair(name, args, kwargs)

@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import os
+from unittest.mock import Mock
 
 import gradsmith as gs
 import numpy as np
@@ -254,6 +256,26 @@ def test_csv_log_of_a_resumed_run(tmp_path):
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert float(rows[0]["loss"]) > 0
+
+
+def test_csv_log_takes_columns_that_come_later(tmp_path):
+    path = tmp_path / "log.csv"
+    trainer = build(callbacks=[train.CSVLogger(path)])
+    trainer.fit((X, Y), epochs=2)
+    trainer.fit((X, Y), HELD_OUT, epochs=4)
+    trainer.fit((X, Y), epochs=5)
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [bool(row["val_loss"]) for row in rows] == [False, False, True, True, False]
+    assert all(float(row["loss"]) > 0 for row in rows)
+    # The new file comes whole: where it cannot be written, the old one stays.
+    logger, before = train.CSVLogger(path, append=True), path.read_text()
+    logger.on_fit_start(trainer)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(os, "replace", Mock(side_effect=OSError("disk full")))
+        logger.on_epoch_end(trainer, {"epoch": 6, "other": 1.0})
+    logger.on_fit_end(trainer)
+    assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("style", ["plain", "tqdm", "rich", "auto"])

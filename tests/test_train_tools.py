@@ -200,6 +200,11 @@ def test_tensorboard(tmp_path):
     assert encode_event(1.0, 300, [("a", 0.5)]) == expected
 
 
+def test_tensorboard_of_numbers_beyond_float32():
+    for value, bits in ((1e39, "0000807f"), (-1e300, "000080ff"), (math.inf, "0000807f")):
+        assert encode_event(1.0, 0, [("a", value)]).endswith(bytes.fromhex(bits))
+
+
 def test_history_plot(tmp_path):
     pytest.importorskip("matplotlib")
     trainer = build(callbacks=[train.HistoryPlot(tmp_path / "new" / "curves.png")])

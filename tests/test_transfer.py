@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 
@@ -272,3 +273,47 @@ def test_keys_that_nest_deeply_are_refused(tmp_path):
     np.savez(tmp_path / "wide.npz", weight=np.zeros((1, 1), np.uint64))
     with pytest.raises(ValueError, match="of plain arrays"):
         gs.load_pretrained(nn.Linear(1, 1), tmp_path / "wide.npz")
+
+
+def test_replace_head_keeps_the_settings_of_a_convolution():
+    model = nn.Sequential(
+        nn.Conv2d(4, 6, (2, 4), padding="same", groups=2, padding_mode="circular", dilation=(1, 2))
+    )
+    old, new = model[0], transfer.replace_head(model, 8)
+    assert repr(new) == repr(old).replace("4, 6,", "4, 8,") and new.padding == old.padding
+    assert tuple(new(gs.ones(1, 4, 6, 6)).shape) == (1, 8, 6, 6)
+    with pytest.raises(ValueError, match="divisible by groups"):
+        transfer.replace_head(model, 3)
+
+
+@pytest.mark.parametrize("at", range(20))
+def test_a_damaged_end_of_a_zip_file(tmp_path, at):
+    path = tmp_path / "w.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"")
+    whole = path.read_bytes()
+    # A zip64 locator, which Python writes for huge archives alone, stands before the last 22 bytes.
+    locator = bytearray(struct.pack("<4sLQL", b"PK\x06\x07", 0, len(whole) - 22, 1))
+    locator[at] ^= 0x40
+    path.write_bytes(whole[:-22] + bytes(locator) + whole[-22:])
+    with pytest.raises(ValueError, match="load_pretrained: "):
+        gs.load_pretrained(small(), path)
+
+
+@pytest.mark.torch
+def test_old_torch_files_are_called_so(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "w.pth"
+    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(
+        ValueError, match=r"is a PyTorch file of the format before 1.6; .*torch.save"
+    ):
+        transfer.read_weights(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_pickles_are_called_so(tmp_path, protocol):
+    path = tmp_path / "w.pkl"
+    path.write_bytes(pickle.dumps({"w": [1.0, 2.0]}, protocol))
+    with pytest.raises(ValueError, match=r"w\.pkl is a pickle, .*numpy\.savez\("):
+        transfer.read_weights(path)

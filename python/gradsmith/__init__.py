@@ -33,7 +33,7 @@ from ._core import (
     __version__ as __version__,
 )
 from ._einsum import einsum as einsum
-from ._functions import *  # noqa: F403
+from ._functions import *  # type: ignore[assignment] # noqa: F403 - `trace` is the matrix's here
 from ._order import *  # noqa: F403
 from ._random import get_rng_state as get_rng_state
 from ._random import manual_seed as manual_seed

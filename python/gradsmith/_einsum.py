@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+import string
+from typing import Any
 
 from . import _core
+from ._checks import integer
 from ._core import Tensor
 
 __all__ = ["einsum"]
+
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase  # in the order of their codes
 
 
 def _parse(equation: str, operands: tuple[Tensor, ...]) -> tuple[list[str], str]:
@@ -95,7 +100,32 @@ def _pair(a: Tensor, b: Tensor, left: str, right: str, wanted: set[str]) -> tupl
     return y.reshape(*(sizes[c] for c in term)) if term else y.reshape(()), term
 
 
-def einsum(equation: str, *operands: Tensor) -> Tensor:
+def _from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Tensor, ...]]:
+    """Return equation and operands of `einsum(a, [0, 1], b, [1, 2], [0, 2])`."""
+    pairs, result = (given[:-1], given[-1:]) if len(given) % 2 else (given, ())
+    operands, lists = pairs[::2], (*pairs[1::2], *result)
+    if not all(isinstance(x, Tensor) for x in operands) or not all(
+        isinstance(indices, (list, tuple)) for indices in lists
+    ):
+        kinds = ", ".join(type(value).__name__ for value in given)
+        raise TypeError(
+            "einsum: expected an equation and tensors, or tensors each followed by the list of its "
+            f"indices, got {kinds}"
+        )
+    terms = ["".join(map(_letter, indices)) for indices in lists]
+    equation = ",".join(terms[: len(operands)])
+    return equation + "->" + terms[-1] if result else equation, operands
+
+
+def _letter(index: Any) -> str:
+    if index is Ellipsis:
+        return "..."
+    if not 0 <= integer("einsum", "an index", index) < len(_LETTERS):
+        raise ValueError(f"einsum: an index must lie in [0, {len(_LETTERS)}), got {index}")
+    return _LETTERS[index]
+
+
+def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
     """Sum products of elements over the indices that the result does not name.
 
     Args:
@@ -104,10 +134,16 @@ def einsum(equation: str, *operands: Tensor) -> Tensor:
             "->" the result has the letters that appear once, in alphabetical order.
         *operands: one tensor per term, multiplied from left to right.
 
+    Instead of letters, each operand may be followed by a list of numbers for its axes, and the
+    last by one for the result: `einsum(a, [0, 1], b, [1, 2], [0, 2])`; Ellipsis stands for "...".
+
     Raises:
+        TypeError: the arguments are of neither form.
         ValueError: the equation is none, or does not fit the operands.
     """
-    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+    if not isinstance(equation, str):
+        equation, operands = _from_lists((equation, *operands))
+    elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     terms, result = _parse(equation, operands)
     parts = [_diagonals(x, term) for x, term in zip(operands, terms, strict=True)]

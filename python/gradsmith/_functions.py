@@ -38,6 +38,7 @@ __all__ = [
     "swapaxes",
     "take_along_dim",
     "tile",
+    "trace",
     "tril",
     "triu",
     "var_mean",
@@ -338,6 +339,15 @@ def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
     square = input.unsqueeze(-1).expand(*input.shape, size).masked_fill(off, 0)
     above, below = max(offset, 0), max(-offset, 0)
     return _core.pad(square, (above, below, below, above))
+
+
+def trace(input: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"trace: input must be a Tensor, got {type(input).__name__}")
+    if len(input.shape) != 2:
+        raise ValueError(f"trace: input must have 2 axes, got shape {tuple(input.shape)}")
+    return _core.diagonal(input).sum()
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

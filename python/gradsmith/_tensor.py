@@ -269,6 +269,7 @@ _FUNCTIONS = {
         "swapaxes",
         "take_along_dim",
         "tile",
+        "trace",
         "tril",
         "triu",
     ),

@@ -40,8 +40,10 @@ def default_collate(batch: list[Any]) -> Any:
 
     Raises:
         TypeError: a sample is of another type.
-        ValueError: samples differ in structure or shape.
+        ValueError: there are no samples, or they differ in structure or shape.
     """
+    if not batch:
+        raise ValueError("default_collate: batch is empty, there are no samples to join")
     first = batch[0]
     if isinstance(first, Tensor):
         return gs.stack(batch)
@@ -125,6 +127,14 @@ class DataLoader:
             raise ValueError(
                 "DataLoader: batch_sampler excludes batch_size, shuffle, sampler and drop_last"
             )
+        needed = [] if gives_batches(dataset) else ["__getitem__"]
+        if sampler is None and batch_sampler is None:
+            needed.append("__len__")
+        if not all(hasattr(dataset, name) for name in needed):
+            raise TypeError(
+                "DataLoader: dataset must have len() and items by index, "
+                f"got {type(dataset).__name__}; a list() of it has both"
+            )
         check_seed("DataLoader", generator)
         if isinstance(generator, np.random.Generator):
             generator = int(generator.integers(2**62))
@@ -168,7 +178,13 @@ class DataLoader:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: a part of it is missing.
+        """
+        if lacking := sorted({"seed", "sampler_seed", "epoch"} - set(state_dict)):
+            raise ValueError(f"DataLoader: load_state_dict: state_dict lacks {', '.join(lacking)}")
         self.seed = state_dict["seed"]
         self.epoch = state_dict["epoch"]
         sampler = getattr(self.batch_sampler, "sampler", self.batch_sampler)

@@ -48,12 +48,30 @@ class Standardizer:
         return self
 
     def transform(self, values: Array) -> Array:
-        """Return the scaled values, float64."""
-        return (np.asarray(values, dtype=np.float64) - self.mean) / self.std
+        """Return the scaled values, float64.
+
+        Raises:
+            ValueError: `fit` has not been called, or there are not as many columns.
+        """
+        return (self._checked("transform", values) - self.mean) / self.std
 
     def inverse(self, values: Array, column: int | None = None) -> Array:
-        """Return scaled values, of all columns or of one, as they were."""
-        mean, std = (
-            (self.mean, self.std) if column is None else (self.mean[column], self.std[column])
-        )
-        return np.asarray(values, dtype=np.float64) * std + mean
+        """Return scaled values, of all columns or of one, as they were.
+
+        Raises:
+            ValueError: `fit` has not been called, or there are not as many columns.
+        """
+        given = self._checked("inverse", values, column is None)
+        if column is None:
+            return given * self.std + self.mean
+        return given * self.std[column] + self.mean[column]
+
+    def _checked(self, method: str, values: Array, of_all: bool = True) -> Array:
+        if not hasattr(self, "mean"):
+            raise ValueError(f"Standardizer: fit comes before {method}")
+        given = np.asarray(values, dtype=np.float64)
+        if of_all and self.mean.ndim and given.shape[-1:] != self.mean.shape:
+            raise ValueError(
+                f"Standardizer: {method} needs {self.mean.size} columns, got shape {given.shape}"
+            )
+        return given

@@ -135,8 +135,9 @@ def read_csv(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: there are no rows, a line has another number of values than the first, or the
-            file is no text of that encoding or no CSV (a value may have 131,072 characters).
+        ValueError: there are no rows, a line has another number of values than the first, `text`
+            names no column, or the file is no text of that encoding or no CSV (a value may have
+            131,072 characters).
     """
     rows: list[list[str]] = []
     try:
@@ -158,9 +159,12 @@ def read_csv(
             raise ValueError(
                 f"read_csv: {path}: row {number} has {len(row)} values, expected {len(columns)}"
             )
+    texts = [text] if isinstance(text, str) else list(text)
+    if unknown := [name for name in texts if name not in columns]:
+        raise ValueError(f"read_csv: {path}: text names {unknown}; the columns are {columns}")
     gone = set(missing)
     found = {
-        name: values if name in text else _numbers(values, gone)
+        name: values if name in texts else _numbers(values, gone)
         for name, values in zip(columns, map(list, zip(*rows, strict=True)), strict=True)
     }
     return Table(found)
@@ -251,6 +255,10 @@ class TableEncoder:
 
     def _numbers(self, table: Table) -> Array:
         for name in self._numeric:
+            if not table.is_numeric(name):
+                raise ValueError(
+                    f"TableEncoder: column {name!r} held numbers when `fit` saw it, and now text"
+                )
             if np.isinf(table[name]).any():
                 raise ValueError(f"TableEncoder: column {name!r} holds an infinite number")
         return np.column_stack([table[name] for name in self._numeric])
@@ -259,7 +267,8 @@ class TableEncoder:
         """Return the vectors (rows, features), float32.
 
         Raises:
-            ValueError: `fit` has not been called, or a number is infinite.
+            ValueError: `fit` has not been called, a number is infinite, or a column of numbers
+                has become text.
         """
         if not self.features:
             raise ValueError("TableEncoder: fit comes before transform")

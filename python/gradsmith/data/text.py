@@ -143,8 +143,18 @@ class Vocabulary:
             raise ValueError(f"Vocabulary: {error.args[0]!r} is not listed") from None
 
     def decode(self, numbers: Iterable[int]) -> str:
-        """Return the text: characters joined, words with spaces between; padding is left out."""
-        listed = [self.tokens[int(number)] for number in numbers]
+        """Return the text: characters joined, words with spaces between; padding is left out.
+
+        Raises:
+            ValueError: a number is none of a token's.
+        """
+        places = [int(number) for number in numbers]
+        for place in places:
+            if not 0 <= place < len(self.tokens):
+                raise ValueError(
+                    f"Vocabulary: {place} is no token's number; there are {len(self.tokens)}"
+                )
+        listed = [self.tokens[place] for place in places]
         kept = [token for token in listed if self.padding is None or token != self.padding]
         return ("" if self.level == "char" else " ").join(kept)
 
@@ -195,20 +205,24 @@ class SequenceDataset(Dataset):
     """Pieces of one long sequence, each with the same piece one place later, as a target.
 
     Args:
-        numbers: the sequence, (T).
+        numbers: the sequence, (T), of integers.
         length: of each piece.
         stride: from one piece to the next; `length`, pieces side by side, unless given.
 
     Samples are (input int64 (length), target int64 (length)).
 
     Raises:
+        TypeError: the sequence holds other numbers than integers; see `WindowDataset` for those.
         ValueError: `length` or `stride` is not positive, or the sequence is too short for a piece.
     """
 
     def __init__(self, numbers: Any, length: int, stride: int | None = None) -> None:
         """Check the sizes."""
         given = numbers.detach().numpy() if isinstance(numbers, Tensor) else numbers
-        self.numbers = np.asarray(given, dtype=np.int64)
+        array = np.asarray(given)
+        if array.size and array.dtype.kind not in "biu":
+            raise TypeError(f"SequenceDataset: numbers must be integers, got {array.dtype}")
+        self.numbers = array.astype(np.int64, copy=False)
         stride = length if stride is None else stride
         if self.numbers.ndim != 1 or length < 1 or stride < 1 or self.numbers.size <= length:
             raise ValueError(

@@ -1,7 +1,8 @@
 """Random small changes of images that keep what they show, on whole batches of arrays.
 
-Each takes images (N, C, H, W) and a generator first, so that `on_images` can make a DataLoader's
-transform of several: `DataLoader(..., transform=on_images(partial(random_shift, pixels=2)))`.
+Each takes images (N, C, H, W), never a single one, and a generator first, so that `on_images` can
+make a DataLoader's transform of several:
+`DataLoader(..., transform=on_images(partial(random_shift, pixels=2)))`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import gradsmith as gs
+from gradsmith._checks import integer, nonnegative, number
 
 __all__ = [
     "normalize", "on_images", "random_affine", "random_crop", "random_erase", "random_flip",
@@ -20,6 +22,29 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 _AT_ONCE = 16  # images whose intermediate arrays are small enough to be recycled, not mapped afresh
+
+
+def _check_images(owner: str, images: Array) -> None:
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"{owner}: images must be an array, got {type(images).__name__}")
+    if images.ndim != 4:
+        raise ValueError(
+            f"{owner}: images must be (N, C, H, W), got shape {images.shape}; "
+            "a single image becomes a batch by images[None]"
+        )
+
+
+def _probability(owner: str, p: float) -> float:
+    if not 0 <= number(owner, "p", p) <= 1:
+        raise ValueError(f"{owner}: p must be in [0, 1], got {p}")
+    return p
+
+
+def _count(owner: str, name: str, value: int) -> int:
+    """Return an int that is not negative."""
+    if integer(owner, name, value) < 0:
+        raise ValueError(f"{owner}: {name} must not be negative, got {value}")
+    return int(value)
 
 
 def on_images(*steps: Callable[[Array, np.random.Generator], Array]) -> Callable[..., Any]:
@@ -48,6 +73,7 @@ def normalize(mean: Sequence[float], std: Sequence[float]) -> Callable[..., Arra
     scale = np.asarray(std, np.float32)[:, None, None]
 
     def step(images: Array, rng: np.random.Generator | None = None) -> Array:
+        _check_images("normalize", images)
         if images.shape[-3] != len(shift):
             raise ValueError(f"normalize: images {images.shape} do not have {len(shift)} channels")
         return (images - shift) / scale
@@ -63,7 +89,8 @@ def random_flip(images: Array, rng: np.random.Generator, p: float = 0.5) -> Arra
         rng: decides which.
         p: the probability.
     """
-    chosen = rng.random(len(images)) < p
+    _check_images("random_flip", images)
+    chosen = rng.random(len(images)) < _probability("random_flip", p)
     return np.where(chosen[:, None, None, None], images[..., ::-1], images)
 
 
@@ -75,6 +102,8 @@ def random_crop(images: Array, rng: np.random.Generator, pixels: int) -> Array:
         rng: decides the shifts.
         pixels: the largest shift.
     """
+    _check_images("random_crop", images)
+    pixels = _count("random_crop", "pixels", pixels)
     count, _, high, wide = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (high, wide), axis=(2, 3))
@@ -91,6 +120,8 @@ def random_erase(images: Array, rng: np.random.Generator, size: int, p: float = 
         size: side of the square.
         p: the probability.
     """
+    _check_images("random_erase", images)
+    size, p = _count("random_erase", "size", size), _probability("random_erase", p)
     count, _, high, wide = images.shape
     row, column = rng.integers(0, high, count), rng.integers(0, wide, count)
     chosen = rng.random(count) < p
@@ -111,6 +142,8 @@ def random_shift(images: Array, rng: np.random.Generator, pixels: int) -> Array:
         rng: decides the shift.
         pixels: the largest shift.
     """
+    _check_images("random_shift", images)
+    pixels = _count("random_shift", "pixels", pixels)
     high, wide = images.shape[-2:]
     down, right = rng.integers(0, 2 * pixels + 1, 2)
     padded = np.pad(images, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)))
@@ -123,12 +156,20 @@ def random_affine(
     """Rotate, shift and scale every image on its own, with bilinear interpolation.
 
     Args:
-        images: (N, C, H, W), float32.
+        images: (N, C, H, W); integers are mixed as float32 and rounded.
         rng: decides the changes.
         degrees: the largest rotation, either way.
         pixels: the largest shift along each axis.
-        scale: the largest relative change of size.
+        scale: the largest relative change of size, less than 1.
     """
+    _check_images("random_affine", images)
+    for name, value in (("degrees", degrees), ("pixels", pixels), ("scale", scale)):
+        nonnegative("random_affine", name, value)
+    if scale >= 1:
+        raise ValueError(f"random_affine: scale must be less than 1, got {scale}")
+    given = images.dtype
+    if given not in (np.float32, np.float64):  # neither angles nor places fit in bytes or halves
+        images = images.astype(np.float32)
     count = len(images)
     angle = np.deg2rad(rng.uniform(-degrees, degrees, count))
     size = rng.uniform(1 - scale, 1 + scale, count)
@@ -138,7 +179,8 @@ def random_affine(
     for start in range(0, count, _AT_ONCE):
         few = slice(start, start + _AT_ONCE)
         moved[few] = _affine(images[few], moves[:, few, None, None])
-    return moved
+    # Mixing does not leave the range of the values, so that rounding does not either.
+    return (moved if given.kind == "f" else np.rint(moved)).astype(given, copy=False)
 
 
 def _affine(images: Array, moves: Array) -> Array:

@@ -137,7 +137,7 @@ class Softplus(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the function to every element."""
-        return _core.softplus(input, self.beta, self.threshold)
+        return functional.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -397,12 +397,16 @@ class RReLU(Module):
 
 
 class _AlongAxis(Module):
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int | None = None, *args: Never, **unexpected: Never) -> None:
         """Store the axis."""
-        super().__init__()
-        if isinstance(dim, bool) or not isinstance(dim, int):
-            raise TypeError(f"{type(self).__name__}: dim must be an int, got {type(dim).__name__}")
-        self.dim = dim
+        super().__init__(*args, **unexpected)
+        self.dim = None if dim is None else integer(type(self).__name__, "dim", dim)
+
+    def _axis(self, input: Tensor) -> int:
+        """Return the axis; without one PyTorch's choice, which takes 3 axes for (C, H, W)."""
+        if self.dim is not None:
+            return self.dim
+        return 0 if len(input.shape) in (0, 1, 3) else 1
 
     def extra_repr(self) -> str:
         """Show the axis."""
@@ -410,27 +414,27 @@ class _AlongAxis(Module):
 
 
 class Softmax(_AlongAxis):
-    """exp(x) / sum(exp(x)) along `dim`."""
+    """exp(x) / sum(exp(x)) along `dim`: 0 of an input with 0, 1 or 3 axes, else 1, unless given."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return _core.softmax(input, self.dim)
+        return _core.softmax(input, self._axis(input))
 
 
 class LogSoftmax(_AlongAxis):
-    """log(softmax(x)) along `dim`, without overflow."""
+    """log(softmax(x)) along `dim` (see `Softmax`), without overflow."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return _core.log_softmax(input, self.dim)
+        return _core.log_softmax(input, self._axis(input))
 
 
 class Softmin(_AlongAxis):
-    """exp(-x) / sum(exp(-x)) along `dim`."""
+    """exp(-x) / sum(exp(-x)) along `dim`; see `Softmax`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return functional.softmin(input, self.dim)
+        return functional.softmin(input, self._axis(input))
 
 
 class Softmax2d(Module):

@@ -75,6 +75,17 @@ class BackwardWatch:
                 f"{type(self._module).__name__}: a backward hook returned {len(changed)} "
                 f"gradients for {len(grads)}"
             )
+        for grad, new in zip(grads, changed, strict=True):
+            if new is not None and not isinstance(new, Tensor):
+                raise TypeError(
+                    f"{type(self._module).__name__}: a backward hook must return tensors or None, "
+                    f"got {type(new).__name__}"
+                )
+            if grad is not None and new is not None and new.shape != grad.shape:
+                raise RuntimeError(
+                    f"{type(self._module).__name__}: a backward hook returned a gradient of shape "
+                    f"{tuple(new.shape)} in place of {tuple(grad.shape)}"
+                )
         return tuple(changed)
 
 

@@ -86,6 +86,16 @@ class _Ordered(Module):
         self._modules.clear()
         return self.extend(items)
 
+    def pop(self, index: int) -> Module:
+        """Remove one module and return it; later ones move up."""
+        module = self[index]
+        del self[index]
+        return module
+
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        """Add several modules at the end."""
+        return self.extend(modules)
+
 
 # Layers whose product takes an activation along, and the activations (by the op's name for them).
 # Exactly these classes: a class of the user's may compute something else.
@@ -137,6 +147,12 @@ class Sequential(_Ordered):
     def _of(cls, named: list[tuple[str, Any]]) -> Self:
         return cls(dict(named))
 
+    def __add__(self, other: Sequential) -> Sequential:
+        """Return a Sequential of the modules of both, shared and numbered anew."""
+        if not isinstance(other, Sequential):
+            return NotImplemented
+        return Sequential(*self, *other)
+
     def forward(self, input: Any) -> Any:
         """Apply the modules one after the other."""
         waiting: Any = None  # a layer that applies the activation after it, if one comes
@@ -168,6 +184,10 @@ class ModuleList(_Ordered):
         """Register the modules."""
         super().__init__()
         self.extend(modules or ())
+
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        """Return a ModuleList of the modules of both, shared."""
+        return ModuleList([*self, *other])
 
 
 class ModuleDict(Module):
@@ -203,6 +223,12 @@ class ModuleDict(Module):
     def __delitem__(self, name: str) -> None:
         """Remove a module."""
         del self._modules[name]
+
+    def pop(self, name: str) -> Module:
+        """Remove a module and return it."""
+        module = self[name]
+        del self[name]
+        return module
 
     def __len__(self) -> int:
         """Count the modules."""

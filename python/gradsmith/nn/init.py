@@ -1,10 +1,15 @@
-"""Initial values for parameters; every function fills its tensor in place and returns it."""
+"""Initial values for parameters; every function fills its tensor in place and returns it.
+
+Those that draw take a `generator`: an int, which seeds a stream of this call alone, or a
+`numpy.random.Generator`, from which such a seed is drawn. Otherwise the global generator decides.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -34,6 +39,7 @@ __all__ = [
     "zeros_",
 ]
 
+Generator = int | np.random.Generator | None
 _Fill = TypeVar("_Fill", bound=Callable[..., Tensor])
 
 
@@ -53,8 +59,7 @@ def _checked(fill: _Fill) -> _Fill:
 
 _GAINS = {
     "linear": 1.0,
-    "conv1d": 1.0,
-    "conv2d": 1.0,
+    **{f"conv{kind}{axes}d": 1.0 for kind in ("", "_transpose") for axes in (1, 2, 3)},
     "sigmoid": 1.0,
     "tanh": 5 / 3,
     "relu": math.sqrt(2),
@@ -66,7 +71,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """Return the factor that keeps the variance of activations through `nonlinearity`.
 
     Args:
-        nonlinearity: linear, conv1d, conv2d, sigmoid, tanh, relu, leaky_relu or selu.
+        nonlinearity: linear, conv1d to conv3d, conv_transpose1d to conv_transpose3d, sigmoid, tanh,
+            relu, leaky_relu or selu.
         param: the negative slope of leaky_relu, 0.01 unless given.
     """
     if nonlinearity == "leaky_relu":
@@ -89,6 +95,29 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     return shape[1] * window, shape[0] * window
 
 
+@contextlib.contextmanager
+def _drawing(generator: Generator) -> Iterator[None]:
+    """Draw from a stream of its own inside, and leave the global one as it was."""
+    if generator is None:
+        yield
+        return
+    if isinstance(generator, np.random.Generator):
+        seed = int(generator.integers(2**63))
+    elif isinstance(generator, bool) or not hasattr(generator, "__index__"):
+        raise TypeError(
+            "init: generator must be an int or a numpy.random.Generator, "
+            f"got {type(generator).__name__}"
+        )
+    else:
+        seed = generator.__index__()
+    before = gs.get_rng_state()
+    gs.manual_seed(seed)
+    try:
+        yield
+    finally:
+        gs.set_rng_state(before)
+
+
 def _fill(tensor: Tensor, values: np.ndarray[Any, Any]) -> Tensor:
     with gs.no_grad():
         tensor.copy_(gs.from_numpy(np.ascontiguousarray(values)).to(tensor.dtype))
@@ -96,17 +125,19 @@ def _fill(tensor: Tensor, values: np.ndarray[Any, Any]) -> Tensor:
 
 
 @_checked
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator = None) -> Tensor:
     """Fill from the uniform distribution on [a, b)."""
-    with gs.no_grad():
+    with gs.no_grad(), _drawing(generator):
         tensor.uniform_(a, b)
     return tensor
 
 
 @_checked
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator = None
+) -> Tensor:
     """Fill from the normal distribution."""
-    with gs.no_grad():
+    with gs.no_grad(), _drawing(generator):
         tensor.normal_(mean, std)
     return tensor
 
@@ -137,7 +168,12 @@ def _cdf(x: float) -> float:
 
 @_checked
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator = None,
 ) -> Tensor:
     """Fill from the normal distribution cut to [a, b], by rejection.
 
@@ -159,16 +195,17 @@ def trunc_normal_(
     from_normal = _cdf(high) - _cdf(low) > 0.3
     count = math.prod(tensor.shape)
     found = np.empty(0)
-    while found.size < count:
-        need = count - found.size
-        if from_normal:
-            draw = gs.randn(2 * need, dtype=gs.float64).numpy()
-            draw = draw[(draw >= low) & (draw <= high)]
-        else:  # proposals uniform on the interval, accepted by the density's ratio to its peak
-            draw = low + (high - low) * gs.rand(4 * need, dtype=gs.float64).numpy()
-            accept = gs.rand(4 * need, dtype=gs.float64).numpy()
-            draw = draw[accept < np.exp((peak**2 - draw**2) / 2)]
-        found = np.concatenate([found, draw[:need]])
+    with _drawing(generator):
+        while found.size < count:
+            need = count - found.size
+            if from_normal:
+                draw = gs.randn(2 * need, dtype=gs.float64).numpy()
+                draw = draw[(draw >= low) & (draw <= high)]
+            else:  # proposals uniform on the interval, accepted by the density's ratio to its peak
+                draw = low + (high - low) * gs.rand(4 * need, dtype=gs.float64).numpy()
+                accept = gs.rand(4 * need, dtype=gs.float64).numpy()
+                draw = draw[accept < np.exp((peak**2 - draw**2) / 2)]
+            found = np.concatenate([found, draw[:need]])
     values = np.clip(mean + std * found, a, b).reshape(tuple(tensor.shape))
     return _fill(tensor, values)
 
@@ -179,16 +216,16 @@ def _xavier_std(tensor: Tensor, gain: float) -> float:
 
 
 @_checked
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator = None) -> Tensor:
     """Fill uniformly in +-gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     bound = math.sqrt(3) * _xavier_std(tensor, gain)
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
 @_checked
-def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator = None) -> Tensor:
     """Fill normally with deviation gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
-    return normal_(tensor, 0.0, _xavier_std(tensor, gain))
+    return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
@@ -200,7 +237,11 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 @_checked
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator = None,
 ) -> Tensor:
     """Fill uniformly in +-gain sqrt(3 / fan) (He, Zhang, Ren and Sun, 2015).
 
@@ -209,33 +250,38 @@ def kaiming_uniform_(
         a: negative slope where `nonlinearity` is leaky_relu.
         mode: "fan_in" keeps the variance forward, "fan_out" backward.
         nonlinearity: what follows the layer; see `calculate_gain`.
+        generator: see the module.
     """
     bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
 @_checked
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator = None,
 ) -> Tensor:
     """Fill normally with deviation gain / sqrt(fan); arguments as in `kaiming_uniform_`."""
-    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity))
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
 @_checked
-def lecun_uniform_(tensor: Tensor) -> Tensor:
+def lecun_uniform_(tensor: Tensor, generator: Generator = None) -> Tensor:
     """Fill uniformly in +-sqrt(3 / fan_in) (LeCun, Bottou, Orr and Mueller, 1998)."""
-    return kaiming_uniform_(tensor, nonlinearity="linear")
+    return kaiming_uniform_(tensor, nonlinearity="linear", generator=generator)
 
 
 @_checked
-def lecun_normal_(tensor: Tensor) -> Tensor:
+def lecun_normal_(tensor: Tensor, generator: Generator = None) -> Tensor:
     """Fill normally with deviation 1 / sqrt(fan_in), as SELU wants it (Klambauer et al., 2017)."""
-    return kaiming_normal_(tensor, nonlinearity="linear")
+    return kaiming_normal_(tensor, nonlinearity="linear", generator=generator)
 
 
 @_checked
-def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator = None) -> Tensor:
     """Fill with a random (semi-)orthogonal matrix times `gain` (Saxe et al., 2013).
 
     Axes after the first are taken together as columns.
@@ -247,7 +293,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     if 0 in shape:
         return tensor
     rows, cols = shape[0], math.prod(shape[1:])
-    draw = gs.randn(max(rows, cols), min(rows, cols), dtype=gs.float64).numpy()
+    with _drawing(generator):
+        draw = gs.randn(max(rows, cols), min(rows, cols), dtype=gs.float64).numpy()
     q, r = np.linalg.qr(draw)
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)  # without this the draw is not uniform
     return _fill(tensor, gain * (q.T if rows < cols else q).reshape(shape))
@@ -280,7 +327,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 
 @_checked
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+def sparse_(
+    tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator = None
+) -> Tensor:
     """Fill a matrix normally and set a share `sparsity` of each column to zero."""
     finite("sparse_", "std", std)
     if len(tensor.shape) != 2 or not 0 <= number("sparse_", "sparsity", sparsity) <= 1:
@@ -289,7 +338,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
             f"sparsity {sparsity}"
         )
     rows, cols = tensor.shape
-    values = std * gs.randn(rows, cols, dtype=gs.float64).numpy()
-    for col in range(cols):
-        values[gs.randperm(rows).numpy()[: math.ceil(sparsity * rows)], col] = 0
+    with _drawing(generator):
+        values = std * gs.randn(rows, cols, dtype=gs.float64).numpy()
+        for col in range(cols):
+            values[gs.randperm(rows).numpy()[: math.ceil(sparsity * rows)], col] = 0
     return _fill(tensor, values)

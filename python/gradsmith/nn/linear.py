@@ -180,11 +180,7 @@ class Unflatten(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Reshape."""
-        shape = tuple(input.shape)
-        if not -len(shape) <= self.dim < len(shape):
-            raise ValueError(f"Unflatten: dim {self.dim} out of range for shape {shape}")
-        dim = self.dim % len(shape)
-        return input.reshape(*shape[:dim], *self.unflattened_size, *shape[dim + 1 :])
+        return input.unflatten(self.dim, self.unflattened_size)
 
     def extra_repr(self) -> str:
         """Show axis and sizes."""

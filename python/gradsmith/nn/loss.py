@@ -45,19 +45,21 @@ class _Loss(Module):
 
 
 class MSELoss(_Loss):
-    """Squared error, (input - target)^2; input and target have one shape."""
+    """Squared error, (input - target)^2; a target of another shape is broadcast,
+    with a warning."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return _core.mse_loss(input, target, self.reduction)
+        return functional.mse_loss(input, target, self.reduction)
 
 
 class L1Loss(_Loss):
-    """Absolute error, `|input - target|`; input and target have one shape."""
+    """Absolute error, `|input - target|`; a target of another shape is broadcast,
+    with a warning."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return _core.l1_loss(input, target, self.reduction)
+        return functional.l1_loss(input, target, self.reduction)
 
 
 class SmoothL1Loss(_Loss):
@@ -75,7 +77,7 @@ class SmoothL1Loss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return _core.smooth_l1_loss(input, target, self.reduction, self.beta)
+        return functional.smooth_l1_loss(input, target, self.reduction, self.beta)
 
 
 class HuberLoss(_Loss):
@@ -93,7 +95,7 @@ class HuberLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return _core.huber_loss(input, target, self.reduction, self.delta)
+        return functional.huber_loss(input, target, self.reduction, self.delta)
 
 
 class KLDivLoss(_Loss):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Never, Self
 
@@ -10,7 +9,7 @@ import gradsmith as gs
 from gradsmith._core import Tensor
 from gradsmith._hooks import RemovableHandle
 
-from .backward_hooks import BackwardWatch
+from .hooked_call import add_hook, call_hooked
 from .parameter import Parameter
 from .state import LoadReport, convert, load_state
 
@@ -19,22 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Module"]
 
-ForwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
-ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
+ForwardPreHook = Callable[..., Any]  # of module and args; of the keyword arguments too, if asked
+ForwardHook = Callable[..., Any]  # the same, and the output
 BackwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
 BackwardHook = Callable[["Module", tuple[Any, ...], tuple[Any, ...]], Any]
 _REGISTRIES = (
     *("_parameters", "_buffers", "_modules"),
     *("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"),
 )
-
-_hook_ids = itertools.count()
-
-
-def _add_hook(hooks: dict[int, Any], hook: Any) -> RemovableHandle:
-    key = next(_hook_ids)
-    hooks[key] = hook
-    return RemovableHandle(lambda: hooks.pop(key, None))
 
 
 def _is_dtype_name(value: Any) -> bool:
@@ -65,6 +56,8 @@ class Module:
     _forward_hooks: dict[int, ForwardHook]
     _backward_pre_hooks: dict[int, BackwardPreHook]
     _backward_hooks: dict[int, BackwardHook]
+    _hooks_with_kwargs: set[int]
+    _hooks_always_called: set[int]
 
     def __init__(self, *args: Never, **kwargs: Never) -> None:
         """Create the empty registries; subclasses call this before they assign anything.
@@ -76,7 +69,8 @@ class Module:
             raise TypeError(f"{type(self).__name__}: got unexpected arguments, {given}")
         for name in _REGISTRIES:
             object.__setattr__(self, name, {})
-        object.__setattr__(self, "_non_persistent", set())
+        for name in ("_non_persistent", "_hooks_with_kwargs", "_hooks_always_called"):
+            object.__setattr__(self, name, set())
         object.__setattr__(self, "training", True)
 
     # -- calling -----------------------------------------------------------------------------
@@ -94,43 +88,61 @@ class Module:
             or self._backward_hooks
         ):
             return self.forward(*args, **kwargs)
-        for pre_hook in tuple(self._forward_pre_hooks.values()):
-            changed = pre_hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        watch = None
-        if self._backward_pre_hooks or self._backward_hooks:
-            watch = BackwardWatch(self)
-            args = watch.enter(args)
-        output = self.forward(*args, **kwargs)
-        for hook in tuple(self._forward_hooks.values()):
-            changed = hook(self, args, output)
-            if changed is not None:
-                output = changed
-        return output if watch is None else watch.leave(output)
+        return call_hooked(self, args, kwargs)
 
-    def register_forward_pre_hook(self, hook: ForwardPreHook) -> RemovableHandle:
-        """Call `hook(module, args)` before `forward`; a result replaces the arguments."""
-        return _add_hook(self._forward_pre_hooks, hook)
+    def register_forward_pre_hook(
+        self, hook: ForwardPreHook, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args)` before `forward`; a result replaces the arguments.
 
-    def register_forward_hook(self, hook: ForwardHook) -> RemovableHandle:
-        """Call `hook(module, args, output)` after `forward`; a result replaces the output."""
-        return _add_hook(self._forward_hooks, hook)
+        Args:
+            hook: what is called.
+            prepend: before the hooks that are there already.
+            with_kwargs: call `hook(module, args, kwargs)`, whose result is None or both.
+        """
+        marks = [self._hooks_with_kwargs] if with_kwargs else []
+        return add_hook(self._forward_pre_hooks, hook, prepend, *marks)
 
-    def register_full_backward_pre_hook(self, hook: BackwardPreHook) -> RemovableHandle:
+    def register_forward_hook(
+        self,
+        hook: ForwardHook,
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Call `hook(module, args, output)` after `forward`; a result replaces the output.
+
+        Args:
+            hook: what is called.
+            prepend: before the hooks that are there already.
+            with_kwargs: call `hook(module, args, kwargs, output)`.
+            always_call: also where `forward` or another hook raises; the output may be None then.
+        """
+        marks = [self._hooks_with_kwargs] if with_kwargs else []
+        marks += [self._hooks_always_called] if always_call else []
+        return add_hook(self._forward_hooks, hook, prepend, *marks)
+
+    def register_full_backward_pre_hook(
+        self, hook: BackwardPreHook, prepend: bool = False
+    ) -> RemovableHandle:
         """Call `hook(module, grad_output)` before backward; a result replaces the gradients.
 
         `grad_output` is a tuple with the gradient of each output, None for what is no tensor.
+        `prepend` puts it before the hooks that are there already.
         """
-        return _add_hook(self._backward_pre_hooks, hook)
+        return add_hook(self._backward_pre_hooks, hook, prepend)
 
-    def register_full_backward_hook(self, hook: BackwardHook) -> RemovableHandle:
+    def register_full_backward_hook(
+        self, hook: BackwardHook, prepend: bool = False
+    ) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` after backward; a result replaces the first.
 
         Both are tuples: the gradient of each positional argument, None for those that do not
-        require grad, and of each output. Outputs must be a tensor or a tuple.
+        require grad, and of each output. Outputs must be a tensor or a tuple. `prepend` puts it
+        before the hooks that are there already.
         """
-        return _add_hook(self._backward_hooks, hook)
+        return add_hook(self._backward_hooks, hook, prepend)
 
     # -- registration ------------------------------------------------------------------------
 
@@ -174,6 +186,10 @@ class Module:
                 f"add_module: {name!r} must be a Module or None, got {type(module).__name__}"
             )
         self._modules[name] = module
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Register a sub-module, as `add_module` does."""
+        self.add_module(name, module)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Register parameters and modules, update buffers, and store the rest as usual."""
@@ -239,46 +255,56 @@ class Module:
         return (module for _, module in self.named_children())
 
     def named_modules(
-        self, memo: set[int] | None = None, prefix: str = ""
+        self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """Yield this module and all below it, depth first, each once, with dotted names."""
+        """Yield this module and all below it, depth first, with dotted names.
+
+        Each comes once, or with `remove_duplicate=False` under all of its names.
+        """
         memo = set() if memo is None else memo
         if id(self) in memo:
             return
-        memo.add(id(self))
+        if remove_duplicate:
+            memo.add(id(self))
         yield prefix, self
         for name, module in self._modules.items():
             if module is not None:
-                yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+                path = f"{prefix}.{name}" if prefix else name
+                yield from module.named_modules(memo, path, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all below it, each once."""
         return (module for _, module in self.named_modules())
 
     def _named_members(
-        self, registry: str, prefix: str, recurse: bool
+        self, registry: str, prefix: str, recurse: bool, once: bool
     ) -> Iterator[tuple[str, Tensor]]:
         seen: set[int] = set()
-        owners = self.named_modules(prefix=prefix) if recurse else iter([(prefix, self)])
+        owners = iter([(prefix, self)])
+        if recurse:
+            owners = self.named_modules(prefix=prefix, remove_duplicate=once)
         for owner, module in owners:
             for name, tensor in getattr(module, registry).items():
-                if tensor is not None and id(tensor) not in seen:
+                if tensor is not None and not (once and id(tensor) in seen):
                     seen.add(id(tensor))
                     yield (f"{owner}.{name}" if owner else name), tensor
 
     def named_parameters(
-        self, prefix: str = "", recurse: bool = True
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Yield each parameter once, with its dotted name."""
-        yield from self._named_members("_parameters", prefix, recurse)  # type: ignore[misc]
+        """Yield each parameter with its dotted name: once, or under all of its names."""
+        found = self._named_members("_parameters", prefix, recurse, remove_duplicate)
+        yield from found  # type: ignore[misc]
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Yield each parameter once."""
         return (param for _, param in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Yield each buffer once, with its dotted name."""
-        yield from self._named_members("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield each buffer with its dotted name: once, or under all of its names."""
+        yield from self._named_members("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Yield each buffer once."""
@@ -330,20 +356,25 @@ class Module:
                 state.update(module.state_dict(f"{prefix}{name}."))
         return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> LoadReport:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False
+    ) -> LoadReport:
         """Copy values into parameters and buffers by name, converting dtype and device.
 
         Everything is checked before anything is copied, so a failed load changes nothing.
 
         Args:
             state_dict: name to tensor, as `state_dict()` gives it.
-            strict: refuse missing and unexpected names; otherwise they are only reported.
+            strict: refuse missing and unexpected names; otherwise they are only reported. That a
+                normalisation's "num_batches_tracked" is missing never counts.
+            assign: put the given tensors themselves in the places of the module's, with their
+                dtype and device; an optimizer that holds the old parameters must be made anew.
 
         Raises:
             ValueError: a shape differs, or (strict) the names do; it is a RuntimeError too.
             TypeError: `state_dict` is not a mapping, or a value is not a tensor.
         """
-        return load_state(self, state_dict, strict)
+        return load_state(self, state_dict, strict, assign)
 
     # -- changing the whole tree -----------------------------------------------------------------
 

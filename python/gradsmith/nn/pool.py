@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from gradsmith._checks import number
+from gradsmith._checks import integer, number
 from gradsmith._core import Tensor
 
 from . import functional
@@ -222,11 +222,12 @@ class _AvgPool(_Window):
         super().__init__(kernel_size, stride, padding)
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
+        owner, divisor = type(self).__name__, divisor_override
         self.divisor_override = (
-            None
-            if divisor_override is None
-            else positive_int(type(self).__name__, "divisor_override", divisor_override)
+            None if divisor is None else integer(owner, "divisor_override", divisor)
         )
+        if self.divisor_override == 0:
+            raise ValueError(f"{owner}: divisor_override must not be 0")
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gradsmith as gs
 from gradsmith._core import Tensor
 
+from .parameter import Parameter
+
 if TYPE_CHECKING:
     from .module import Module
 
 __all__ = ["LoadReport", "convert", "load_state"]
+
+
+# Files written before batch normalisation counted its batches lack this; the module's count stays.
+_COUNTER = "num_batches_tracked"
 
 
 class _Mismatch(ValueError, RuntimeError):
@@ -25,15 +31,19 @@ class LoadReport(NamedTuple):
     unexpected_keys: list[str]
 
 
-def load_state(module: Module, state_dict: Mapping[str, Tensor], strict: bool) -> LoadReport:
-    """Check everything, then copy; the contract is that of `Module.load_state_dict`."""
+def load_state(
+    module: Module, state_dict: Mapping[str, Tensor], strict: bool, assign: bool = False
+) -> LoadReport:
+    """Check everything, then copy or assign; the contract is that of `Module.load_state_dict`."""
     if not isinstance(state_dict, Mapping):
         raise TypeError(
             f"load_state_dict: state_dict must be a mapping, got {type(state_dict).__name__}"
         )
     own = module.state_dict()
     report = LoadReport(
-        missing_keys=[name for name in own if name not in state_dict],
+        missing_keys=[
+            name for name in own if name not in state_dict and not name.endswith(_COUNTER)
+        ],
         unexpected_keys=[name for name in state_dict if name not in own],
     )
     if strict and (report.missing_keys or report.unexpected_keys):
@@ -52,10 +62,31 @@ def load_state(module: Module, state_dict: Mapping[str, Tensor], strict: bool) -
                 f"load_state_dict: {name!r} has shape {tuple(source.shape)}, "
                 f"the module expects {tuple(target.shape)}"
             )
+    if assign:
+        _assign(module, {name: source for name, _, source in pairs})
+        return report
     with gs.no_grad():
         for _, target, source in pairs:
             target.copy_(source.detach().to(target.device).to(target.dtype))
     return report
+
+
+def _assign(module: Module, sources: Mapping[str, Tensor]) -> None:
+    """Put tensors in the places of parameters and buffers."""
+    owners = {name: module.get_submodule(name.rpartition(".")[0]) for name in sources}
+    # All are made before one is put in place: an integer, say, can be no parameter.
+    made = {name: _in_place_of(owners[name], name, source) for name, source in sources.items()}
+    for name, tensor in made.items():
+        setattr(owners[name], name.rpartition(".")[2], tensor)
+
+
+def _in_place_of(owner: Module, name: str, source: Tensor) -> Tensor:
+    old = owner._parameters.get(name.rpartition(".")[2])
+    if old is None:
+        return source.detach()
+    if isinstance(source, Parameter):
+        return source.requires_grad_(old.requires_grad)
+    return Parameter(source.detach(), old.requires_grad)
 
 
 def convert(root: Module, dtype: Any, device: Any) -> None:

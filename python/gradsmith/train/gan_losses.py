@@ -77,7 +77,8 @@ def gradient_penalty(critic: Module, real: Tensor, fake: Tensor) -> Tensor:
             "the same shape"
         )
     count = real.shape[0]
-    share = gs.rand(count, *(1,) * (len(real.shape) - 1), dtype=real.dtype)
+    shape = (count, *(1,) * (len(real.shape) - 1))
+    share = gs.rand(*shape, dtype=real.dtype, device=real.device)
     between = (fake + share * (real - fake)).detach().requires_grad_()
     (slope,) = gs.autograd.grad(critic(between).sum(), between, create_graph=True)
     # The small number keeps the root's derivative finite where the gradient is zero.

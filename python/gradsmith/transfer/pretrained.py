@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ import gradsmith as gs
 from gradsmith._core import Tensor
 from gradsmith.nn import Module
 
-from .torch_file import is_torch_file, read_torch_file
+from .torch_file import is_torch_file, is_zip_file, old_format, read_torch_file
 
 __all__ = ["PretrainedReport", "load_pretrained", "read_weights"]
 
@@ -84,16 +83,22 @@ def read_weights(file: str | os.PathLike[str]) -> dict[str, Tensor]:
     found: object
     if is_torch_file(path):
         found = read_torch_file(path)
-    elif zipfile.is_zipfile(path):
+    elif is_zip_file(path):
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Of a damaged archive that it opened itself, np.load would leave the file open.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 found = {name: gs.tensor(arrays[name]) for name in arrays.files}
         except Exception as error:  # damaged archives and headers fail in many ways
             raise ValueError(
                 f"load_pretrained: {path} is no .npz of plain arrays: {error}"
             ) from None
     else:
-        found = gs.load(path)
+        try:
+            found = gs.load(path)
+        except ValueError:
+            if (what := old_format(path)) is None:
+                raise
+            raise ValueError(f"load_pretrained: {path} is {what}") from None
     for name in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]

@@ -20,9 +20,11 @@ import numpy as np
 import gradsmith as gs
 from gradsmith._core import Tensor
 
-__all__ = ["is_torch_file", "read_torch_file"]
+__all__ = ["is_torch_file", "is_zip_file", "old_format", "read_torch_file"]
 
 _PICKLE = "data.pkl"
+# What PyTorch put first before it wrote zip files: a number of its own, pickled.
+_OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # Bytes of storages and tensors for each byte of the file. Once as it stands and once as tensors
 # takes two, widened from 8 bits five; the rest is for tensors that share memory.
 _MOST_MEMORY = 8
@@ -160,9 +162,34 @@ def _folder(archive: zipfile.ZipFile) -> str | None:
     return names[0].removesuffix(_PICKLE) if len(names) == 1 else None
 
 
+def is_zip_file(path: Path) -> bool:
+    """Say whether it is a zip file, sound or damaged."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # its end is a zip file's, but what stands there contradicts itself
+        return True
+
+
+def old_format(path: Path) -> str | None:
+    """Say what a file is that holds a pickle and no zip file, and what to do; else return None."""
+    with path.open("rb") as stream:
+        head = stream.read(len(_OLD_MAGIC))
+    if head == _OLD_MAGIC:
+        return (
+            "a PyTorch file of the format before 1.6; write it anew with PyTorch: "
+            "torch.save(torch.load(old), new)"
+        )
+    if len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5:  # so begins every pickle since 2
+        return (
+            "a pickle, which can run any code; where you trust it, load it with what wrote it and "
+            "save its arrays with numpy.savez(new, **arrays)"
+        )
+    return None
+
+
 def is_torch_file(path: Path) -> bool:
     """Say whether it is a zip file as PyTorch writes them."""
-    if not zipfile.is_zipfile(path):
+    if not is_zip_file(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:

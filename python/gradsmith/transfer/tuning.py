@@ -95,8 +95,8 @@ def _is_held(module: Module) -> bool:
 def replace_head(model: Module, num_classes: int, *, name: str | None = None) -> Linear | Conv2d:
     """Put a new last layer of `num_classes` outputs in place of the model's, and return it.
 
-    Its inputs, bias, dtype and device are those of the old one; its parameters are fresh and are
-    trained.
+    It is like the old one in all else: inputs, bias, window, padding, groups, dtype and device. Its
+    parameters are fresh and are trained.
 
     Args:
         model: changed in place.
@@ -104,7 +104,8 @@ def replace_head(model: Module, num_classes: int, *, name: str | None = None) ->
         name: the layer's dotted name; the last Linear (or, without one, Conv2d) unless given.
 
     Raises:
-        ValueError: there is no such layer, or it is of another kind.
+        ValueError: there is no such layer, it is of another kind, or its groups do not divide
+            `num_classes`.
     """
     positive_int("replace_head", "num_classes", num_classes)
     modules = dict(model.named_modules())
@@ -116,26 +117,21 @@ def replace_head(model: Module, num_classes: int, *, name: str | None = None) ->
             raise ValueError(f"replace_head: {type(model).__name__} has no Linear or Conv2d below")
         name = last
     old = modules.get(name) if name else None
-    options: dict[str, Any]
-    if isinstance(old, Linear):
-        options = {"bias": old.bias is not None, "dtype": old.weight.dtype}
-        new: Linear | Conv2d = Linear(
-            old.in_features, num_classes, device=old.weight.device, **options
-        )
-    elif isinstance(old, Conv2d):
-        options = {"bias": old.bias is not None, "dtype": old.weight.dtype}
-        new = Conv2d(
-            old.in_channels,
-            num_classes,
-            old.kernel_size,
-            old.stride,
-            old.padding,
-            old.dilation,
-            device=old.weight.device,
-            **options,
-        )
-    else:
+    if not isinstance(old, (Linear, Conv2d)):
         raise ValueError(f"replace_head: {name!r} is no Linear or Conv2d of the model")
+    options: dict[str, Any] = {
+        "bias": old.bias is not None,
+        "device": old.weight.device,
+        "dtype": old.weight.dtype,
+    }
+    new: Linear | Conv2d
+    if isinstance(old, Linear):
+        new = Linear(old.in_features, num_classes, **options)
+    else:
+        window = ("kernel_size", "stride", "dilation", "groups", "padding_mode")
+        options.update({option: getattr(old, option) for option in window})
+        new = Conv2d(old.in_channels, num_classes, **options)
+        new.padding = old.padding  # "same" may have become one number for each side
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, new)
     return new

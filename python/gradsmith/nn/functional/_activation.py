@@ -20,6 +20,7 @@ __all__ = [
     "prelu",
     "rrelu",
     "softmin",
+    "softplus",
     "softshrink",
     "tanhshrink",
     "threshold",
@@ -94,6 +95,21 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 def softmin(input: Tensor, dim: int) -> Tensor:
     """exp(-x) / sum(exp(-x)) along `dim`."""
     return _core.softmax(-input, dim)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta; x itself where beta x exceeds the threshold.
+
+    Args:
+        input: any shape.
+        beta: not 0; with a negative one the function lies below x instead of above it.
+        threshold: where the function is taken for straight.
+    """
+    if (
+        isinstance(beta, (int, float)) and beta < 0
+    ):  # the op knows positive ones; both are one curve, mirrored at the origin
+        return -_core.softplus(-input, -beta, threshold)
+    return _core.softplus(input, beta, threshold)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:

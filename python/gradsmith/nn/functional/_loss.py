@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import gradsmith as gs
@@ -18,12 +19,16 @@ __all__ = [
     "cross_entropy",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
+    "huber_loss",
+    "l1_loss",
     "margin_ranking_loss",
+    "mse_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
+    "smooth_l1_loss",
     "soft_margin_loss",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
@@ -40,6 +45,47 @@ def _reduce(op: str, loss: Tensor, reduction: str) -> Tensor:
 def _hinge(x: Tensor) -> Tensor:
     """max(x, 0) with slope 1 at 0, as PyTorch's margins have it."""
     return x.clamp(min=0)
+
+
+def _of_one_shape(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Broadcast as PyTorch does, with its warning: (N, 1) against (N) compares all pairs."""
+    if input.shape == target.shape:
+        return input, target
+    try:
+        expanded = gs.broadcast_tensors(input, target)
+    except ValueError:  # the op says what is wrong
+        return input, target
+    warnings.warn(
+        f"{op}: target of shape {tuple(target.shape)} is broadcast against input "
+        f"{tuple(input.shape)}, which is seldom what is meant; give both the same shape",
+        UserWarning,
+        stacklevel=3,
+    )
+    return expanded[0], expanded[1]
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Squared error; see `nn.MSELoss`."""
+    return _core.mse_loss(*_of_one_shape("mse_loss", input, target), reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Absolute error; see `nn.L1Loss`."""
+    return _core.l1_loss(*_of_one_shape("l1_loss", input, target), reduction)
+
+
+def smooth_l1_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """Squared error below `beta`, absolute above; see `nn.SmoothL1Loss`."""
+    return _core.smooth_l1_loss(*_of_one_shape("smooth_l1_loss", input, target), reduction, beta)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    """Squared error below `delta`, absolute above; see `nn.HuberLoss`."""
+    return _core.huber_loss(*_of_one_shape("huber_loss", input, target), reduction, delta)
 
 
 def cross_entropy(

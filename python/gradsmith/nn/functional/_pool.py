@@ -39,7 +39,6 @@ __all__ = [
 _Sizes = int | tuple[int, ...] | list[int]
 
 max_pool2d = _core.max_pool2d
-avg_pool2d = _core.avg_pool2d
 
 
 def _lowered(found: Any, axis: int) -> Any:
@@ -154,6 +153,32 @@ def avg_pool1d(
     return found.squeeze(-2)
 
 
+def _magnitude(divisor_override: int | None) -> int | None:
+    """Return what the op takes, a positive divisor; it says what is wrong with others."""
+    negative = isinstance(divisor_override, int) and divisor_override < 0
+    return -divisor_override if negative else divisor_override  # type: ignore[operator]
+
+
+def _divided(y: Tensor, divisor_override: int | None) -> Tensor:
+    """Give a mean over |divisor| the divisor's sign."""
+    return -y if divisor_override is not None and divisor_override < 0 else y
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: _Sizes,
+    stride: _Sizes | None = None,
+    padding: _Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Mean of each window over two axes; see `nn.AvgPool2d`."""
+    divisor = _magnitude(divisor_override)
+    y = _core.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)
+    return _divided(y, divisor_override)
+
+
 def avg_pool3d(
     input: Tensor,
     kernel_size: _Sizes,
@@ -172,16 +197,15 @@ def avg_pool3d(
     rest = (ceil_mode, count_include_pad)
     # The divisor is a product of the axes' own, so that means of means are the means; one that is
     # given divides only once.
-    first = None if divisor_override is None else 1
+    first, last = None if divisor_override is None else 1, _magnitude(divisor_override)
     y = _by_plane(
         input, lambda x: _core.avg_pool2d(x, window[1:], steps[1:], border[1:], *rest, first)
     )
-    return _across(
+    y = _across(
         y,
-        lambda x: _core.avg_pool2d(
-            x, (window[0], 1), (steps[0], 1), (border[0], 0), *rest, divisor_override
-        ),
+        lambda x: _core.avg_pool2d(x, (window[0], 1), (steps[0], 1), (border[0], 0), *rest, last),
     )
+    return _divided(y, divisor_override)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:

@@ -134,7 +134,10 @@ class ExponentialLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """base times a factor that moves linearly from start to end over `total_iters`: warm-up."""
+    """base times a factor that moves linearly from start to end over `total_iters`: warm-up.
+
+    With 0 steps it never moves, as PyTorch has it.
+    """
 
     def __init__(
         self,
@@ -154,16 +157,19 @@ class LinearLR(LRScheduler):
             )
         self.start_factor = start_factor
         self.end_factor = end_factor
-        self.total_iters = positive(owner, "total_iters", total_iters)
+        self.total_iters = nonnegative(owner, "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        share = min(epoch, self.total_iters) / self.total_iters
+        share = min(epoch, self.total_iters) / self.total_iters if self.total_iters else 0.0
         return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
 
 
 class ConstantLR(LRScheduler):
-    """base * factor for the first `total_iters` steps, then base."""
+    """base * factor for the first `total_iters` steps, then base.
+
+    With 0 steps it stays at base * factor, as PyTorch has it: no step ends them.
+    """
 
     def __init__(
         self,
@@ -180,7 +186,8 @@ class ConstantLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        return base_lr * self.factor if epoch < self.total_iters else base_lr
+        scaled = epoch < self.total_iters or self.total_iters == 0
+        return base_lr * self.factor if scaled else base_lr
 
 
 class PolynomialLR(LRScheduler):

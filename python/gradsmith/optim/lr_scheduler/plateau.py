@@ -80,7 +80,12 @@ class ReduceLROnPlateau:
 
     def step(self, metrics: float) -> None:
         """Note one measured value and lower the rate if it is time."""
-        value = float(metrics)
+        try:
+            value = float(metrics)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"ReduceLROnPlateau: step: metrics must be a number, got {type(metrics).__name__}"
+            ) from None
         self.last_epoch += 1
         if self._better(value):
             self.best = value

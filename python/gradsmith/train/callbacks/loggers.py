@@ -7,8 +7,11 @@ import io
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from gradsmith._safetensors import write_atomically
 
 from .base import Callback, Logs
 
@@ -21,7 +24,8 @@ __all__ = ["CSVLogger", "JSONLLogger"]
 class CSVLogger(Callback):
     """Appends one line per epoch to a CSV file; a resumed run continues the same file.
 
-    Lines of epochs that are trained again are dropped first.
+    Lines of epochs that are trained again are dropped first. Where values come up that had no
+    column before, the file is written anew, whole, with columns for them at the end.
 
     Args:
         path: the file.
@@ -33,12 +37,12 @@ class CSVLogger(Callback):
         self.path = Path(path)
         self.append = append
         self._stream: TextIO | None = None
-        self._columns: list[str] | None = None
+        self._columns: list[str] = []
 
     def on_fit_start(self, trainer: Loop) -> None:
         """Open the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._columns = None
+        self._columns = []
 
         def before(epoch: str) -> bool:
             """Whether a line stays; one that a crash has torn does not."""
@@ -49,25 +53,25 @@ class CSVLogger(Callback):
 
         kept: list[list[str]] = []
         if (self.append or trainer.epoch > 0) and self.path.exists():
-            with self.path.open(newline="") as old:
-                kept = [row for row in csv.reader(old) if row]
+            kept = self._read()
         if kept:
             self._columns = kept[0]
             if not self.append and "epoch" in kept[0]:
                 at = kept[0].index("epoch")
                 kept[1:] = [row for row in kept[1:] if len(row) == len(kept[0]) and before(row[at])]
-        self._stream = self.path.open("w", newline="")
-        csv.writer(self._stream).writerows(kept)
+        self._rewrite(kept)
 
     def on_epoch_end(self, trainer: Loop, logs: Logs) -> None:
         """Write and flush one line."""
         assert self._stream is not None
-        line = io.StringIO()
-        if self._columns is None:
-            self._columns = list(logs)
-            csv.writer(line).writerow(self._columns)
-        csv.writer(line).writerow([logs.get(column, "") for column in self._columns])
-        self._stream.write(line.getvalue())
+        new = [column for column in logs if column not in self._columns]
+        if new:  # the first epoch, or a later one that is the first to be validated, say
+            rows = self._read()[1:]
+            self._columns += new
+            blanks = len(self._columns)
+            rows = [row + [""] * (blanks - len(row)) for row in rows]
+            self._rewrite([self._columns, *rows])
+        self._stream.write(_csv([[logs.get(column, "") for column in self._columns]]))
         self._stream.flush()
 
     def on_fit_end(self, trainer: Loop) -> None:
@@ -75,6 +79,23 @@ class CSVLogger(Callback):
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+
+    def _read(self) -> list[list[str]]:
+        with self.path.open(newline="", encoding="utf-8") as stream:
+            return [row for row in csv.reader(stream) if row]
+
+    def _rewrite(self, rows: list[list[str]]) -> None:
+        """Put a whole new file in place of the old one, and go on behind its end."""
+        if self._stream is not None:
+            self._stream.close()
+        write_atomically(self.path, [_csv(rows).encode()])
+        self._stream = self.path.open("a", newline="", encoding="utf-8")
+
+
+def _csv(rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
 
 
 class JSONLLogger(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
@@ -65,10 +66,17 @@ def encode_event(
     if file_version is not None:
         event += _field(3, file_version.encode())
     values = b"".join(
-        _field(1, _field(1, tag.encode()) + b"\x15" + struct.pack("<f", value))
-        for tag, value in scalars
+        _field(1, _field(1, tag.encode()) + b"\x15" + _float32(value)) for tag, value in scalars
     )
     return event + _field(5, values) if values else event
+
+
+def _float32(value: float) -> bytes:
+    """Return the four bytes of a number; of an infinity, where it is too large for them."""
+    try:
+        return struct.pack("<f", value)
+    except OverflowError:
+        return struct.pack("<f", math.inf if value > 0 else -math.inf)
 
 
 def _record(data: bytes) -> bytes:
