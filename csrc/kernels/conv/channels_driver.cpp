@@ -13,8 +13,11 @@ namespace gradsmith::kernels {
 namespace {
 
 constexpr std::int64_t kSums = 1 << 15;       // elements of unfinished sums: 128 KB of float32
-constexpr std::int64_t kHoledPixels = 1024;   // 1x1 with stride: more are bound by memory
 constexpr std::int64_t kPackGrain = 1 << 18;  // fewest bytes of packed weights worth a thread
+// 1x1 kernels.
+constexpr std::int64_t kHoledPixels = 1024;     // with stride: more are bound by memory
+constexpr std::int64_t kRaggedPixels = 300;     // of more, a last register is a small part
+constexpr std::int64_t kRaggedImage = 1 << 17;  // elements that stay in L2 while all panels pass
 
 }  // namespace
 
@@ -25,9 +28,19 @@ bool channels_pay(DType dtype, const ConvShape& s, bool adjoint) {
   const std::int64_t depth = adjoint ? s.group_o() : s.group_c();
   const std::int64_t m = adjoint ? s.group_c() : s.group_o();
   if (active_target() == Target::reference || m == 0 || depth == 0) return false;
-  // Packed products of 1x1 kernels do not suffer from narrow rows, but from holes in dx.
-  if (taps == 1 && !(adjoint && strides > 1 && s.h * s.w <= kHoledPixels)) return false;
-  const std::int64_t lanes = gemm_shape_of(dtype).vector;
+  const GemmShape shape = gemm_shape_of(dtype);
+  const std::int64_t lanes = shape.vector;
+  if (taps == 1) {
+    // 1x1: packed products do not suffer from narrow rows, but wide registers of them from holes in
+    // dx and from a last register of an image that is nearly empty.
+    const std::int64_t image = out_h * out_w, padded = round_up(image, lanes);
+    const bool holed = adjoint && strides > 1 && s.h * s.w <= kHoledPixels;
+    const bool ragged = !adjoint && strides == 1 && image <= kRaggedPixels &&
+                        padded * 25 >= image * 26 && padded * 10 <= image * 11 && depth >= 256 &&
+                        m >= 64 && depth * image <= kRaggedImage;
+    if (!wide_registers(shape, std::size_t(itemsize(dtype)))) return false;
+    if (!holed) return ragged;
+  }
   std::int64_t met_h = 0, met_w = 0;  // pairs of outputs and taps inside the image
   for (std::int64_t i = 0; i < s.kh; ++i) {
     const TapRange r = tap_range(i, s.dilation_h, s.pad_h, s.stride_h, s.h, out_h);
