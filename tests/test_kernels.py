@@ -387,7 +387,8 @@ def test_explain_says_which_way_was_taken() -> None:
     (conv,) = kernels.explain("conv2d", x, w, padding=1)
     assert conv.path.startswith("Winograd") and conv.seconds is None
     (strided,) = kernels.explain("conv2d", x, w, stride=2)
-    assert strided.path.startswith("direct") and "stride" in strided.reasons[0]
+    assert strided.path.startswith(("channels", "direct", "product"))
+    assert "stride" in strided.reasons[0]
     layer = gs.nn.Linear(20, 30)
     assert [e.op for e in kernels.explain(layer, gs.randn(8, 20))] == ["gemm"]
     assert kernels.explain("exp", normal(3)) == ()

@@ -63,6 +63,13 @@ constexpr ConvShape kCases[] = {
     {2, 36, 19, 40, 72, 3, 1, 1, 2, 0, 0, 0, 0, 1, 1, 1},
     {2, 40, 13, 50, 12, 2, 2, 3, 3, 0, 0, 0, 0, 1, 1, 1},
     {2, 32, 40, 67, 20, 5, 4, 2, 2, 1, 0, 2, 1, 1, 1, 1},
+    // Channels as lanes: one or two registers of them, several blocks of channels, strides.
+    {3, 70, 7, 7, 40, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+    {2, 100, 17, 17, 45, 3, 3, 2, 2, 0, 0, 0, 0, 1, 1, 1},
+    {3, 33, 14, 14, 100, 4, 4, 2, 2, 1, 1, 1, 1, 1, 1, 1},
+    {2, 20, 8, 8, 12, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 1},
+    {9, 24, 5, 3, 37, 2, 3, 1, 3, 1, 2, 0, 2, 2, 1, 1},
+    {2, 256, 13, 13, 64, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1},
     // One channel a group, rows shorter than a register, several rows and groups at a time.
     {2, 9, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 9},
     {2, 7, 14, 13, 7, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 7},
@@ -171,6 +178,59 @@ double dot(const T* a, const T* b, std::int64_t n) {
   double sum = 0;
   for (std::int64_t i = 0; i < n; ++i) sum += double(a[i]) * double(b[i]);
   return sum;
+}
+
+// Channels as lanes where nobody would take them: small, odd, wide, grouped.
+template <class T>
+void test_channels(const ConvShape& s, const char* target) {
+  constexpr DType dtype = dtype_of<T>;
+  if (active_target() == Target::reference) return;
+  const Sizes size(s);
+  for (const bool adjoint : {false, true}) {
+    const std::int64_t in = adjoint ? size.y : size.x, out = adjoint ? size.x : size.y;
+    const std::int64_t m = adjoint ? s.c : s.o, n = std::max<std::int64_t>(1, s.n);
+    const double k = double((adjoint ? s.group_o() : s.group_c()) * s.kh * s.kw);
+    const auto reference = adjoint ? Reference<T>::input_grad : Reference<T>::forward;
+    auto x = random_values<T>(in, 11);
+    const auto w = random_values<T>(size.w, 12), bias = random_values<T>(m, 13);
+    const auto ax = magnitudes(x), aw = magnitudes(w), ab = magnitudes(bias);
+    const std::string name =
+        describe(adjoint ? "channels, input_grad" : "channels, forward", target, s);
+    Poisoned<T> want(out), bound(out);
+    reference(s, want.data(), x.data(), w.data(), {.bias = bias.data()});
+    reference(s, bound.data(), ax.data(), aw.data(), {.bias = ab.data()});
+    const auto got = run_threads<T>(out, name, [&](T* to) {
+      channels_conv(dtype, s, adjoint, to, x.data(), w.data(), {.bias = bias.data()});
+    });
+    report(within(got, want, bound, k + 1), name);
+
+    ConvShape one = s;
+    one.n = 1;
+    Poisoned<T> last(s.n ? out / n : 0);
+    if (s.n)
+      channels_conv(dtype, one, adjoint, last.data(), x.data() + (n - 1) * in / n, w.data(),
+                    {.bias = bias.data()});
+    bool same = last.frame_intact();
+    for (std::int64_t i = 0; i < last.size(); ++i) same &= last[i] == got[out - out / n + i];
+    report(same, name + ": bits differ with the batch");
+
+    const ConvEpilogue e{.activation = Activation::leaky_relu, .slope = 0.2};
+    reference(s, want.data(), x.data(), w.data(), e);
+    Poisoned<T> activated(out);
+    channels_conv(dtype, s, adjoint, activated.data(), x.data(), w.data(), e);
+    report(within(activated, want, bound, k + 1), name + ", leaky_relu");
+
+    for (std::size_t i = 0; i < x.size(); ++i)
+      if (i % 37 == 3) x[i] = std::numeric_limits<T>::infinity();
+    reference(s, want.data(), x.data(), w.data(), {});
+    Poisoned<T> special(out);
+    channels_conv(dtype, s, adjoint, special.data(), x.data(), w.data(), {});
+    same = special.frame_intact();
+    for (std::int64_t i = 0; i < out; ++i)
+      same &= std::isfinite(special[i]) == std::isfinite(want[i]) &&
+              std::isnan(special[i]) == std::isnan(want[i]);
+    report(same, name + ", special");
+  }
 }
 
 template <class T>
@@ -323,6 +383,8 @@ int main() {
     for (const ConvShape& s : kCases) {
       test_case<float>(s, target);
       test_case<double>(s, target);
+      test_channels<float>(s, target);
+      test_channels<double>(s, target);
       test_special<float>(s, target);
       test_batch<float>(s, target);
       test_batch<double>(s, target);
@@ -331,7 +393,8 @@ int main() {
     for (int i = 0; i < 300; ++i) {
       const ConvShape s = random_shape(engine);
       test_case<float>(s, target);
-      if (i % 4 == 0) test_case<double>(s, target);
+      test_channels<float>(s, target);
+      if (i % 4 == 0) test_case<double>(s, target), test_channels<double>(s, target);
     }
     for (int i = 0; i < 100; ++i) {
       const ConvShape s = random_depthwise(engine);

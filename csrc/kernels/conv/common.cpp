@@ -57,6 +57,7 @@ void trace_conv(const char* op, DType dtype, const ConvShape& s, ConvPath path) 
   const bool winograd = path == ConvPath::winograd;
   e.path = winograd                      ? "Winograd F(4x4, 3x3)"
            : path == ConvPath::packed    ? "product of packed weights and windows"
+           : path == ConvPath::channels  ? "channels as lanes, tap by tap"
            : path == ConvPath::depthwise ? "depthwise, in place"
            : path == ConvPath::outer     ? "outer products of pixels"
                                          : "direct sum from padded images";

@@ -19,7 +19,7 @@ void conv_add_parts(DType dtype, void* sum, const void* parts, std::int64_t coun
                     std::int64_t size);
 
 // What is about to run, in words.
-enum class ConvPath { direct, depthwise, packed, outer, winograd };
+enum class ConvPath { direct, depthwise, packed, channels, outer, winograd };
 void trace_conv(const char* op, DType dtype, const ConvShape& s, ConvPath path);
 
 }  // namespace gradsmith::kernels

@@ -11,9 +11,9 @@
 //   image. The padding after the last row and column may differ from the one before the first.
 // * Same bits: an element of y or dx depends on its own sample, the weights, dtype and target only:
 //   blocks of conv_depth_block (layout.h) products, each one fused multiply-add chain from zero in
-//   the order (c, i, j) or (o, i, j), added in order; or what winograd.h or depthwise.h says, or
-//   gemm.h where one window covers the image; dw and db on the shape and the data. Never on the
-//   number of threads.
+//   the order (c, i, j) or (o, i, j), added in order; or what winograd.h, channels.h or depthwise.h
+//   says, or gemm.h where one window covers the image; dw and db on the shape and the data. Never
+//   on the number of threads.
 //
 // README.md in this folder explains the method and its constants.
 #pragma once
@@ -163,5 +163,6 @@ GS_API void conv2d_bias_grad(DType dtype, const ConvShape& shape, void* db, cons
 
 }  // namespace gradsmith::kernels
 
+#include "kernels/conv/channels.h"
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/winograd.h"

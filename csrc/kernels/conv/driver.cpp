@@ -47,8 +47,11 @@ ConvPacked plan_packed(DType dtype, const ConvShape& s, std::int64_t m, std::int
   return plan;
 }
 
-ConvPath path_of(bool winograd, const ConvPacked& packed) {
-  return winograd ? ConvPath::winograd : packed.width ? ConvPath::packed : ConvPath::direct;
+ConvPath path_of(bool winograd, bool channels, const ConvPacked& packed) {
+  return winograd       ? ConvPath::winograd
+         : channels     ? ConvPath::channels
+         : packed.width ? ConvPath::packed
+                        : ConvPath::direct;
 }
 
 // The cut of a forward or input gradient pass: images x bands of rows x groups x channel ranges.
@@ -155,9 +158,11 @@ void conv2d_forward(DType dtype, const ConvShape& s, void* y, const void* x, con
   const bool winograd = winograd_pays(dtype, s, fast);
   const std::int64_t sums = s.group_c() * s.kh * s.kw;
   const ConvPacked packed = plan_packed(dtype, s, s.group_o(), sums, false);
-  trace_conv("conv2d", dtype, s, path_of(winograd, packed));
+  const bool channels = !winograd && channels_pay(dtype, s, false);
+  trace_conv("conv2d", dtype, s, path_of(winograd, channels, packed));
   const TraceInside inside;
   if (winograd) return winograd_conv(fast, y, x, w, epilogue);
+  if (channels) return channels_conv(dtype, s, false, y, x, w, epilogue);
   const bool in_place = packed.width && forward_in_place(s);
   const Cut cut = choose_cut(s, height, 1, in_place ? 0 : s.group_c(), s.group_o(), packed,
                              [&](std::int64_t rows) { return forward_source(s, 0, rows); });
@@ -194,9 +199,11 @@ void conv2d_input_grad(DType dtype, const ConvShape& s, void* dx, const void* dy
   const bool winograd = winograd_pays(dtype, s, fast);
   const std::int64_t sums = s.group_o() * s.kh * s.kw, size = std::int64_t(itemsize(dtype));
   const ConvPacked packed = plan_packed(dtype, s, s.group_c(), sums, true);
-  trace_conv("conv2d_input_grad", dtype, s, path_of(winograd, packed));
+  const bool channels = !winograd && channels_pay(dtype, s, true);
+  trace_conv("conv2d_input_grad", dtype, s, path_of(winograd, channels, packed));
   const TraceInside inside;
   if (winograd) return winograd_conv(fast, dx, dy, w, epilogue);
+  if (channels) return channels_conv(dtype, s, true, dx, dy, w, epilogue);
   const Cut cut = choose_cut(s, s.h, s.stride_h, s.group_o(), s.group_c(), packed,
                              [&](std::int64_t rows) { return input_grad_source(s, 0, rows); });
   Workspace workspace;

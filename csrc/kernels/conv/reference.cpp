@@ -1,7 +1,9 @@
 // Convolution as the formulas of conv.h say it, sums in double.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/conv/conv.h"
+#include "kernels/conv/layout.h"
 #include "kernels/gemm/activate_reference.h"
 
 namespace gradsmith::kernels::reference {
@@ -129,6 +131,42 @@ void each_plane(const DepthwisePart& a, void (*run)(const ConvPart&)) {
   }
 }
 
+template <class T>
+void conv_channels(const ConvChannelsPart& a) {
+  const std::int64_t m = a.adjoint ? a.shape.group_c() : a.shape.group_o();
+  ConvPart part{};
+  part.shape = a.shape, part.out = a.out, part.in = a.in, part.weight = a.weight;
+  part.epilogue = a.epilogue;
+  part.image_begin = a.image_begin, part.image_end = a.image_end;
+  part.group = a.group, part.group_end = a.group + 1;
+  part.m_begin = a.panel_begin * 2 * a.lanes, part.m_end = std::min(m, a.panel_end * 2 * a.lanes);
+  part.row_end = a.adjoint ? a.shape.h : a.shape.out_h();
+  (a.adjoint ? conv_input_grad<T> : conv_forward<T>)(part);
+}
+
+template <class T>
+void conv_channels_weights(const ConvChannelsWeights& a) {
+  const ConvShape& s = a.shape;
+  const std::int64_t cg = s.group_c(), og = s.group_o(), taps = s.kh * s.kw;
+  const std::int64_t m = a.adjoint ? cg : og, depth = a.adjoint ? og : cg;
+  const std::int64_t block = conv_depth_block(depth);
+  T* panels = static_cast<T*>(a.packed);
+  for (std::int64_t panel = a.panel_begin; panel < a.panel_end; ++panel) {
+    const std::int64_t line = panel * 2 * a.lanes,
+                       width = m - line > a.lanes ? 2 * a.lanes : a.lanes;
+    T* to = panels;
+    for (std::int64_t d0 = 0; d0 < depth; d0 += block)
+      for (std::int64_t tap = 0; tap < taps; ++tap, to += width)
+        for (std::int64_t d = d0; d < std::min(depth, d0 + block); ++d)
+          for (std::int64_t l = line; l < line + width; ++l) {
+            const std::int64_t lane = std::min(l, m - 1);
+            const std::int64_t c = a.adjoint ? lane : d, o = a.group * og + (a.adjoint ? d : lane);
+            *to++ = static_cast<const T*>(a.weight)[(o * cg + c) * taps + tap];
+          }
+    panels += channels_panel(depth, taps, 2 * a.lanes);
+  }
+}
+
 void each_channel(const DepthwiseWeightPart& a, void (*run)(const ConvWeightPart&)) {
   for (std::int64_t c = a.channel_begin; c < a.channel_end; ++c) {
     ConvWeightPart part{};
@@ -160,6 +198,14 @@ void depthwise_weight_grad_f32(const DepthwiseWeightPart& part) {
 }
 void depthwise_weight_grad_f64(const DepthwiseWeightPart& part) {
   each_channel(part, conv_weight_grad<double>);
+}
+void conv_channels_f32(const ConvChannelsPart& part) { conv_channels<float>(part); }
+void conv_channels_f64(const ConvChannelsPart& part) { conv_channels<double>(part); }
+void conv_channels_weights_f32(const ConvChannelsWeights& args) {
+  conv_channels_weights<float>(args);
+}
+void conv_channels_weights_f64(const ConvChannelsWeights& args) {
+  conv_channels_weights<double>(args);
 }
 void conv_bias_grad_f32(const ConvBiasGrad& args) { conv_bias_grad<float>(args); }
 void conv_bias_grad_f64(const ConvBiasGrad& args) { conv_bias_grad<double>(args); }

@@ -5,7 +5,14 @@
 
 namespace gradsmith::kernels {
 
-enum class KeptWeights : std::int64_t { forward = 1, adjoint, transposed, winograd };
+enum class KeptWeights : std::int64_t {
+  forward = 1,
+  adjoint,
+  transposed,
+  winograd,
+  forward_lanes,
+  adjoint_lanes
+};
 
 // All that the layout depends on, for prepared().
 KeptKey weights_key(KeptWeights kind, DType dtype, const ConvShape& s, int width);
