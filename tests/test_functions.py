@@ -322,6 +322,7 @@ def test_whole_tensors():
         (lambda: gs.inner(gs.ones(2), gs.ones(3)), ValueError, r"input \(2,\) and other \(3,\)"),
         (lambda: gs.cdist(gs.ones(2), gs.ones(2, 2)), ValueError, "x1 must have at least 2 axes"),
         (lambda: gs.cdist(gs.ones(2, 3), gs.ones(2, 2)), ValueError, "as many columns"),
+        (lambda: gs.cdist(INDICES, INDICES), TypeError, "x1 must be floating, got int64"),
         (lambda: gs.cdist(gs.ones(2, 2), gs.ones(2, 2), -1), ValueError, "p must not be negative"),
         (lambda: gs.diff(gs.ones(())), ValueError, "at least one axis"),
         (lambda: gs.diff(gs.ones(3), -1), ValueError, "n must not be negative, got -1"),

@@ -26,6 +26,9 @@ def name_of(dtype):
         ("add", (INTS, INTS[:1]), {"alpha": -2}),
         ("add", (INTS.astype(np.float32), 2.5), {"alpha": 3}),
         ("sub", (A, B[0]), {"alpha": 0.5}),
+        ("add", (A, INTS[:1]), {"alpha": 1 / 3}),
+        ("add", (INTS.astype(np.int32), INTS > 0), {"alpha": 2}),
+        ("add", (INTS > 0, INTS > 4), {"alpha": 2}),
         ("sub", (INTS, 4), {"alpha": 2}),
         ("div", (INTS, 2), {"rounding_mode": "floor"}),
         ("div", (INTS, 2), {"rounding_mode": "trunc"}),
@@ -139,7 +142,7 @@ def test_products_of_integers():
     ("call", "error", "text"),
     [
         (lambda x: gs.add(x, x, alpha=x), TypeError, "add: argument 'alpha' must be a number"),
-        (lambda x: x.long().sub(2, alpha=0.5), TypeError, "sub: .* an int for integers"),
+        (lambda x: x.long().sub(2, alpha=0.5), TypeError, "sub: .* an int for a result of int64"),
         (lambda x: gs.div(x, x, rounding_mode="up"), ValueError, "'floor' or 'trunc', got 'up'"),
         (lambda x: gs.norm(x, "nuc"), ValueError, "must be a number or 'fro', got 'nuc'"),
         (lambda x: x.var(False), TypeError, "'dim' must be an int or a sequence of ints, got bool"),

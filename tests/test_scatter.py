@@ -123,6 +123,7 @@ def test_scatter_of_scalars_and_nothing():
     assert one.scatter(0, zero, 5.0).item() == 5
     assert one.scatter(0, zero, gs.tensor(3.0), reduce="multiply").item() == 6
     assert one.scatter_reduce(-1, zero, gs.tensor(4.0), "mean").item() == 3
+    assert one.index_fill(0, gs.tensor([0]), 7.0).item() == 7
     none = gs.zeros(3, 0, dtype="int64")
     for reduce in REDUCTIONS:
         y = gs.scatter_reduce(gs.ones(3, 2), 1, none, gs.zeros(3, 0), reduce)

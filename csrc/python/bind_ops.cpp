@@ -1,6 +1,7 @@
 // The ops of ops.h, one line each. Ops of neural networks are in bind_ops_nn.cpp.
 #include <cmath>
 
+#include "core/shape.h"
 #include "core/tensor_impl.h"
 #include "gradsmith/ops.h"
 #include "python/bindings.h"
@@ -20,15 +21,13 @@ Tensor where_op(const Tensor& condition, const Operand& a, const Operand& b) {
   return two_numbers && chosen.dtype() == DType::f64 ? to_dtype(chosen, DType::f32) : chosen;
 }
 
-// PyTorch's alpha, what `other` is multiplied by. Two numbers stay one where dtypes are promoted.
-Operand scaled(const char* op, const Operand& other, const Operand& alpha) {
+// PyTorch's alpha, what `other` is multiplied by, in the dtype of the result.
+Tensor scaled(const char* op, const Operand& other, const Operand& alpha, DType dtype) {
   GS_CHECK_TYPE(alpha.impl()->wrapped_number, "{}: argument 'alpha' must be a number, got a Tensor",
                 op);
-  GS_CHECK_TYPE(is_floating(other.dtype()) || !is_floating(alpha.dtype()),
-                "{}: argument 'alpha' must be an int for integers, got a float", op);
-  const Tensor product = mul(other, alpha);
-  product.impl()->wrapped_number = other.impl()->wrapped_number;
-  return product;
+  GS_CHECK_TYPE(is_floating(dtype) || !is_floating(alpha.dtype()),
+                "{}: argument 'alpha' must be an int for a result of {}, got a float", op, dtype);
+  return to_dtype(mul(to_dtype(other, dtype), alpha), dtype);
 }
 template <auto Op>
 struct TakesAlpha;
@@ -38,13 +37,13 @@ struct TakesAlpha<Op> {
     if (!alpha) [[likely]]
       return Op(input, other);
     const char* const name = detail::Bound<&TakesAlpha::call>::spec.name.c_str();
-    return Op(input, scaled(name, other, *alpha));
+    return Op(input, scaled(name, other, *alpha, result_type(input, other)));
   }
 };
 Tensor index_add_op(const Tensor& input, std::int64_t dim, const Tensor& index,
                     const Tensor& source, const std::optional<Operand>& alpha) {
-  return index_add(input, dim, index,
-                   alpha && source.defined() ? scaled("index_add", source, *alpha) : source);
+  if (!alpha || !source.defined()) return index_add(input, dim, index, source);
+  return index_add(input, dim, index, scaled("index_add", source, *alpha, source.dtype()));
 }
 
 Tensor div_op(const Operand& input, const Operand& other,

@@ -348,7 +348,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) ->
     """A copy with one value in the slices that `index` names.
 
     Args:
-        input: of one axis or more.
+        input: any shape; a scalar counts as a vector of one.
         dim: the axis.
         index: an int64 vector.
         value: a number, or a tensor of no axes.
@@ -358,6 +358,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) ->
         TypeError: the index is not int64.
         ValueError: the index is no vector, or the value more than a number.
     """
+    if not input.shape:
+        return index_fill(input.reshape(1), dim, index, value).reshape(())
     axis = _check_slices("index_fill", input, dim, index)
     chosen = _slots(index, input.shape[axis]) >= 0
     return _core.masked_fill(input, _along(chosen, axis, len(input.shape)), value)

@@ -135,9 +135,12 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
         p: of the norm, 0 or more; inf for the largest difference.
 
     Raises:
+        TypeError: x1 or x2 is not floating.
         ValueError: a shape does not fit, or p is negative.
     """
     for name, x in (("x1", x1), ("x2", x2)):
+        if not x.dtype.is_floating_point:
+            raise TypeError(f"cdist: {name} must be floating, got {x.dtype.name}")
         if len(x.shape) < 2:
             raise ValueError(f"cdist: {name} must have at least 2 axes, got {tuple(x.shape)}")
     if x1.shape[-1] != x2.shape[-1]:
