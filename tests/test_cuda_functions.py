@@ -31,6 +31,54 @@ def test_rearranging():
 
 
 @gpu
+def test_writing_by_index():
+    x, src = rand(3, 4), rand(3, 5, seed=1)
+    index = gs.tensor([[0, 3, 0, 1, 0], [2, 1, 2, 2, 2], [0, 0, 0, 0, 1]])
+    for reduce in ("sum", "prod", "mean", "amax", "amin"):
+        for own in (False, True):
+            check(
+                lambda x, s, reduce=reduce, own=own: gs.scatter_reduce(
+                    x, 1, index.to(x.device), s, reduce, include_self=own
+                ),
+                x,
+                src,
+            )
+    check(lambda x: gs.scatter(x, 1, index[:, :2].to(x.device), 2.0, reduce="multiply"), x)
+    check(lambda x: x.index_fill(1, index[1, :2].to(x.device), 2.0), x)
+    check(lambda x, s: x.index_copy(1, index[1, :2].to(x.device), s), x, src[:, :2].contiguous())
+    check(lambda x, s: x.masked_scatter(x > 0, s), x, src)
+    check(lambda x: gs.where(x > 0)[1], x, backward=False)
+    check(lambda x: x.unfold(1, 2, 1), x)
+    check(lambda x: x.clamp(x * 0 - 0.1, x.detach().abs() / 2), x)
+    for dtype in (gs.int32, gs.uint8, gs.float16):
+        whole = (x.abs() * 9).floor().to(dtype)
+        check(lambda x: x.scatter_add(1, index[:, :2].to(x.device), x), whole, backward=False)
+
+
+@gpu
+def test_along_axes_and_products():
+    x, y = rand(3, 7), rand(2, 7, seed=1)
+    check(lambda x: gs.cummax(x, 1).values, x)
+    check(lambda x: gs.cummin(x, 1).indices, x, backward=False)
+    check(lambda x: gs.logcumsumexp(x, 1), x)
+    check(lambda x: gs.diff(x, 2), x)
+    check(gs.erfc, x)
+    check(gs.fmod, x * 5, rand(3, 7, seed=2).abs() + 0.5)
+    check(gs.inner, x, y, atol=1e-5)
+    check(gs.cdist, x, y, atol=1e-5)
+    check(lambda x: gs.nan_to_num(1 / x.floor()), x, backward=False)
+    check(lambda x: gs.bucketize(x, gs.tensor([-0.5, 0.5], device=x.device)), x, backward=False)
+    ints = (x * 100).long()
+    for scale in (1, 2**40):  # in float64, and beyond it
+        check(lambda i, scale=scale: (i * scale) @ (i * scale).T, ints, backward=False)
+    check(lambda i: gs.div(i, 7, rounding_mode="trunc"), ints, backward=False)
+    gs.manual_seed(1)
+    here = gs.multinomial(x.abs(), 3, replacement=True)
+    gs.manual_seed(1)
+    same(gs.multinomial(on_cuda(x.abs()), 3, replacement=True), here)
+
+
+@gpu
 def test_order_and_sets():
     x = rand(4, 5)
     check(lambda x: gs.sort(x, 1).values, x)

@@ -12,6 +12,8 @@ A, B = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))
 C, V = RNG.normal(size=(2, 3, 4)), RNG.normal(size=5)
 ZEROS = np.where(np.eye(3, 4) + np.eye(3, 4, 2), 0, A)  # one or two in each row
 INDEX = RNG.integers(0, 4, (3, 2))
+CUMMAX = np.maximum.accumulate(np.where(np.maximum.accumulate(C, 1) == C, [[[0], [1], [2]]], 0), 1)
+CUMMIN = np.minimum.accumulate(V)
 TIES = np.array([[2.0, 1, 2, 1], [0, 0, 3, 3], [math.nan, 1, -math.inf, 5]])
 
 # Name, arguments, and what NumPy makes of them.
@@ -58,8 +60,36 @@ CASES = [
     ("bincount", (np.array([0, 3, 3]),), np.array([1, 0, 0, 2])),
     ("isin", (np.array([0, 3, 5]), np.array([3, 9])), np.array([False, True, False])),
     ("searchsorted", (np.sort(V), A), np.searchsorted(np.sort(V), A)),
+    ("searchsorted", (np.sort(A), B), np.array(list(map(np.searchsorted, np.sort(A), B)))),
+    ("bucketize", (A, np.sort(V)), np.searchsorted(np.sort(V), A)),
+    ("tensordot", (C, A.T, 1), np.tensordot(C, A.T, 1)),
+    ("tensordot", (C, A, ([1, 2], [0, 1])), np.tensordot(C, A, ([1, 2], [0, 1]))),
+    ("tensordot", (A, V, 0), np.tensordot(A, V, 0)),
+    ("tensordot", (A, A), np.tensordot(A, A)),
+    ("inner", (A, C), np.inner(A, C)),
+    ("inner", (V, V), np.inner(V, V)),
+    ("diff", (A,), np.diff(A)),
+    ("diff", (C, 2, 1), np.diff(C, 2, 1)),
+    ("diff", (A, 1, 0, A[:1], B[:2]), np.diff(A, 1, 0, A[:1], B[:2])),
+    ("nan_to_num", (A,), A),
+    ("cummax", (C, 1), (np.maximum.accumulate(C, 1), CUMMAX)),
+    ("cummin", (V, 0), (np.minimum.accumulate(V), [list(V).index(v) for v in CUMMIN])),
+    ("logcumsumexp", (C, 1), np.logaddexp.accumulate(C, 1)),
+    ("logcumsumexp", (V * 300, 0), np.logaddexp.accumulate(V * 300)),
+    ("addcmul", (A, B, C), A + B * C),
+    ("addcdiv", (A[0], C, B), A[0] + C / B),
+    ("cdist", (C, A), np.sqrt(((C[:, :, None] - A) ** 2).sum(-1))),
+    ("cdist", (A, B, 1.0), np.abs(A[:, None] - B).sum(-1)),
+    ("cdist", (A, B, math.inf), np.abs(A[:, None] - B).max(-1)),
+    ("cdist", (A, B, 3.0), (np.abs(A[:, None] - B) ** 3).sum(-1) ** (1 / 3)),
+    ("argwhere", (A > 0,), np.argwhere(A > 0)),
 ]
-CONSTANT = ("count_nonzero", "isclose", "unique", "bincount", "isin", "searchsorted")
+CONSTANT = (
+    "count_nonzero isclose unique bincount isin searchsorted bucketize argwhere".split()  # noqa: SIM905
+)
+
+
+INDICES = gs.tensor(INDEX)
 
 
 def tensors(args):
@@ -135,6 +165,28 @@ def test_like_numpy(name, args, expected):
         ("topk", (np.zeros((2, 0)), 0), {}),
         ("logaddexp", (np.array([-math.inf, 1e4]), np.array([-math.inf, 1e4])), {}),
         ("diag_embed", (C,), {"offset": -2}),
+        ("cummax", (TIES, 1), {}),
+        ("cummin", (TIES, 0), {}),
+        ("cummax", (np.array(2.5), 0), {}),
+        ("cummin", (np.zeros((3, 0)), 1), {}),
+        ("cummax", (np.array([3, 1, 3, 4, 4, 2]), 0), {}),
+        ("logcumsumexp", (TIES, 1), {}),
+        ("logcumsumexp", (np.array([-math.inf, -math.inf, 1.0, 1000.0, 1000.0]), 0), {}),
+        ("logcumsumexp", (np.array(2.5), 0), {}),
+        ("diff", (np.array([True, False, False]),), {}),
+        ("diff", (np.array([3, 1, 7]),), {"n": 5}),
+        ("nan_to_num", (TIES,), {}),
+        ("nan_to_num", (np.array([math.inf, -math.inf, math.nan]), 1.0, 2.0, 3.0), {}),
+        ("nan_to_num", (INDEX,), {}),
+        ("addcmul", (INDEX, INDEX, INDEX), {"value": 3}),
+        ("addcdiv", (A, B, C), {"value": -0.5}),
+        ("tensordot", (INDEX, INDEX), {"dims": 2}),
+        ("inner", (A, np.array(2.0)), {}),
+        ("cdist", (np.zeros((3, 0)), np.zeros((2, 0))), {}),
+        ("cdist", (A, B), {"p": 0.0}),
+        ("searchsorted", (np.sort(A), B), {"right": True, "out_int32": True}),
+        ("searchsorted", (np.sort(V), 0.3), {"side": "right"}),
+        ("bucketize", (A, np.sort(V)), {"right": True, "out_int32": True}),
     ],
 )
 def test_like_torch(name, args, options):
@@ -264,6 +316,40 @@ def test_whole_tensors():
         (lambda: gs.einsum("ijk", gs.ones(2)), ValueError, "does not fit operand 0"),
         (lambda: gs.einsum("i,i->", gs.ones(2), gs.ones(3)), ValueError, "sizes 2 and 3"),
         (lambda: gs.scatter(gs.ones(2), 0, gs.tensor([[0]]), 1.0), ValueError, "number of axes"),
+        (lambda: gs.tensordot(gs.ones(2), gs.ones(2), 2), ValueError, r"dims must lie in \[0, 1\]"),
+        (lambda: gs.tensordot(gs.ones(2), gs.ones(3), 1), ValueError, "differ in size"),
+        (lambda: gs.tensordot(gs.ones(2), gs.ones(3), ([0], [])), ValueError, "two lists as long"),
+        (lambda: gs.inner(gs.ones(2), gs.ones(3)), ValueError, r"input \(2,\) and other \(3,\)"),
+        (lambda: gs.cdist(gs.ones(2), gs.ones(2, 2)), ValueError, "x1 must have at least 2 axes"),
+        (lambda: gs.cdist(gs.ones(2, 3), gs.ones(2, 2)), ValueError, "as many columns"),
+        (lambda: gs.cdist(INDICES, INDICES), TypeError, "x1 must be floating, got int64"),
+        (lambda: gs.cdist(gs.ones(2, 2), gs.ones(2, 2), -1), ValueError, "p must not be negative"),
+        (lambda: gs.diff(gs.ones(())), ValueError, "at least one axis"),
+        (lambda: gs.diff(gs.ones(3), -1), ValueError, "n must not be negative, got -1"),
+        (lambda: gs.cummax(gs.ones(3), 1), IndexError, "cummax: dim 1 out of range"),
+        (lambda: gs.logcumsumexp(INDICES, 0), TypeError, "must be floating, got int64"),
+        (
+            lambda: gs.bucketize(gs.ones(2), gs.ones(2, 2)),
+            ValueError,
+            "boundaries must be a vector",
+        ),
+        (
+            lambda: gs.searchsorted(gs.ones(2, 2), gs.ones(3, 2)),
+            ValueError,
+            "but for the last axis",
+        ),
+        (lambda: gs.searchsorted(gs.ones(2), 1.0, side="up"), ValueError, "got 'up'"),
+        (lambda: gs.multinomial(gs.ones(2, 2, 2), 1), ValueError, "1 or 2 axes"),
+        (
+            lambda: gs.multinomial(gs.ones(2), 3),
+            ValueError,
+            "3 positive weights in each row, got 2",
+        ),
+        (lambda: gs.multinomial(-gs.ones(2), 1), ValueError, "finite and not negative"),
+        (lambda: gs.multinomial(gs.zeros(2), 1, True), ValueError, "1 positive weights"),
+        (lambda: gs.multinomial(INDICES, 1), TypeError, "must be floating, got int64"),
+        (lambda: gs.bernoulli(gs.ones(2) * 2), ValueError, r"must lie in \[0, 1\]"),
+        (lambda: gs.bernoulli(INDICES), TypeError, "must be floating, got int64"),
     ],
 )
 def test_errors(call, error, text):
@@ -320,3 +406,45 @@ def test_einsum_with_lists_beside_torch():
         ours = gs.einsum(gs.tensor(A), indices[0], gs.tensor(B.T), indices[1])
         theirs = torch.einsum(torch.tensor(A), indices[0], torch.tensor(B.T), indices[1])
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)
+
+
+def test_draws():
+    gs.manual_seed(3)
+    weights = gs.tensor([[1.0, 0.0, 3.0, 4.0], [0.0, 1.0, 0.0, 0.0]])
+    many = gs.multinomial(weights, 20000, replacement=True)
+    assert many.shape == (2, 20000) and many.dtype is gs.int64
+    shares = gs.bincount(many[0], minlength=4).numpy() / 20000
+    assert_close(shares, np.array([1, 0, 3, 4]) / 8, atol=0.015)
+    assert (many[1] == 1).all()
+    firsts = np.zeros(4)
+    for _ in range(2000):
+        drawn = weights[0].multinomial(3).tolist()
+        assert sorted(drawn) == [0, 2, 3]
+        firsts[drawn[0]] += 1
+    assert_close(firsts / 2000, np.array([1, 0, 3, 4]) / 8, atol=0.04)
+    for dtype in (gs.float32, gs.float64, gs.float16):
+        chances = gs.tensor([[0.0, 1.0, 0.25]]).to(dtype).expand(20000, 3)
+        drawn = gs.bernoulli(chances)
+        assert drawn.dtype is dtype and not drawn.requires_grad
+        assert_close(drawn.double().mean(0), [0, 1, 0.25], atol=0.015)
+    assert gs.ones(0, 2).bernoulli(0.5).shape == (0, 2)
+    assert gs.ones(5).bernoulli(0.0).sum().item() == 0
+
+
+def test_as_tensor():
+    x = gs.ones(2)
+    assert gs.as_tensor(x) is x and gs.is_tensor(x) and not gs.is_tensor(A)
+    assert gs.as_tensor(x, dtype="float64").dtype is gs.float64
+    array = np.zeros(3)
+    gs.as_tensor(array).fill_(2.0)
+    assert array.tolist() == [2, 2, 2]
+    assert gs.as_tensor([1, 2]).dtype is gs.int64
+    assert gs.as_tensor(array, gs.float32).dtype is gs.float32
+    assert gs.concat([x, x]).shape == (4,)
+
+
+def test_gradients_of_log_sums_of_nothing():
+    values = [-math.inf, -math.inf, 0.5, 800.0, -math.inf]
+    x = gs.tensor(values, requires_grad=True)
+    gs.logcumsumexp(x, 0)[2:].sum().backward()
+    assert x.grad.tolist() == [0, 0, 1, 2, 0]

@@ -139,18 +139,37 @@ Tensor floor_divide(const Operand& a, const Operand& b) {
                 [](const Tensor&, const Tensor&, Tensor out) { return out; });
 }
 
-// a - b floor(a / b)
+namespace {
+
+// a - b rounded(a / b)
+Tensor modulo(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b,
+              Tensor (*rounded)(const Tensor&)) {
+  return binary(op, kernel, a, b, DType::b8, [=](const Tensor& x, const Tensor& y, Tensor out) {
+    return record(op, out, {x, y}, [=, x = save_for(y, x), y = save_for(y, y)](const Grads& g) {
+      if (!g.needs(1)) return grads(g[0], Tensor());
+      return grads(g[0], neg(mul(g[0], rounded(div(x.unpack(g), y.unpack(g))))));
+    });
+  });
+}
+
+}  // namespace
+
 Tensor remainder(const Operand& a, const Operand& b) {
   check_divisor("remainder", a, b);
-  return binary("remainder", kernels::remainder, a, b, DType::b8,
-                [](const Tensor& x, const Tensor& y, Tensor out) {
-                  return record("remainder", out, {x, y},
-                                [x = save_for(y, x), y = save_for(y, y)](const Grads& g) {
-                                  if (!g.needs(1)) return grads(g[0], Tensor());
-                                  const Tensor quotient = floor(div(x.unpack(g), y.unpack(g)));
-                                  return grads(g[0], neg(mul(g[0], quotient)));
-                                });
-                });
+  return modulo("remainder", kernels::remainder, a, b, &floor);
+}
+Tensor fmod(const Operand& a, const Operand& b) {
+  check_divisor("fmod", a, b);
+  return modulo("fmod", kernels::fmod, a, b, &trunc);
+}
+
+Tensor div_rounded(const Operand& a, const Operand& b, const std::string& mode) {
+  GS_CHECK(mode == "floor" || mode == "trunc",
+           "div: argument 'rounding_mode' must be None, 'floor' or 'trunc', got '{}'", mode);
+  if (mode == "floor") return floor_divide(a, b);
+  if (is_floating(common_dtype("div", a, b))) return trunc(div(a, b).detach());
+  // What is left has the sign of a: with it gone, nothing is left to round.
+  return floor_divide(sub(a, fmod(a, b)), b);
 }
 
 Tensor pow(const Operand& a, const Operand& b) {

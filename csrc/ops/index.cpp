@@ -37,6 +37,11 @@ int check_axis_and_vector(const char* op, const Tensor& x, std::int64_t dim, con
   return at;
 }
 
+// What kernels add in: of other types sums are taken in a wider one and cast back.
+DType addable(DType t) {
+  if (is_half(t)) return DType::f32;
+  return is_floating(t) ? t : DType::i64;
+}
 void check_addable(const char* op, const Tensor& x) {
   GS_CHECK_TYPE(x.dtype() == DType::f32 || x.dtype() == DType::f64 || x.dtype() == DType::i64,
                 "{}: must be float32, float64 or int64, got {}", op, x.dtype());
@@ -64,9 +69,10 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
 // x with source rows added where index says.
 Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
   const int at = check_axis_and_vector("index_add", x, dim, index);
-  check_addable("index_add", x);
   check_defined("index_add", "source", source);
   check_same_dtype("index_add", "source", source, "input", x);
+  if (const DType wide = addable(x.dtype()); wide != x.dtype())
+    return to_dtype(index_add(to_dtype(x, wide), dim, index, to_dtype(source, wide)), x.dtype());
   Dims shape = x.shape();
   shape[at] = index.numel();
   GS_CHECK(source.shape() == shape, "index_add: source must have shape {}, got {}", shape,
@@ -110,11 +116,22 @@ Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
 
 Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& source) {
   const int at = check_gather("scatter_add", x, dim, index);
-  check_addable("scatter_add", x);
-  check_defined("scatter_add", "source", source);
-  check_same_dtype("scatter_add", "source", source, "input", x);
-  GS_CHECK(source.shape() == index.shape(),
-           "scatter_add: source must have index's shape {}, got {}", index.shape(), source.shape());
+  check_defined("scatter_add", "src", source);
+  check_same_dtype("scatter_add", "src", source, "input", x);
+  GS_CHECK(source.dim() == index.dim(), "scatter_add: src has rank {}, index {}", source.dim(),
+           index.dim());
+  if (source.shape() != index.shape()) {  // its first elements count
+    Tensor part = source;
+    for (int d = 0; d < index.dim(); ++d) {
+      GS_CHECK(index.shape()[d] <= source.shape()[d],
+               "scatter_add: src {} must not be smaller than index {}", source.shape(),
+               index.shape());
+      part = narrow(part, d, 0, index.shape()[d]);
+    }
+    return scatter_add(x, dim, index, part);
+  }
+  if (const DType wide = addable(x.dtype()); wide != x.dtype())
+    return to_dtype(scatter_add(to_dtype(x, wide), dim, index, to_dtype(source, wide)), x.dtype());
   Tensor y = clone(x.detach());
   dispatch::scatter_add(lift(y), lift(source), lift(index), at);
   if (!tracked(x, source)) return y;

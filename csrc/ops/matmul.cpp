@@ -101,6 +101,32 @@ Tensor as_batch(const Tensor& t, const Dims& batch) {
   return reshape(broadcast_to(t, shape), {batch.product(), t.size(-2), t.size(-1)});
 }
 
+// The largest absolute value.
+double largest(const Tensor& t) {
+  const auto number = [](const Tensor& v) {
+    return *to_dtype(to_device(v, {}), DType::f64).data_as<double>();
+  };
+  return std::max(number(amax(t)), -number(amin(t)));
+}
+
+// Factors of 2 dims or more. In float64 where no sum can leave the integers that it holds exactly;
+// else column times row, one after the other, in the integers' own arithmetic, which wraps.
+Tensor multiply_integers(const Tensor& a, const Tensor& b) {
+  const std::int64_t k = a.size(-1);
+  constexpr double kExact = 9007199254740992;  // 2^53
+  if (a.numel() == 0 || b.numel() == 0 || largest(a) * largest(b) * double(k) <= kExact) {
+    const AutocastGuard off(false);
+    const Tensor y = matmul(to_dtype(a, DType::f64), to_dtype(b, DType::f64));
+    return to_dtype(to_dtype(y, DType::i64), a.dtype());
+  }
+  const auto product = [&](std::int64_t i) {
+    return mul(narrow(a, -1, i, 1), narrow(b, -2, i, 1));
+  };
+  const Tensor y = product(0);
+  for (std::int64_t i = 1; i < k; ++i) add_(y, product(i));
+  return y;
+}
+
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
@@ -113,12 +139,14 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
     const AutocastGuard off(false);
     return to_dtype(matmul(to_dtype(a, DType::f32), to_dtype(b, DType::f32)), a.dtype());
   }
-  check_factors("matmul", a, b);
+  const bool integers = !is_floating(a.dtype()) && a.dtype() != DType::b8;
+  if (!integers) check_factors("matmul", a, b);
   const std::int64_t k = a.size(-1), kb = b.dim() == 1 ? b.size(0) : b.size(-2);
   GS_CHECK(k == kb, "matmul: shapes {} and {} do not fit: {} columns meet {} rows", a.shape(),
            b.shape(), k, kb);
   if (a.dim() == 1) return squeeze(matmul(unsqueeze(a, 0), b), Dims{b.dim() == 1 ? 0 : -2});
   if (b.dim() == 1) return squeeze(matmul(a, unsqueeze(b, 1)), Dims{-1});
+  if (integers) return multiply_integers(a, b);
   const DType compute = compute_in(a);
   if (a.dim() == 2 && b.dim() == 2) return multiply(a, b, compute);
   Dims out;

@@ -65,12 +65,18 @@ void check_floating(const char* op, const Tensor& x) {
   GS_CHECK_TYPE(is_floating(x.dtype()), "{}: must be floating point, got {}", op, x.dtype());
 }
 
+// Of x cast to `dtype`; so is the result, though sums of narrow integers are int64 otherwise.
+template <class F>
+Tensor in_dtype(const Tensor& x, DType dtype, F&& reduce) {
+  return to_dtype(reduce(to_dtype(x, dtype)), dtype);
+}
+
 }  // namespace
 
 Tensor sum(const Tensor& x, const std::optional<Dims>& dim, bool keepdim,
            const std::optional<DType>& dtype) {
   const unsigned mask = reduced_dims("sum", x, dim);
-  if (dtype && *dtype != x.dtype()) return sum(to_dtype(x, *dtype), dim, keepdim);
+  if (dtype) return in_dtype(x, *dtype, [&](const Tensor& v) { return sum(v, dim, keepdim); });
   Tensor y = run(ReduceOp::sum, x, mask, keepdim);
   if (!tracked(x)) return y;
   return record("sum", y, {x}, [mask, shape = x.shape()](const Grads& g) {
@@ -93,8 +99,10 @@ Tensor sum_to_size(const Tensor& x, const Dims& shape) {
   return dims.empty() ? reshape(x, shape) : reshape(sum(x, dims), shape);
 }
 
-Tensor mean(const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
+Tensor mean(const Tensor& x, const std::optional<Dims>& dim, bool keepdim,
+            const std::optional<DType>& dtype) {
   const unsigned mask = reduced_dims("mean", x, dim);
+  if (dtype) return in_dtype(x, *dtype, [&](const Tensor& v) { return mean(v, dim, keepdim); });
   check_floating("mean", x);
   Tensor y = run(ReduceOp::mean, x, mask, keepdim);
   if (!tracked(x)) return y;
@@ -161,8 +169,11 @@ Tensor product_of_others(const Tensor& x, int at) {
 
 }  // namespace
 
-Tensor prod(const Tensor& x, const std::optional<std::int64_t>& dim, bool keepdim) {
-  if (!dim && x.defined() && x.dim() != 1) return prod(reshape(x, {-1}), 0, false);
+Tensor prod(const Tensor& x, const std::optional<std::int64_t>& dim, bool keepdim,
+            const std::optional<DType>& dtype) {
+  check_defined("prod", "input", x);
+  if (dtype) return in_dtype(x, *dtype, [&](const Tensor& v) { return prod(v, dim, keepdim); });
+  if (!dim && x.dim() != 1) return prod(reshape(x, {-1}), 0, false);
   const unsigned mask =
       reduced_dims("prod", x, dim ? std::optional<Dims>(Dims{*dim}) : std::nullopt);
   Tensor y = run(ReduceOp::prod, x, mask, keepdim);
@@ -304,8 +315,9 @@ Tensor norm(const Tensor& x, double p, const std::optional<Dims>& dim, bool keep
   });
 }
 
-Tensor cumsum(const Tensor& x, std::int64_t dim) {
+Tensor cumsum(const Tensor& x, std::int64_t dim, const std::optional<DType>& dtype) {
   check_defined("cumsum", "input", x);
+  if (dtype) return in_dtype(x, *dtype, [&](const Tensor& v) { return cumsum(v, dim); });
   const int at = check_dim("cumsum", dim, x.dim());
   if (is_half(x.dtype())) return to_dtype(cumsum(to_dtype(x, DType::f32), dim), x.dtype());
   const Tensor source = contiguous(x.detach());
@@ -320,7 +332,7 @@ Tensor cumsum(const Tensor& x, std::int64_t dim) {
 
 Tensor logsumexp(const Tensor& x, const Dims& dim, bool keepdim) {
   const unsigned mask = reduced_dims("logsumexp", x, dim);
-  check_floating("logsumexp", x);
+  if (!is_floating(x.dtype())) return logsumexp(to_dtype(x, DType::f32), dim, keepdim);
   if (reduced_count(x.shape(), mask) == 0) return log(sum(x, dim, keepdim));  // of no terms
   // The shift has no gradient; where it is infinite, none is needed.
   Tensor top = amax(x.detach(), dim, true);

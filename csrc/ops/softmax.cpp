@@ -33,11 +33,13 @@ Tensor softmax_backward(const Tensor& g, const Tensor& y, int dim, bool log) {
   });
 }
 
-Tensor forward(const char* op, const Tensor& input, std::int64_t dim, bool log) {
+Tensor forward(const char* op, const Tensor& input, std::int64_t dim,
+               const std::optional<DType>& dtype, bool log) {
   check_defined(op, "input", input);
+  if (dtype) return forward(op, to_dtype(input, *dtype), dim, {}, log);
   const int at = check_dim(op, dim, input.dim());
   if (is_half(input.dtype()))
-    return to_dtype(forward(op, to_dtype(input, DType::f32), dim, log), input.dtype());
+    return to_dtype(forward(op, to_dtype(input, DType::f32), dim, {}, log), input.dtype());
   check_float(op, "input", input);
   const Tensor x = contiguous(input.detach());
   Tensor y = empty_like(x);
@@ -50,11 +52,11 @@ Tensor forward(const char* op, const Tensor& input, std::int64_t dim, bool log) 
 
 }  // namespace
 
-Tensor softmax(const Tensor& input, std::int64_t dim) {
-  return forward("softmax", input, dim, false);
+Tensor softmax(const Tensor& input, std::int64_t dim, const std::optional<DType>& dtype) {
+  return forward("softmax", input, dim, dtype, false);
 }
-Tensor log_softmax(const Tensor& input, std::int64_t dim) {
-  return forward("log_softmax", input, dim, true);
+Tensor log_softmax(const Tensor& input, std::int64_t dim, const std::optional<DType>& dtype) {
+  return forward("log_softmax", input, dim, dtype, true);
 }
 
 }  // namespace gradsmith::ops

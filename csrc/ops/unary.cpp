@@ -119,6 +119,7 @@ GS_FROM_X(atan, return div(g, plus(square(x), 1));)
 GS_FROM_X(sinh, return mul(g, cosh(x));)
 GS_FROM_X(cosh, return mul(g, sinh(x));)
 GS_FROM_X(erf, return mul(g, times(exp(neg(square(x))), 2 * std::numbers::inv_sqrtpi));)
+GS_FROM_X(erfc, return mul(g, times(exp(neg(square(x))), -2 * std::numbers::inv_sqrtpi));)
 GS_FROM_Y(tanh, return tanh_slope(g, y);)
 GS_FROM_Y(sigmoid, return sigmoid_slope(g, y);)
 GS_FROM_Y(relu, return relu_slope(g, y);)
@@ -290,8 +291,12 @@ Tensor clamp(const Tensor& x, const Bound& min, const Bound& max) {
     GS_CHECK(!std::isnan(low) && !std::isnan(high), "clamp: bounds must not be nan");
     if (is_floating(dtype)) return clamp_between(v, low, high);
   }
-  const Tensor above = min ? limited(v, *min, true) : v;
-  return max ? limited(above, *max, false) : above;
+  if (!min) return limited(v, *max, false);
+  if (!max) return limited(v, *min, true);
+  // Between equal bounds nothing can move.
+  const bool two = tracked(*min, *max);
+  const Operand low = two ? Operand(where(eq(*min, *max), max->detach(), *min)) : *min;
+  return limited(limited(v, low, true), *max, false);
 }
 
 Tensor clamp_(const Tensor& x, const Bound& min, const Bound& max) {

@@ -1,4 +1,7 @@
 // The ops of ops.h, one line each. Ops of neural networks are in bind_ops_nn.cpp.
+#include <cmath>
+
+#include "core/shape.h"
 #include "core/tensor_impl.h"
 #include "gradsmith/ops.h"
 #include "python/bindings.h"
@@ -16,6 +19,62 @@ Tensor where_op(const Tensor& condition, const Operand& a, const Operand& b) {
   const Tensor chosen = where(condition, a, b);
   const bool two_numbers = a.impl()->wrapped_number && b.impl()->wrapped_number;
   return two_numbers && chosen.dtype() == DType::f64 ? to_dtype(chosen, DType::f32) : chosen;
+}
+
+// PyTorch's alpha, what `other` is multiplied by, in the dtype of the result.
+Tensor scaled(const char* op, const Operand& other, const Operand& alpha, DType dtype) {
+  GS_CHECK_TYPE(alpha.impl()->wrapped_number, "{}: argument 'alpha' must be a number, got a Tensor",
+                op);
+  GS_CHECK_TYPE(is_floating(dtype) || !is_floating(alpha.dtype()),
+                "{}: argument 'alpha' must be an int for a result of {}, got a float", op, dtype);
+  return to_dtype(mul(to_dtype(other, dtype), alpha), dtype);
+}
+template <auto Op>
+struct TakesAlpha;
+template <class First, Tensor (*Op)(First, const Operand&)>
+struct TakesAlpha<Op> {
+  static Tensor call(First input, const Operand& other, const std::optional<Operand>& alpha) {
+    if (!alpha) [[likely]]
+      return Op(input, other);
+    const char* const name = detail::Bound<&TakesAlpha::call>::spec.name.c_str();
+    return Op(input, scaled(name, other, *alpha, result_type(input, other)));
+  }
+};
+Tensor index_add_op(const Tensor& input, std::int64_t dim, const Tensor& index,
+                    const Tensor& source, const std::optional<Operand>& alpha) {
+  if (!alpha || !source.defined()) return index_add(input, dim, index, source);
+  return index_add(input, dim, index, scaled("index_add", source, *alpha, source.dtype()));
+}
+
+Tensor div_op(const Operand& input, const Operand& other,
+              const std::optional<std::string>& rounding_mode) {
+  if (!rounding_mode) [[likely]]
+    return div(input, other);
+  return div_rounded(input, other, *rounding_mode);
+}
+
+// 10^decimals of an element are 1: whole tens for -1.
+Tensor round_op(const Tensor& input, std::int64_t decimals) {
+  if (decimals == 0) return round(input);
+  GS_CHECK_TYPE(input.defined() && is_floating(input.dtype()),
+                "round: 'input' must be floating point where 'decimals' is not 0");
+  const Operand scale(std::pow(10.0, double(std::abs(decimals))));
+  return decimals > 0 ? div(round(mul(input, scale)), scale) : mul(round(div(input, scale)), scale);
+}
+
+// `unbiased` is an older name of the correction.
+template <auto Op>
+Tensor spread_op(const Tensor& input, const std::optional<Dims>& dim, double correction,
+                 bool keepdim, const std::optional<bool>& unbiased) {
+  return Op(input, dim, unbiased ? double(*unbiased) : correction, keepdim);
+}
+
+Tensor norm_op(const Tensor& input, const NumberOrName& p, const std::optional<Dims>& dim,
+               bool keepdim) {
+  const std::string* const name = std::get_if<std::string>(&p);
+  GS_CHECK(!name || *name == "fro", "norm: argument 'p' must be a number or 'fro', got '{}'",
+           *name);
+  return norm(input, name ? 2 : std::get<double>(p), dim, keepdim);
 }
 
 // Python integers give integers, a float among them the default dtype.
@@ -126,22 +185,26 @@ void bind_joining_and_indexing(Binder& b) {
   b.method<&repeat>("repeat", "input, *repeats", "Tile each dim.");
   b.both<&index_select>("index_select", "input, dim, index",
                         "Entries of a dim by an int64 vector.");
-  b.both<&index_add>("index_add", "input, dim, index, source", "Add source entries at an index.");
+  b.both<&index_add_op>("index_add", "input, dim, index, source, *, alpha=None",
+                        "Add alpha (1) times the source's entries at an index.");
   b.both<&gather>("gather", "input, dim, index", "Pick one entry along dim for each index.");
-  b.both<&scatter_add>("scatter_add", "input, dim, index, source", "Adjoint of gather.");
+  b.both<&scatter_add>("scatter_add", "input, dim, index, src",
+                       "Add elements of src at an index along dim; the adjoint of gather.");
   b.method<&index_put_>("index_put_", "input, indices, values, accumulate=False",
                         "Write (or add) values at index tensors.");
   b.both<&masked_select>("masked_select", "input, mask", "The elements where the mask is true.");
   b.both<&masked_fill>("masked_fill", "input, mask, value", "value where the mask is true.");
   b.method<&masked_fill_>("masked_fill_", "input, mask, value", "masked_fill in place.");
-  b.both<&nonzero>("nonzero", "input",
-                   "Coordinates of the non-zero elements, int64 (count, rank).");
+  b.function<&nonzero>("nonzero", "input",
+                       "Coordinates of the non-zero elements, int64 (count, rank).");
   b.function<&one_hot>("one_hot", "input, num_classes=-1", "int64 indicator vectors of classes.");
 }
 
 void bind_elementwise(Binder& b) {
 #define GS_BIND(op) b.both<&ops::op>(#op, "input", "Elementwise " #op ".");
   GS_UNARY_OPS(GS_BIND)
+  b.both<&round_op>("round", "input, *, decimals=0",
+                    "Round to so many digits after the point, halves to even; tens for -1.");
   GS_BIND(selu)
   GS_BIND(isnan)
   GS_BIND(isinf)
@@ -179,12 +242,10 @@ void bind_elementwise(Binder& b) {
 
 #define GS_BIND(op) \
   b.both<&ops::op>(#op, "input, other", "Elementwise " #op " with broadcasting and promotion.");
-  GS_BIND(add)
-  GS_BIND(sub)
   GS_BIND(mul)
-  GS_BIND(div)
   GS_BIND(floor_divide)
   GS_BIND(remainder)
+  GS_BIND(fmod)
   GS_BIND(pow)
   GS_BIND(maximum)
   GS_BIND(minimum)
@@ -197,9 +258,17 @@ void bind_elementwise(Binder& b) {
   GS_BIND(bitwise_or)
   GS_BIND(bitwise_xor)
 #undef GS_BIND
-#define GS_BIND(op) b.method<&ops::op##_>(#op "_", "input, other", #op " in place.");
-  GS_INPLACE_OPS(GS_BIND)
-#undef GS_BIND
+  b.method<&mul_>("mul_", "input, other", "mul in place.");
+  b.method<&div_>("div_", "input, other", "div in place.");
+  b.both<&TakesAlpha<&add>::call>("add", "input, other, *, alpha=None",
+                                  "input + alpha (1) * other, with broadcasting and promotion.");
+  b.both<&TakesAlpha<&sub>::call>("sub", "input, other, *, alpha=None",
+                                  "input - alpha (1) * other, with broadcasting and promotion.");
+  b.method<&TakesAlpha<&add_>::call>("add_", "input, other, *, alpha=None", "add in place.");
+  b.method<&TakesAlpha<&sub_>::call>("sub_", "input, other, *, alpha=None", "sub in place.");
+  b.both<&div_op>("div", "input, other, *, rounding_mode=None",
+                  "input / other, with broadcasting and promotion; rounding_mode is None, 'floor' "
+                  "or 'trunc' (towards zero), whose results have no gradient.");
   b.function<&where_op>("where", "condition, input, other",
                         "input where condition is true, else other.");
   b.both<&lerp>("lerp", "input, end, weight", "input + weight * (end - input).");
@@ -207,12 +276,15 @@ void bind_elementwise(Binder& b) {
 
 void bind_reductions(Binder& b) {
   b.both<&sum>("sum", "input, dim=None, keepdim=False, dtype=None", "Sum over dims.");
-  b.both<&mean>("mean", "input, dim=None, keepdim=False", "Mean over dims.");
-  b.both<&var>("var", "input, dim=None, correction=1, keepdim=False",
-               "Variance over dims, divided by n - correction.");
-  b.both<&ops::std>("std", "input, dim=None, correction=1, keepdim=False",
-                    "Standard deviation over dims.");
-  b.both<&prod>("prod", "input, dim=None, keepdim=False", "Product over one dim, or all.");
+  b.both<&mean>("mean", "input, dim=None, keepdim=False, dtype=None", "Mean over dims.");
+  b.both<&spread_op<&var>>("var", "input, dim=None, correction=1, keepdim=False, *, unbiased=None",
+                           "Variance over dims, divided by n - correction; unbiased=False is "
+                           "correction 0.");
+  b.both<&spread_op<&ops::std>>("std",
+                                "input, dim=None, correction=1, keepdim=False, *, unbiased=None",
+                                "Standard deviation over dims; arguments as for var.");
+  b.both<&prod>("prod", "input, dim=None, keepdim=False, dtype=None",
+                "Product over one dim, or all.");
   b.both<&amax>("amax", "input, dim=None, keepdim=False",
                 "Maximum over dims; ties share gradients.");
   b.both<&amin>("amin", "input, dim=None, keepdim=False",
@@ -225,8 +297,9 @@ void bind_reductions(Binder& b) {
   b.both<&argmin>("argmin", "input, dim=None, keepdim=False", "First index of the minimum.");
   b.both<&any>("any", "input, dim=None, keepdim=False", "Whether any element is non-zero.");
   b.both<&all>("all", "input, dim=None, keepdim=False", "Whether all elements are non-zero.");
-  b.both<&norm>("norm", "input, p=2.0, dim=None, keepdim=False", "p-norm over dims.");
-  b.both<&cumsum>("cumsum", "input, dim", "Cumulative sum along a dim.");
+  b.both<&norm_op>("norm", "input, p=2.0, dim=None, keepdim=False",
+                   "p-norm over dims; 'fro' is 2.");
+  b.both<&cumsum>("cumsum", "input, dim, dtype=None", "Cumulative sum along a dim.");
   b.both<&logsumexp>("logsumexp", "input, dim, keepdim=False",
                      "log(sum(exp(x))) without overflow.");
 }

@@ -25,8 +25,8 @@ MaybeIndices adaptive_max_pool2d_op(const Tensor& input, const Dims& output_size
 }
 
 void bind_softmax(Binder& b) {
-  b.both<&softmax>("softmax", "input, dim", "exp(x) / sum(exp(x)) over one dim.");
-  b.both<&log_softmax>("log_softmax", "input, dim", "log(softmax(x)) over one dim.");
+  b.both<&softmax>("softmax", "input, dim, dtype=None", "exp(x) / sum(exp(x)) over one dim.");
+  b.both<&log_softmax>("log_softmax", "input, dim, dtype=None", "log(softmax(x)) over one dim.");
 }
 
 void bind_convolution(Binder& b) {

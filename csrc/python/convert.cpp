@@ -74,7 +74,7 @@ Dims FromPy<Dims>::get(PyObject* o, Where where) {
     for (const auto& item : items) dims.push_back(FromPy<std::int64_t>::get(item.ptr(), where));
     return dims;
   }
-  if (PyIndex_Check(o)) return {FromPy<std::int64_t>::get(o, where)};
+  if (PyIndex_Check(o) && !PyBool_Check(o)) return {FromPy<std::int64_t>::get(o, where)};
   wrong_type(where, "an int or a sequence of ints", o);
 }
 

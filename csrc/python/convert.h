@@ -70,6 +70,14 @@ struct FromPy<IntOrDims> {  // an int or a sequence of ints, which is told apart
     return FromPy<std::int64_t>::get(o, where);
   }
 };
+using NumberOrName = std::variant<double, std::string>;
+template <>
+struct FromPy<NumberOrName> {
+  static NumberOrName get(PyObject* o, Where where) {
+    if (PyUnicode_Check(o)) return FromPy<std::string>::get(o, where);
+    return FromPy<double>::get(o, where);
+  }
+};
 template <>
 struct FromPy<DType> {
   static DType get(PyObject* o, Where where);

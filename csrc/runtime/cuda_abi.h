@@ -13,7 +13,7 @@
 
 namespace gradsmith::cuda {
 
-inline constexpr std::uint32_t kAbiVersion = 5;  // raise with every change in these files
+inline constexpr std::uint32_t kAbiVersion = 6;  // raise with every change in these files
 
 // ---- Elementwise --------------------------------------------------------------------------------
 
@@ -23,8 +23,8 @@ inline constexpr std::uint32_t kAbiVersion = 5;  // raise with every change in t
   X(neg)                                                                                          \
   X(abs) X(sign) X(square) X(relu) X(clamp /* a, b: bounds */) X(sqrt) X(rsqrt) X(reciprocal)     \
       X(exp) X(exp2) X(expm1) X(log) X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(sinh)       \
-          X(cosh) X(tanh) X(asin) X(acos) X(atan) X(erf) X(sigmoid) X(log_sigmoid) X(floor)       \
-              X(ceil) X(round) X(trunc) X(silu) X(gelu) X(gelu_tanh) X(mish) X(softsign) \
+          X(cosh) X(tanh) X(asin) X(acos) X(atan) X(erf) X(erfc) X(sigmoid) X(log_sigmoid)        \
+              X(floor) X(ceil) X(round) X(trunc) X(silu) X(gelu) X(gelu_tanh) X(mish) X(softsign) \
                   X(hardsigmoid) X(hardswish) X(leaky_relu /* a: slope */) X(elu /* a: alpha */)  \
                       X(softplus /* a: beta, b: threshold */)
 // clang-format on
@@ -42,8 +42,8 @@ inline constexpr std::uint32_t kAbiVersion = 5;  // raise with every change in t
 // clang-format off
 #define GS_CUDA_BINARY_OPS(X)                                                           \
   X(add)                                                                                \
-  X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) X(remainder) X(floor_divide)        \
-      X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(atan2) GS_CUDA_SLOPE_OPS(X)         \
+  X(sub) X(mul) X(div) X(maximum) X(minimum) X(pow) X(remainder) X(fmod)                \
+      X(floor_divide) X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(atan2) GS_CUDA_SLOPE_OPS(X)         \
           X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(logical_and) X(logical_or) X(logical_xor)
 // clang-format on
 

@@ -16,6 +16,7 @@ from types import ModuleType as _Module
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _tensor
+from ._along import *  # noqa: F403
 from ._core import *  # noqa: F403
 from ._core import (  # named for type checkers; `*` brings the ops
     Tensor,
@@ -33,14 +34,21 @@ from ._core import (
     __version__ as __version__,
 )
 from ._einsum import einsum as einsum
-from ._functions import *  # type: ignore[assignment] # noqa: F403 - `trace` is the matrix's here
+from ._elementwise import *  # noqa: F403
+from ._indexed import *  # noqa: F403
 from ._order import *  # noqa: F403
+from ._products import *  # noqa: F403
+from ._random import bernoulli as bernoulli
 from ._random import get_rng_state as get_rng_state
 from ._random import manual_seed as manual_seed
+from ._random import multinomial as multinomial
 from ._random import set_rng_state as set_rng_state
+from ._shapes import *  # type: ignore[assignment] # noqa: F403 - `trace` is the matrix's here
+from ._tensor import as_tensor as as_tensor
 from ._tensor import empty_like as empty_like
 from ._tensor import full as full  # type: ignore[assignment]
 from ._tensor import full_like as full_like
+from ._tensor import is_tensor as is_tensor
 from ._tensor import max as max
 from ._tensor import min as min
 from ._tensor import ones_like as ones_like

@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
+from ._axes import with_axis
 from ._checks import integer, number
 from ._core import Tensor
-from ._functions import _with_axis, ravel
 from ._interop import on_device
+from ._shapes import ravel
 
 __all__ = [
     "argsort",
     "bincount",
+    "bucketize",
     "isin",
     "kthvalue",
     "median",
@@ -66,7 +68,7 @@ def _order(values: np.ndarray[Any, Any], axis: int, descending: bool) -> np.ndar
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
     """Sort along `dim`; returns (values, indices). Equal elements keep their order."""
-    x, axis = _with_axis("sort", input, dim)
+    x, axis = with_axis("sort", input, dim)
     found = _picked(x, axis, _order(_array(x), axis, descending))
     return found if input.shape else _squeezed(found, axis)
 
@@ -87,7 +89,7 @@ def topk(
         TypeError: k is no int.
         ValueError: k is negative, or there are fewer elements.
     """
-    x, axis = _with_axis("topk", input, dim)
+    x, axis = with_axis("topk", input, dim)
     size = x.shape[axis]
     if not 0 <= integer("topk", "k", k) <= size:
         raise ValueError(f"topk: k must lie in [0, {size}], got {k}")
@@ -108,7 +110,7 @@ def topk(
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
     """The k-th smallest element along `dim`, from 1; returns (values, indices)."""
-    x, axis = _with_axis("kthvalue", input, dim)
+    x, axis = with_axis("kthvalue", input, dim)
     size = x.shape[axis]
     if not 1 <= integer("kthvalue", "k", k) <= size:
         raise ValueError(f"kthvalue: k must lie in [1, {size}], got {k}")
@@ -119,7 +121,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ord
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | Ordered:
     """The lower of the middle elements, of all or along `dim` with its index; NaN if one is."""
-    x, axis = (ravel(input), 0) if dim is None else _with_axis("median", input, dim)
+    x, axis = (ravel(input), 0) if dim is None else with_axis("median", input, dim)
     size = x.shape[axis]
     if size == 0:
         raise ValueError(f"median: cannot take the median of no elements, {tuple(input.shape)}")
@@ -156,7 +158,7 @@ def quantile(
         raise TypeError(f"quantile: input must be floating, got {input.dtype.name}")
     if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"quantile: q must lie in [0, 1], got {shares.tolist()}")
-    x, axis = (ravel(input), 0) if dim is None else _with_axis("quantile", input, dim)
+    x, axis = (ravel(input), 0) if dim is None else with_axis("quantile", input, dim)
     keepdim = keepdim and bool(input.shape)
     size = x.shape[axis]
     if size == 0:
@@ -216,21 +218,48 @@ def unique(
     return (values, *more) if more else values
 
 
-def searchsorted(sorted_sequence: Tensor, values: Tensor, right: bool = False) -> Tensor:
-    """Where values go in a rising vector, before equal elements or behind them (`right`)."""
-    if len(sorted_sequence.shape) != 1:
+def searchsorted(
+    sorted_sequence: Tensor,
+    values: Tensor | float,
+    right: bool = False,
+    *,
+    side: str | None = None,
+    out_int32: bool = False,
+) -> Tensor:
+    """Where values go in rising rows, before equal elements or behind them (`right`).
+
+    Args:
+        sorted_sequence: (N), or (..., N), rising along the last axis.
+        values: any shape for a vector, else (..., M) with the same axes before the last; a number
+            for a vector only.
+        right: whether equal elements come before.
+        side: "left" or "right", another way to say it.
+        out_int32: give int32 instead of int64.
+
+    Raises:
+        ValueError: shapes do not fit, side is neither, or the devices differ.
+    """
+    if side not in (None, "left", "right"):
+        raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
+    right = right if side is None else side == "right"
+    rows = sorted_sequence.detach()
+    if not isinstance(values, Tensor):
+        values = _core.tensor(values, device=rows.device)
+    _same_device("searchsorted", rows, values)
+    if not rows.shape:
+        raise ValueError("searchsorted: sorted_sequence must have at least one axis, got a scalar")
+    if len(rows.shape) > 1 and tuple(rows.shape[:-1]) != tuple(values.shape[:-1]):
         raise ValueError(
-            f"searchsorted: sorted_sequence must be a vector, got {tuple(sorted_sequence.shape)}"
+            f"searchsorted: sorted_sequence {tuple(rows.shape)} and values {tuple(values.shape)} "
+            "must agree but for the last axis"
         )
-    _same_device("searchsorted", sorted_sequence, values)
-    size, wanted = sorted_sequence.numel(), values.detach()
-    low = _core.zeros(values.shape, dtype=_core.int64, device=values.device)
+    size = rows.shape[-1]
+    wanted = values.detach() if len(rows.shape) > 1 else ravel(values.detach())
+    low = _core.zeros(wanted.shape, dtype=_core.int64, device=wanted.device)
     high = low + size
     for _ in range(size.bit_length()):  # halve what is left of every value's range
         middle = (low + high) // 2
-        found = _core.index_select(
-            sorted_sequence.detach(), 0, ravel(middle).clamp(max=size - 1)
-        ).reshape(values.shape)
+        found = _core.gather(rows, -1, middle.clamp(max=size - 1))
         behind = found <= wanted if right else found < wanted
         if wanted.dtype.is_floating_point:
             behind = behind | (
@@ -238,7 +267,24 @@ def searchsorted(sorted_sequence: Tensor, values: Tensor, right: bool = False) -
             )
         behind = behind & (low < high)
         low, high = _core.where(behind, middle + 1, low), _core.where(behind, high, middle)
-    return low
+    low = low.reshape(values.shape)
+    return low.int() if out_int32 else low
+
+
+def bucketize(
+    input: Tensor | float, boundaries: Tensor, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
+    """Which of the ranges between rising boundaries each element is in, from 0.
+
+    Args:
+        input: any shape, or a number.
+        boundaries: a vector.
+        out_int32: give int32 instead of int64.
+        right: whether a range has its lower boundary rather than its upper one.
+    """
+    if len(boundaries.shape) != 1:
+        raise ValueError(f"bucketize: boundaries must be a vector, got {tuple(boundaries.shape)}")
+    return searchsorted(boundaries, input, right, out_int32=out_int32)
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:

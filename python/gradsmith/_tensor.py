@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _core, _functions, _order
+from . import _along, _core, _elementwise, _indexed, _order, _products, _random, _shapes
 from ._core import Tensor
 from ._hooks import RemovableHandle
 
@@ -131,6 +131,27 @@ def randint(*args: Any, dtype: Any = "int64", device: Any = "cpu", **kwargs: Any
     return make(*args, dtype=dtype, device=device, **kwargs)
 
 
+def is_tensor(obj: Any) -> bool:
+    """Whether it is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """Return a tensor of the data, without a copy where there need be none.
+
+    Args:
+        data: a tensor, which is returned where dtype and device are its own; a NumPy array, whose
+            memory is shared where they can be; or numbers, also in nested sequences.
+        dtype: the data's unless given.
+        device: a tensor's own, or the CPU, unless given.
+    """
+    if isinstance(data, np.ndarray) and data.flags.writeable:
+        data = _core.from_numpy(data)
+    if isinstance(data, Tensor):
+        return data.to(device=data.device if device is None else device, dtype=dtype)
+    return _core.tensor(data, dtype=dtype, device="cpu" if device is None else device)
+
+
 # ---- methods ----
 
 
@@ -246,28 +267,45 @@ def _format(self: Tensor, spec: str) -> str:
 
 # Functions of other modules that are methods under the same name.
 _FUNCTIONS = {
-    _functions: (
-        "addmm",
+    _along: ("cummax", "cummin", "cumprod", "diff", "logcumsumexp"),
+    _elementwise: (
+        "addcdiv",
+        "addcmul",
         "allclose",
-        "baddbmm",
+        "clamp_max",
+        "clamp_min",
         "clip",
         "count_nonzero",
-        "cumprod",
-        "diag",
-        "diag_embed",
         "equal",
         "isclose",
         "logaddexp",
-        "mm",
+        "nan_to_num",
+        "positive",
+    ),
+    _indexed: (
+        "argwhere",
+        "index_copy",
+        "index_fill",
+        "masked_scatter",
+        "nonzero",
+        "scatter",
+        "scatter_",
+        "scatter_add_",
+        "scatter_reduce",
+        "scatter_reduce_",
+        "take_along_dim",
+    ),
+    _products: ("addmm", "baddbmm", "inner", "mm", "mv"),
+    _random: ("bernoulli", "multinomial"),
+    _shapes: (
+        "diag",
+        "diag_embed",
         "moveaxis",
         "movedim",
-        "mv",
         "ravel",
         "repeat_interleave",
         "roll",
-        "scatter",
         "swapaxes",
-        "take_along_dim",
         "tile",
         "trace",
         "tril",
@@ -276,6 +314,7 @@ _FUNCTIONS = {
     _order: (
         "argsort",
         "bincount",
+        "bucketize",
         "kthvalue",
         "median",
         "quantile",
@@ -296,6 +335,9 @@ _METHODS = {
     "cpu": _cpu,
     "cuda": _cuda,
     "record_stream": _record_stream,
+    "where": _indexed.where_method,
+    "unfold": _shapes.windows,
+    "__pos__": _elementwise.positive,
     "__array__": _array,
     "__reduce__": _reduce,
     "__deepcopy__": _deepcopy,

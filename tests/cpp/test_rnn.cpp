@@ -391,6 +391,28 @@ void check_threads(const std::string& target) {
   set_num_threads(1);
 }
 
+// Threads that divide a packed batch, without memory for the backward pass, in different chunks.
+template <class T>
+void check_chunks(const std::string& target) {
+  for (RnnKind kind : kKinds) {
+    for (int options : {4, 6, 38}) {
+      if (options >= options_of(kind)) continue;
+      std::vector<T> y, hT;
+      for (int threads : {1, 2, 3, 2, 3}) {
+        set_num_threads(threads);
+        auto layer = make_layer<T>(kind, {70, 130, 9, 30}, options);
+        layer.forward(false);
+        if (y.empty()) y = layer.y, hT = layer.hT;
+        report(std::memcmp(layer.y.data(), y.data(), y.size() * sizeof(T)) == 0 &&
+                   std::memcmp(layer.hT.data(), hT.data(), hT.size() * sizeof(T)) == 0,
+               describe(layer.s, options) + " " + target + ": other bits in evaluation with " +
+                   std::to_string(threads) + " threads");
+      }
+    }
+  }
+  set_num_threads(1);
+}
+
 // Each batch element alone gives the bits it gives among others, also of other lengths.
 void check_alone(const std::string& target) {
   for (RnnKind kind : kKinds) {
@@ -446,6 +468,8 @@ int main() {
     check_backward(target);
     check_threads<float>(target);
     check_threads<double>(target);
+    check_chunks<float>(target);
+    check_chunks<double>(target);
     check_alone(target);
   });
   check_empty();

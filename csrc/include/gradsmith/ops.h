@@ -100,12 +100,13 @@ GS_API Tensor one_hot(const Tensor& x, std::int64_t num_classes = -1);  // [no g
 #define GS_UNARY_OPS(X) \
   X(neg) X(abs) X(sign) X(sqrt) X(rsqrt) X(reciprocal) X(square) X(exp) X(exp2) X(expm1) X(log) \
   X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) \
-  X(sigmoid) X(erf) X(floor) X(ceil) X(round) X(trunc) X(relu) X(relu6) X(silu) X(hardsigmoid) \
+  X(sigmoid) X(erf) X(erfc) X(floor) X(ceil) X(trunc) X(relu) X(relu6) X(silu) X(hardsigmoid) \
   X(hardswish) X(log_sigmoid) X(mish) X(softsign)
 // clang-format on
 #define GS_DECLARE(op) GS_API Tensor op(const Tensor& x);
 GS_UNARY_OPS(GS_DECLARE)
 #undef GS_DECLARE
+GS_API Tensor round(const Tensor& x);  // halves to even
 GS_API Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
 GS_API Tensor elu(const Tensor& x, double alpha = 1.0);
 GS_API Tensor selu(const Tensor& x);
@@ -127,6 +128,10 @@ GS_API Tensor mul(const Operand& a, const Operand& b);
 GS_API Tensor div(const Operand& a, const Operand& b);           // integers give float32
 GS_API Tensor floor_divide(const Operand& a, const Operand& b);  // [no grad]
 GS_API Tensor remainder(const Operand& a, const Operand& b);     // sign of b
+GS_API Tensor fmod(const Operand& a, const Operand& b);          // sign of a
+// The quotient rounded as `mode` says, "floor" or "trunc" (towards zero); integers stay integers.
+GS_API Tensor div_rounded(const Operand& a, const Operand& b,
+                          const std::string& mode);  // [no grad]
 GS_API Tensor pow(const Operand& a, const Operand& b);
 GS_API Tensor maximum(const Operand& a, const Operand& b);
 GS_API Tensor minimum(const Operand& a, const Operand& b);
@@ -152,16 +157,17 @@ GS_API Tensor clamp_(const Tensor& x, const std::optional<Operand>& min = {},
                      const std::optional<Operand>& max = {});
 GS_API Tensor masked_fill_(const Tensor& x, const Tensor& mask, const Operand& value);
 
-// ---- reductions; no dim means all ----
+// ---- reductions; no dim means all; with a dtype the input is cast to it first ----
 GS_API Tensor sum(const Tensor& x, const std::optional<Dims>& dim = {}, bool keepdim = false,
                   const std::optional<DType>& dtype = {});
-GS_API Tensor mean(const Tensor& x, const std::optional<Dims>& dim = {}, bool keepdim = false);
+GS_API Tensor mean(const Tensor& x, const std::optional<Dims>& dim = {}, bool keepdim = false,
+                   const std::optional<DType>& dtype = {});
 GS_API Tensor var(const Tensor& x, const std::optional<Dims>& dim = {}, double correction = 1,
                   bool keepdim = false);
 GS_API Tensor std(const Tensor& x, const std::optional<Dims>& dim = {}, double correction = 1,
                   bool keepdim = false);
 GS_API Tensor prod(const Tensor& x, const std::optional<std::int64_t>& dim = {},
-                   bool keepdim = false);
+                   bool keepdim = false, const std::optional<DType>& dtype = {});
 GS_API Tensor amax(const Tensor& x, const std::optional<Dims>& dim = {}, bool keepdim = false);
 GS_API Tensor amin(const Tensor& x, const std::optional<Dims>& dim = {}, bool keepdim = false);
 GS_API std::tuple<Tensor, Tensor> max_dim(const Tensor& x, std::int64_t dim, bool keepdim = false);
@@ -174,11 +180,12 @@ GS_API Tensor any(const Tensor& x, const std::optional<Dims>& dim = {}, bool kee
 GS_API Tensor all(const Tensor& x, const std::optional<Dims>& dim = {}, bool keepdim = false);
 GS_API Tensor norm(const Tensor& x, double p = 2, const std::optional<Dims>& dim = {},
                    bool keepdim = false);
-GS_API Tensor cumsum(const Tensor& x, std::int64_t dim);
+GS_API Tensor cumsum(const Tensor& x, std::int64_t dim, const std::optional<DType>& dtype = {});
 GS_API Tensor logsumexp(const Tensor& x, const Dims& dim, bool keepdim = false);
 
 // ---- products ----
-GS_API Tensor matmul(const Tensor& a, const Tensor& b);  // NumPy's rules for ranks
+// NumPy's rules for ranks. Integers too: modulo 2^bits, as sums of products of their type are.
+GS_API Tensor matmul(const Tensor& a, const Tensor& b);
 GS_API Tensor bmm(const Tensor& a, const Tensor& b);
 // x @ weight.T + bias with the activation fused ("none", "relu", "sigmoid", "tanh", "gelu",
 // "gelu_tanh", "silu").

@@ -12,8 +12,10 @@
 namespace gradsmith::ops {
 
 // ---- softmax ----
-GS_API Tensor softmax(const Tensor& input, std::int64_t dim);
-GS_API Tensor log_softmax(const Tensor& input, std::int64_t dim);
+GS_API Tensor softmax(const Tensor& input, std::int64_t dim,
+                      const std::optional<DType>& dtype = {});
+GS_API Tensor log_softmax(const Tensor& input, std::int64_t dim,
+                          const std::optional<DType>& dtype = {});
 
 // ---- losses; reduction is "mean", "sum" or "none" ----
 // target: int64 classes of the input's shape without its class dim (1, or 0 for a vector), or

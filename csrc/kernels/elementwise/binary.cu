@@ -72,6 +72,8 @@ __device__ T apply(BinaryOp op, T x, T y, T a, T b) {
       return power(x, y);
     case BinaryOp::remainder:
       return remainder_of(x, y);
+    case BinaryOp::fmod:
+      return truncated_remainder(x, y);
     case BinaryOp::floor_divide:
       return floor_quotient(x, y);
     default:

@@ -62,6 +62,8 @@ __device__ T apply_floating(UnaryOp op, T x, T a, T b) {
       return ::atan(x);
     case UnaryOp::erf:
       return ::erf(x);
+    case UnaryOp::erfc:
+      return ::erfc(x);
     case UnaryOp::sigmoid:
       return sigmoid_of(x);
     case UnaryOp::log_sigmoid:
