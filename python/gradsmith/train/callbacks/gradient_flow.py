@@ -91,7 +91,8 @@ class GradientFlow(Callback):
     Example:
         >>> flow = gs.train.GradientFlow(every=20)
         >>> trainer = gs.Trainer(model, loss_fn, optimizer, callbacks=[flow])
-        >>> flow.plot("gradients.png")  # after trainer.fit(...)
+        >>> history = trainer.fit(train, epochs=2)
+        >>> flow.plot("gradients.png")
 
         In a loop of one's own:
 
