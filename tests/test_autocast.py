@@ -181,7 +181,7 @@ def test_autocast_decorates() -> None:
 
 def test_autocast_errors() -> None:
     with pytest.raises(ValueError, match="device_type"):
-        gs.autocast("cuda")
+        gs.autocast("xpu")
     with pytest.raises(ValueError, match="dtype"):
         gs.autocast("cpu", dtype=gs.float16)
     with pytest.raises(TypeError, match="enabled"):

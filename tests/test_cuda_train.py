@@ -56,6 +56,50 @@ def test_the_trainer_takes_batches_to_the_model(tmp_path):
 
 
 @gpu
+def test_products_in_bfloat16_as_on_the_cpu():
+    """The same factors, rounded the same; the sums are float32's, in another order."""
+
+    def results(device, x, w, b):
+        x, w, b = (t.detach().to(device).requires_grad_() for t in (x, w, b))
+        with gs.autocast(device):
+            assert gs.is_autocast_enabled(device)
+            assert not gs.is_autocast_enabled("cpu" if device == "cuda" else "cuda")
+            y = nn.functional.linear(x, w, b)
+            z = (y @ x.reshape(-1, 37).narrow(0, 0, 20)).sin()
+        z.square().sum().backward()
+        assert y.dtype is z.dtype is gs.float32
+        return [v.cpu() for v in (y.detach(), z.detach(), x.grad, w.grad, b.grad)]
+
+    inputs = rand(3, 23, 37), rand(20, 37), rand(20)
+    exact = nn.functional.linear(*inputs)
+    expected, found = results("cpu", *inputs), results("cuda", *inputs)
+    # The second product rounds the first's sums, where the last bit may turn a rounding over.
+    for one, other, allowed in zip(found, expected, (1e-5, 2e-2, 5e-2, 5e-2, 5e-2), strict=True):
+        assert_close(one, other, allowed, allowed)
+    assert not gs.allclose(found[0], exact, 1e-4, 1e-4)  # it was rounded
+
+
+@gpu
+def test_the_trainer_in_bfloat16():
+    def history(precision, device="cuda"):
+        gs.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3)).to(device)
+        optimizer = gs.optim.AdamW(model.parameters(), lr=0.05)
+        trainer = gs.Trainer(
+            model, nn.CrossEntropyLoss(), optimizer, progress=False, precision=precision
+        )
+        x = rand(64, 4)
+        trainer.fit((x, (x[:, 0] > 0).to(gs.int64)), epochs=6, batch_size=16, seed=1)
+        assert all(p.dtype is gs.float32 for p in model.parameters())
+        return [row["loss"] for row in trainer.history.rows]
+
+    half, whole, on_cpu = history("bf16"), history("float32"), history("bf16", "cpu")
+    assert half != whole and half[-1] < 0.5 * half[0]
+    np.testing.assert_allclose(half, on_cpu, rtol=0.02)
+    np.testing.assert_allclose(half, whole, rtol=0.1)
+
+
+@gpu
 def test_a_gan_and_an_average_train_on_the_device(tmp_path):
     def pair():
         generator = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2)).to("cuda")

@@ -20,9 +20,13 @@ void check_factors(const char* op, const Tensor& a, const Tensor& b) {
 }
 
 // What a product is computed in: bfloat16 for matrices of that type, and for float32 within
-// autocast, whose factors are rounded while they are packed.
+// autocast.
 DType compute_in(const Tensor& a) {
-  return a.dtype() == DType::f32 && autocast_enabled() && on_cpu(a) ? DType::bf16 : a.dtype();
+  return a.dtype() == DType::f32 && autocast_enabled(a.device().type) ? DType::bf16 : a.dtype();
+}
+// A factor in the type that the kernel reads: the CPU's rounds while it packs.
+Tensor as_read(const Tensor& t, DType compute) {
+  return on_cpu(t) ? t : to_dtype(t.detach(), compute);
 }
 // Has no product of its own.
 bool through_float(const Tensor& a) { return a.dtype() == DType::f16 && on_cpu(a); }
@@ -37,11 +41,11 @@ kernels::Operand factor(const Tensor& t) {
           .batch = d == 3 ? t.strides()[0] : 0};
 }
 
-// A problem without its C, which is a new tensor.
-Tensor run(const Dims& shape, const Tensor& like, kernels::Gemm& p, DType compute) {
+// A problem without its C, which is a new tensor; `source`: the type of the factors.
+Tensor run(const Dims& shape, const Tensor& like, kernels::Gemm& p, DType compute, DType source) {
   const Tensor y = empty(shape, widened(like) ? DType::f32 : like.dtype(), like.device());
   p.c = {.data = y.data(), .rs = p.n, .cs = 1, .batch = p.m * p.n};
-  p.source = like.dtype();
+  p.source = source;
   dispatch::gemm(y, p, compute);
   return widened(like) ? to_dtype(y, like.dtype()) : y;
 }
@@ -56,10 +60,11 @@ Tensor multiply(const Tensor& a, const Tensor& b, DType compute) {
   p.m = shape[d - 2];
   p.n = shape[d - 1];
   p.k = a.shape()[d - 1];
-  p.a = factor(a);
-  p.b = factor(b);
+  const Tensor left = as_read(a, compute), right = as_read(b, compute);
+  p.a = factor(left);
+  p.b = factor(right);
   p.batch = d == 3 ? shape[0] : 1;
-  const Tensor y = run(shape, a, p, compute);
+  const Tensor y = run(shape, a, p, compute, left.dtype());
   if (!tracked(a, b)) return y;
   return record("matmul", y, {a, b}, [compute, a = save(a), b = save(b)](const Grads& g) {
     return grads(g.needs(0) ? multiply(g[0], transpose(b.unpack(g), -2, -1), compute) : Tensor(),
@@ -221,14 +226,15 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   Dims shape = input.shape();
   shape[input.dim() - 1] = o;
   Dims flat_shape{k > 0 ? input.numel() / k : shape.product() / std::max<std::int64_t>(o, 1), k};
-  const Tensor rows = reshape(input.detach(), flat_shape);
   const DType compute = compute_in(input);
+  const Tensor rows = as_read(reshape(input.detach(), flat_shape), compute);
+  const Tensor read = as_read(weight, compute);
   kernels::Gemm p;
   p.m = rows.size(0);
   p.n = o;
   p.k = k;
   p.a = factor(rows);
-  p.b = {.data = weight.data(), .rs = weight.strides()[1], .cs = weight.strides()[0]};
+  p.b = {.data = read.data(), .rs = read.strides()[1], .cs = read.strides()[0]};
   Tensor added = bias;
   if (bias.defined()) {
     if (widened(bias)) added = to_dtype(bias.detach(), DType::f32);
@@ -239,7 +245,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
   KeptScope scope = keep ? keep_packed(weight) : KeptScope(nullptr, nullptr);
   kernels::PackedOperand packed;
   if (keep) use_kept(p, weight, compute, scope, packed);
-  const Tensor y = run(shape, input, p, compute);
+  const Tensor y = run(shape, input, p, compute, rows.dtype());
   if (!taped) return y;
   return record(
       "linear", y, {input, weight, bias},

@@ -163,9 +163,14 @@ void bind_autograd(py::module_& m, Binder& b) {
   m.def("is_grad_enabled", &grad_enabled, "Whether ops are recorded in this thread.");
   m.def("set_grad_enabled", &set_grad_enabled, py::arg("mode"),
         "Switch recording on or off in this thread; see `autograd.set_grad_enabled`.");
-  m.def("is_autocast_enabled", &autocast_enabled, "Whether `autocast` is on in this thread.");
-  m.def("set_autocast_enabled", &set_autocast_enabled, py::arg("mode"),
-        "Switch `autocast` on or off in this thread.");
+  const auto device_type = [](bool cuda) { return cuda ? DeviceType::cuda : DeviceType::cpu; };
+  m.def(
+      "is_autocast_enabled", [=](bool cuda) { return autocast_enabled(device_type(cuda)); },
+      py::arg("cuda") = false, "Whether `autocast` is on in this thread, for CUDA or the CPU.");
+  m.def(
+      "set_autocast_enabled",
+      [=](bool mode, bool cuda) { set_autocast_enabled(mode, device_type(cuda)); }, py::arg("mode"),
+      py::arg("cuda") = false, "Switch `autocast` on or off in this thread, for CUDA or the CPU.");
   m.def("is_anomaly_enabled", &anomaly_enabled,
         "Whether `autograd.detect_anomaly` is on in this thread.");
   m.def("set_anomaly_enabled", &set_anomaly_enabled, py::arg("mode"),

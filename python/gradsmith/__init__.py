@@ -57,7 +57,7 @@ from ._tensor import randint as randint
 from ._tensor import randn_like as randn_like
 from ._tensor import zeros_like as zeros_like
 from .amp import autocast as autocast
-from .amp import is_autocast_enabled as is_autocast_enabled
+from .amp import is_autocast_enabled as is_autocast_enabled  # type: ignore[assignment]
 from .autograd import enable_grad as enable_grad
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled  # type: ignore[assignment]

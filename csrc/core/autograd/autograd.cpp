@@ -10,15 +10,16 @@
 namespace gradsmith {
 
 namespace {
-thread_local bool grad_mode = true, autocast_mode = false;
+thread_local bool grad_mode = true;
+thread_local bool autocast_modes[2] = {false, false};  // by DeviceType
 std::atomic<bool> anomaly_mode{false};
 std::atomic<std::uint64_t> next_sequence{1};
 }  // namespace
 
 bool grad_enabled() { return grad_mode; }
 void set_grad_enabled(bool on) { grad_mode = on; }
-bool autocast_enabled() { return autocast_mode; }
-void set_autocast_enabled(bool on) { autocast_mode = on; }
+bool autocast_enabled(DeviceType device) { return autocast_modes[int(device)]; }
+void set_autocast_enabled(bool on, DeviceType device) { autocast_modes[int(device)] = on; }
 bool anomaly_enabled() { return anomaly_mode.load(std::memory_order_relaxed); }
 void set_anomaly_enabled(bool on) { anomaly_mode.store(on, std::memory_order_relaxed); }
 

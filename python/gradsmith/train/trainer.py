@@ -119,8 +119,6 @@ class Trainer(Loop):
             raise ValueError(f"Trainer: accumulate must be a positive int, got {accumulate!r}")
         if precision not in ("float32", "bf16"):
             raise ValueError(f"Trainer: precision must be float32 or bf16, got {precision!r}")
-        if precision == "bf16" and any(p.device.type != "cpu" for p in model.parameters()):
-            raise ValueError("Trainer: precision='bf16' is for models on the CPU")
         if capture:
             self._check_capture(model, callbacks, accumulate)
         super().__init__(model, callbacks, progress)
@@ -361,7 +359,10 @@ class Trainer(Loop):
     # -- helpers ---------------------------------------------------------------------------------
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        return gs.autocast("cpu") if self.precision == "bf16" else contextlib.nullcontext()
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        device = next((p.device.type for p in self.model.parameters()), "cpu")
+        return gs.autocast(device)
 
     def _metric_values(self, last: bool = True) -> dict[str, float]:
         """Return the metrics' values; those that take long at the last batch only."""
