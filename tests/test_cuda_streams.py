@@ -29,6 +29,26 @@ def test_without_a_device():
         gs.Trainer(model, nn.MSELoss(), gs.optim.SGD(model.parameters()), capture=True)
 
 
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: cuda.synchronize(3.5), "device must be .*got float"),
+        (lambda: cuda.get_device_name(True), "device must be .*got bool"),
+        (lambda: cuda.Stream([]), "device must be .*got list"),
+        (lambda: cuda.set_stream(None), "set_stream: stream must be a gs.cuda.Stream, got None"),
+        (lambda: cuda.stream(5).__enter__(), "stream: stream must be a gs.cuda.Stream, got int"),
+        (lambda: cuda.Event().record(5), "Event: stream must be a gs.cuda.Stream, got int"),
+        (lambda: cuda.Event().wait(5), "Event: stream must be a gs.cuda.Stream, got int"),
+        (lambda: cuda.Event().elapsed_time(3), "end must be a gs.cuda.Event, got int"),
+        (lambda: cuda.graph(5), "graph: step must be callable, got int"),
+        (lambda: gs.ones(2).record_stream(5), "stream must be a gs.cuda.Stream, got int"),
+    ],
+)
+def test_arguments_of_another_type(call, text):
+    with pytest.raises(TypeError, match=text):
+        call()
+
+
 # ---- streams and events ----
 
 

@@ -255,7 +255,9 @@ def _cuda(self: Tensor) -> Tensor:
 
 def _record_stream(self: Tensor, stream: Any) -> None:
     """Keep the memory from being used again before `stream` has done its work so far."""
-    _core.cuda_use_on(self, stream.cuda_stream)
+    from .cuda.streams import checked  # which imports this package
+
+    _core.cuda_use_on(self, checked("record_stream", "stream", stream).cuda_stream)
 
 
 def _format(self: Tensor, spec: str) -> str:

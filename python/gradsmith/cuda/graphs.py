@@ -124,6 +124,8 @@ def graph(step: Callable[..., Any], *inputs: Tensor, warmup: int = 1) -> Graph:
         >>> for x, y in batches:
         ...     loss = replay(x, y)
     """
+    if not callable(step):
+        raise TypeError(f"graph: step must be callable, got {type(step).__name__}")
     for _ in range(warmup):
         step(*inputs)
     return Graph(step, *inputs)

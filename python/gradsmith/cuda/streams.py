@@ -66,6 +66,10 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         """Do what is queued from now on after `event`; the host does not wait."""
+        if not isinstance(event, Event):
+            raise TypeError(
+                f"wait_event: event must be a gs.cuda.Event, got {type(event).__name__}"
+            )
         event.wait(self)
 
     def wait_stream(self, other: Stream) -> None:
@@ -74,7 +78,7 @@ class Stream:
         Args:
             other: a stream of the same device.
         """
-        if other != self:
+        if checked("wait_stream", "other", other) != self:
             self.wait_event(other.record_event())
 
     def record_event(self, event: Event | None = None) -> Event:
@@ -107,6 +111,13 @@ class Stream:
         return f"<gradsmith.cuda.Stream device={self.device} cuda_stream={self.cuda_stream:#x}>"
 
 
+def checked(owner: str, name: str, value: Stream) -> Stream:
+    """Return a stream, or raise."""
+    if not isinstance(value, Stream):
+        raise TypeError(f"{owner}: {name} must be a gs.cuda.Stream, got {type(value).__name__}")
+    return value
+
+
 class Event:
     """A place in a stream: reached when everything queued before it is done.
 
@@ -126,7 +137,7 @@ class Event:
 
     def record(self, stream: Stream | None = None) -> None:
         """Mark the end of `stream`, the first device's current one unless given."""
-        stream = current_stream() if stream is None else stream
+        stream = current_stream() if stream is None else checked("Event", "stream", stream)
         if self._handle and self._index != stream._index:
             raise ValueError(
                 f"Event: was recorded on cuda:{self._index}, and cannot be on {stream.device}"
@@ -138,7 +149,7 @@ class Event:
 
     def wait(self, stream: Stream | None = None) -> None:
         """Make `stream`, the first device's current one unless given, wait for this place."""
-        stream = current_stream() if stream is None else stream
+        stream = current_stream() if stream is None else checked("Event", "stream", stream)
         if self._handle:
             _core.cuda_wait_event(stream._index, self._handle, stream.cuda_stream)
 
@@ -153,6 +164,8 @@ class Event:
 
     def elapsed_time(self, end: Event) -> float:
         """Return the milliseconds from here to `end`; both recorded with timing, and reached."""
+        if not isinstance(end, Event):
+            raise TypeError(f"elapsed_time: end must be a gs.cuda.Event, got {type(end).__name__}")
         if not (self._timing and end._timing and self._handle and end._handle):
             raise RuntimeError(
                 "elapsed_time: both events must have enable_timing=True and have been recorded"
@@ -173,6 +186,7 @@ def default_stream(device: Where = 0) -> Stream:
 
 def set_stream(stream: Stream) -> None:
     """Send the calling thread's work for the stream's device there from now on."""
+    checked("set_stream", "stream", stream)
     _core.cuda_set_current_stream(stream._index, stream.cuda_stream)
 
 
@@ -186,7 +200,7 @@ def stream(stream: Stream) -> Iterator[Stream]:
         ...     batch = host_batch.to("cuda", non_blocking=True)
         >>> gs.cuda.current_stream().wait_stream(copies)
     """
-    before = current_stream(stream._index)
+    before = current_stream(checked("stream", "stream", stream)._index)
     set_stream(stream)
     try:
         yield stream
