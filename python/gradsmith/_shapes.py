@@ -198,8 +198,8 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
     Args:
         input: (..., N).
-        offset: above the main diagonal, or below where negative; the matrices have N + |offset|
-            rows and columns.
+        offset: above the main diagonal, or below where negative; the matrices have
+            N + abs(offset) rows and columns.
         dim1: the axis of the rows in the result.
         dim2: the axis of the columns.
 
