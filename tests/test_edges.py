@@ -100,6 +100,55 @@ def test_what_integers_cannot_do():
     assert (x**-1.0).tolist() == [1, 0.5]
 
 
+def test_divisors_as_they_are_used():
+    x = gs.tensor([5, 7], dtype="int32")
+    for divide in (lambda a, b: a // b, lambda a, b: a % b, gs.fmod):
+        for zero in (gs.tensor(2**32), gs.tensor([0, 0], dtype="uint8")):
+            with pytest.raises(ValueError, match="integers cannot be divided by 0"):
+                divide(x, zero)
+        with pytest.raises(ValueError, match="integers cannot be divided by 0"):
+            divide(x, gs.tensor([False, True]))
+        assert divide(gs.zeros(0, 2, dtype="int64"), gs.tensor([0, 1])).shape == (0, 2)
+
+
+def test_numbers_that_a_type_cannot_hold():
+    small, narrow = gs.tensor([200, 5], dtype="uint8"), gs.tensor([5], dtype="int32")
+    for call in (
+        lambda: small % 256,
+        lambda: small + 256,
+        lambda: narrow // 2**32,
+        lambda: gs.minimum(small, 300),
+        lambda: gs.where(small > 5, small, 300),
+    ):
+        with pytest.raises(ValueError, match="does not fit into"):
+            call()
+    with pytest.raises(ValueError, match="masked_fill: argument 'value' is 300, which uint8"):
+        small.masked_fill(small > 5, 300)
+    assert (small + -1).tolist() == [199, 4]
+    assert (small == 300).tolist() == [False, False] and (small < 300).tolist() == [True, True]
+    assert (small > -1).tolist() == [True, True] and (narrow < 2**40).tolist() == [True]
+
+
+def test_clamping_at_the_ends_of_a_type():
+    small, narrow = gs.tensor([200, 5], dtype="uint8"), gs.tensor([5], dtype="int32")
+    assert small.clamp(0, 300).tolist() == small.clamp(-5, 300).tolist() == [200, 5]
+    assert small.clamp(-5, 100).tolist() == [100, 5]
+    assert narrow.clamp(max=2**31).tolist() == narrow.clamp(min=-(2**40)).tolist() == [5]
+    for wrong in (lambda: small.clamp(300), lambda: small.clamp(max=-1)):
+        with pytest.raises(ValueError, match="which uint8 cannot hold"):
+            wrong()
+    y = small.clamp(0, 300)
+    y.add_(1)
+    assert small.tolist() == [200, 5]  # not the same memory
+
+
+@pytest.mark.parametrize("mode", ["floor", "trunc"])
+def test_rounded_quotients_are_flat(mode):
+    x, y = gs.tensor([7.0, -7.0], requires_grad=True), gs.tensor([2.0], requires_grad=True)
+    gs.div(x, y, rounding_mode=mode).sum().backward()
+    assert x.grad.tolist() == [0, 0] and y.grad.tolist() == [0]
+
+
 def test_truth_values_are_no_axes():
     x = gs.arange(6.0).reshape(2, 3)
     for call in (gs.sum, gs.softmax, gs.cumsum, gs.std):

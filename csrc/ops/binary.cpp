@@ -4,6 +4,14 @@
 
 namespace gradsmith::ops {
 
+bool holds(DType dtype, const Tensor& number) {
+  if (!number.impl()->wrapped_number || number.dtype() != DType::i64) return true;
+  const std::int64_t v = *number.data_as<std::int64_t>();
+  if (dtype == DType::u8) return v >= 0 && v <= 255;
+  if (dtype == DType::i32) return v >= INT32_MIN && v <= INT32_MAX;
+  return true;
+}
+
 Tensor run_binary(const char* op, const BinaryKernel& kernel, const Tensor& a, const Tensor& b,
                   kernels::Params params) {
   Tensor out =
@@ -30,12 +38,22 @@ DType common_dtype(const char* op, const Operand& a, const Operand& b, DType lea
   return least == DType::f32 && !is_floating(t) ? DType::f32 : t;
 }
 
+// A number must not wrap, but that uint8 may subtract by adding a negative one.
+Tensor as_operand(const char* op, const Operand& x, DType dtype) {
+  if (!holds(dtype, x)) {
+    const std::int64_t v = *x.data_as<std::int64_t>();
+    GS_CHECK(dtype == DType::u8 && v < 0 && v >= -255, "{}: the number {} does not fit into {}", op,
+             v, dtype);
+  }
+  return to_dtype(x, dtype);
+}
+
 struct Pair {
   Tensor a, b;
 };
-Pair promoted(const char* op, const Operand& a, const Operand& b, DType least = DType::b8) {
-  const DType t = common_dtype(op, a, b, least);
-  return {to_dtype(a, t), to_dtype(b, t)};
+Pair promoted(const char* op, const Operand& a, const Operand& b) {
+  const DType t = common_dtype(op, a, b);
+  return {as_operand(op, a, t), as_operand(op, b, t)};
 }
 
 // Bools add and multiply as truth values.
@@ -70,7 +88,7 @@ Tensor binary(const char* op, const BinaryKernel& kernel, const Operand& a, cons
   // Most operands need no cast, and counting references costs as much as adding two numbers.
   if (a.dtype() == t && b.dtype() == t) [[likely]]
     return compute(op, kernel, a, b, on_tape);
-  return compute(op, kernel, to_dtype(a, t), to_dtype(b, t), on_tape);
+  return compute(op, kernel, as_operand(op, a, t), as_operand(op, b, t), on_tape);
 }
 
 // Saved only where the other side wants a gradient.
@@ -120,15 +138,18 @@ Tensor div(const Operand& a, const Operand& b) {
 
 namespace {
 
-// For integers; b on CUDA is not looked at, as nothing may wait for it.
-bool looks_at(const Operand& a, const Operand& b) {
-  return a.defined() && b.defined() && b.device().type == DeviceType::cpu &&
-         !is_floating(a.dtype()) && !is_floating(b.dtype()) && b.dtype() != DType::b8;
+// b as integers are computed with; undefined where it is not looked at: on CUDA, as nothing may
+// wait for it, and where there is nothing to compute.
+Tensor integers_of(const char* op, const Operand& a, const Operand& b) {
+  if (!b.defined() || !on_cpu(b) || is_floating(b.dtype())) return {};
+  const DType t = common_dtype(op, a, b);
+  if (is_floating(t) || t == DType::b8 || a.numel() == 0) return {};
+  return as_operand(op, b, t);
 }
 void check_divisor(const char* op, const Operand& a, const Operand& b) {
-  if (!looks_at(a, b)) return;
-  NoGradGuard guard;
-  GS_CHECK(!is_set(any(eq(b, Operand(0)))), "{}: integers cannot be divided by 0", op);
+  const Tensor divisor = integers_of(op, a, b);
+  GS_CHECK(!divisor.defined() || !is_set(any(eq(divisor, Operand(0)))),
+           "{}: integers cannot be divided by 0", op);
 }
 
 }  // namespace
@@ -166,18 +187,23 @@ Tensor fmod(const Operand& a, const Operand& b) {
 Tensor div_rounded(const Operand& a, const Operand& b, const std::string& mode) {
   GS_CHECK(mode == "floor" || mode == "trunc",
            "div: argument 'rounding_mode' must be None, 'floor' or 'trunc', got '{}'", mode);
+  if (is_floating(common_dtype("div", a, b))) {
+    const Tensor out = mode == "floor" ? floor_divide(a, b) : trunc(div(a, b).detach());
+    if (!tracked(a, b)) return out;
+    return record("div", out, {a, b}, [](const Grads& g) {  // steps: flat where they are smooth
+      const Tensor flat = zeros_like(g[0]);
+      return grads(flat, flat);
+    });
+  }
   if (mode == "floor") return floor_divide(a, b);
-  if (is_floating(common_dtype("div", a, b))) return trunc(div(a, b).detach());
   // What is left has the sign of a: with it gone, nothing is left to round.
   return floor_divide(sub(a, fmod(a, b)), b);
 }
 
 Tensor pow(const Operand& a, const Operand& b) {
-  if (looks_at(a, b)) {
-    NoGradGuard guard;
-    GS_CHECK(!is_set(any(lt(b, Operand(0)))),
-             "pow: integers cannot be raised to negative powers; make one of them a float");
-  }
+  const Tensor exponents = integers_of("pow", a, b);
+  GS_CHECK(!exponents.defined() || !is_set(any(lt(exponents, Operand(0)))),
+           "pow: integers cannot be raised to negative powers; make one of them a float");
   return binary(
       "pow", kernels::pow, a, b, DType::b8, [](const Tensor& x, const Tensor& y, Tensor out) {
         return record(
@@ -244,7 +270,9 @@ Tensor atan2(const Operand& a, const Operand& b) {
 namespace {
 
 Tensor compare(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b) {
-  auto [x, y] = promoted(op, a, b);
+  const DType t = common_dtype(op, a, b);
+  const DType wide = holds(t, a) && holds(t, b) ? t : DType::i64;
+  Tensor x = to_dtype(a, wide), y = to_dtype(b, wide);
   if (is_half(x.dtype())) {
     x = to_dtype(x.detach(), DType::f32);
     y = to_dtype(y.detach(), DType::f32);
@@ -324,6 +352,8 @@ Tensor masked_fill(const Tensor& x, const Tensor& on, const Operand& value) {
            value.shape());
   check_defined("masked_fill", "mask", on);
   broadcast_shapes("masked_fill", x.shape(), on.shape());
+  GS_CHECK(holds(x.dtype(), value), "masked_fill: argument 'value' is {}, which {} cannot hold",
+           *value.data_as<std::int64_t>(), x.dtype());
   return where(on, to_dtype(value, x.dtype()), x);
 }
 

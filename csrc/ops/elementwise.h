@@ -20,6 +20,9 @@ inline Tensor run_predicate(const char* op, const UnaryKernel& kernel, const Ten
   return y;
 }
 
+// Whether an integer type holds a Python number; numbers take no part in choosing the type.
+bool holds(DType dtype, const Tensor& number);
+
 // Operands of one dtype, broadcast, into a new tensor of that dtype or bool.
 Tensor run_binary(const char* op, const BinaryKernel& kernel, const Tensor& a, const Tensor& b,
                   kernels::Params params = {});

@@ -269,6 +269,16 @@ Tensor clamp_between(const Tensor& x, double low, double high) {
   });
 }
 
+// Where an integer type ends a bound binds nothing; beyond, on the other side, no element has a
+// place.
+Bound binding(const char* argument, const Bound& b, DType dtype, bool below) {
+  if (!b || holds(dtype, *b)) return b;
+  const std::int64_t v = *b->data_as<std::int64_t>();
+  GS_CHECK((v < 0) == below, "clamp: argument '{}' is {}, which {} cannot hold", argument, v,
+           dtype);
+  return {};
+}
+
 // The bound where x is beyond it, which a NaN bound always is.
 Tensor limited(const Tensor& x, const Operand& bound, bool below) {
   const Tensor limit = to_dtype(bound.detach(), x.dtype()), v = x.detach();
@@ -291,12 +301,14 @@ Tensor clamp(const Tensor& x, const Bound& min, const Bound& max) {
     GS_CHECK(!std::isnan(low) && !std::isnan(high), "clamp: bounds must not be nan");
     if (is_floating(dtype)) return clamp_between(v, low, high);
   }
-  if (!min) return limited(v, *max, false);
-  if (!max) return limited(v, *min, true);
+  const Bound least = binding("min", min, dtype, true), most = binding("max", max, dtype, false);
+  if (!least && !most) return clone(v);
+  if (!least) return limited(v, *most, false);
+  if (!most) return limited(v, *least, true);
   // Between equal bounds nothing can move.
-  const bool two = tracked(*min, *max);
-  const Operand low = two ? Operand(where(eq(*min, *max), max->detach(), *min)) : *min;
-  return limited(limited(v, low, true), *max, false);
+  const bool two = tracked(*least, *most);
+  const Operand low = two ? Operand(where(eq(*least, *most), most->detach(), *least)) : *least;
+  return limited(limited(v, low, true), *most, false);
 }
 
 Tensor clamp_(const Tensor& x, const Bound& min, const Bound& max) {
