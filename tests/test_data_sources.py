@@ -110,7 +110,9 @@ def test_image_folder(tmp_path):
     square = datasets.ImageFolder(tmp_path, size=4, channels=1)
     (batch, labels) = next(iter(data.DataLoader(square, 3)))
     assert tuple(batch.shape) == (3, 1, 4, 4) and labels.numpy().tolist() == [0, 0, 1]
-    assert tuple(datasets.ImageFolder(tmp_path, size=(2, 3))[0][0].shape) == (3, 2, 3)
+    for size in ((2, 3), [2, 3], np.array([2, 3]), range(2, 4)):
+        assert tuple(datasets.ImageFolder(tmp_path, size=size)[0][0].shape) == (3, 2, 3)
+    assert datasets.ImageFolder(tmp_path, size=np.int64(4)).size == (4, 4)
     (tmp_path / "dog/a.png").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"a\.png cannot be read"):
         folder[2]
@@ -143,7 +145,9 @@ def test_grey_images_of_16_bits(tmp_path):
 @pytest.mark.parametrize(
     ("size", "error"),
     [((1, 2, 3), ValueError), (-4, ValueError), (0, ValueError), ("a", TypeError),
-     ((4, -1), ValueError), (True, TypeError), ((2.0, 2), TypeError)],
+     ((4, -1), ValueError), (True, TypeError), ((2.0, 2), TypeError),
+     (np.array([3, 4, 5]), ValueError), (np.array([[3, 4]]), TypeError),
+     (np.array([3.0, 4.0]), TypeError), ((), ValueError)],
 )  # fmt: skip
 def test_size_of_images_is_checked(tmp_path, size, error):
     with pytest.raises(error, match="ImageFolder: size must be"):

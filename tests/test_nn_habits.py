@@ -244,3 +244,14 @@ def test_assigned_state():
     with pytest.raises(ValueError, match=r"'1.weight' has shape \(2,\)"):
         net.load_state_dict({**state, "0.weight": gs.ones(3, 2)}, assign=True)
     assert net[0].weight is given
+
+
+def test_assigned_integers_are_named():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    before = dict(net.named_parameters())
+    given = nn.Parameter(gs.zeros(2, 2), requires_grad=False)
+    state = {**net.state_dict(), "0.weight": given, "1.bias": gs.zeros(2, dtype=gs.int64)}
+    with pytest.raises(TypeError, match=r"'1\.bias' .* must be floating point, got int64"):
+        net.load_state_dict(state, assign=True)
+    assert all(p is before[name] for name, p in net.named_parameters())
+    assert not given.requires_grad

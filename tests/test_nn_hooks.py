@@ -1,9 +1,13 @@
 """Hooks of modules, forward and backward, and PyTorch's beside them."""
 
+import itertools
+import pickle
+
 import gradsmith as gs
 import numpy as np
 import pytest
 from gradsmith import nn
+from gradsmith.nn import hooked_call
 
 
 def test_hooks():
@@ -186,3 +190,37 @@ def test_gradients_that_are_no_tensors_are_refused():
     y = net(gs.ones(4, 2, requires_grad=True))
     with pytest.raises(TypeError, match="Linear: a backward hook must return tensors or None, got"):
         y.sum().backward()
+
+
+def test_removed_hooks_leave_nothing():
+    net = Scaled()
+    kept = net.register_forward_hook(lambda m, a, k, y: None, with_kwargs=True, always_call=True)
+    marks = (net._hooks_with_kwargs, net._hooks_always_called)
+    for _ in range(3):
+        net.register_forward_pre_hook(lambda m, a, k: None, with_kwargs=True).remove()
+        net.register_forward_hook(lambda m, a, y: None, always_call=True).remove()
+    assert [len(numbers) for numbers in marks] == [1, 1]
+    kept.remove()
+    kept.remove()
+    assert not any(marks) and not net._forward_hooks
+
+
+def add_keyword(module, args, kwargs, output):
+    return output + kwargs["by"]
+
+
+def test_hooks_of_an_unpickled_module_are_kept(monkeypatch):
+    def new_process():  # where hooks are counted anew
+        monkeypatch.setattr(hooked_call, "_hook_ids", itertools.count())
+
+    new_process()
+    net = Scaled()
+    net.register_forward_hook(add_keyword, with_kwargs=True)
+    net = pickle.loads(pickle.dumps(net))
+    for register in (net.register_forward_hook, net.register_forward_pre_hook):
+        new_process()
+        seen = []
+        handle = register(lambda module, *given, seen=seen: seen.append(len(given)))
+        assert net(gs.ones(1), by=2).item() == 2.5 and len(seen) == 1
+        handle.remove()
+        assert net(gs.ones(1), by=2).item() == 2.5 and len(seen) == 1

@@ -475,6 +475,11 @@ def test_the_axis_of_softmax(layer):
     for shape, axis in (((), 0), ((3,), 0), ((2, 3), 1), ((2, 3, 4), 0), ((2, 3, 4, 5), 1)):
         x = gs.randn(shape)
         assert_close(layer()(x), layer(axis)(x))
+    with pytest.raises(TypeError, match=": argument 'input' must be a Tensor, got list"):
+        layer()([1.0])
+    function = getattr(F, {nn.LogSoftmax: "log_softmax"}.get(layer, name.lower()))
+    x = gs.tensor([[0, 3]], dtype=gs.uint8)
+    assert_close(function(x, dtype=gs.float32), layer(1)(gs.tensor([[0.0, 3.0]])))
     with pytest.raises(TypeError, match=f"^{name}: dim must be an int, got str"):
         layer("x")
     with pytest.raises(TypeError, match=f"^{name}: got unexpected arguments"):

@@ -314,6 +314,20 @@ def test_targets_of_another_shape_are_broadcast(name):
         assert_close(layer(x, y), found.mean())
 
 
+@pytest.mark.parametrize("layer", [nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss])
+def test_what_is_no_tensor_is_named(layer):
+    name = {nn.MSELoss: "mse", nn.L1Loss: "l1", nn.HuberLoss: "huber"}.get(layer, "smooth_l1")
+    x = gs.ones(2)
+    for loss in (layer(), getattr(F, f"{name}_loss")):
+        for args, text in (
+            ((x, [1, 2.0]), "'target' must be a Tensor, got list"),
+            ((x, 1.0), "'target' must be a Tensor, got float"),
+            (([1, 2.0], x), "'input' must be a Tensor, got list"),
+        ):
+            with pytest.raises(TypeError, match=f"^{name}_loss: argument {text}$"):
+                loss(*args)
+
+
 @pytest.mark.torch
 @pytest.mark.filterwarnings("ignore:Using a target size", "ignore:.*is broadcast against")
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])

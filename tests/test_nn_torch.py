@@ -144,6 +144,22 @@ def test_slopes_where_pieces_meet(name, dtype):
         np.testing.assert_allclose(slope.detach().numpy(), b.grad.numpy(), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+def test_functions_along_an_axis(name):
+    ours, theirs = getattr(nn.functional, name), getattr(torch.nn.functional, name)
+    for shape in ((), (3,), (2, 3), (2, 3, 4), (2, 3, 4, 5)):
+        x = floats(*shape)
+        found, wanted = ours(gs.tensor(x)), theirs(torch.tensor(x))
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-12)
+    x = RNG.integers(-3, 3, (2, 3))
+    for given in ({}, {"dim": 0}, {"dim": -1}):
+        found = ours(gs.tensor(x), **given, dtype=gs.float64)
+        wanted = theirs(torch.tensor(x), **given, dtype=torch.float64)
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-12)
+        assert found.dtype is gs.float64
+
+
 def test_divergence_of_negative_targets_and_scalars():
     x, y = np.array([0.1, 0.3, 0.4]), np.array([-0.5, 0.2, 0.0])
     a, b = gs.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -309,6 +310,18 @@ def test_old_torch_files_are_called_so(tmp_path):
         ValueError, match=r"is a PyTorch file of the format before 1.6; .*torch.save"
     ):
         transfer.read_weights(path)
+
+
+@pytest.mark.parametrize("name", ["w.npz", "w.pt"])
+def test_truncated_zip_files_are_called_so(tmp_path, name):
+    path = tmp_path / name
+    with path.open("wb") as stream:
+        np.savez(stream, weight=np.ones((4, 4)))
+    whole = path.read_bytes()
+    for length in (4, 8, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} is a truncated zip file"):
+            transfer.read_weights(path)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
+import operator
 
 __all__ = ["finite", "integer", "nonnegative", "number", "positive"]
 
@@ -17,9 +19,10 @@ def number(owner: str, name: str, value: float) -> float:
 
 def integer(owner: str, name: str, value: int) -> int:
     """Return an int; truth values are none, NumPy's integers are some."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{owner}: {name} must be an int, got {type(value).__name__}")
-    return int(value.__index__())
+    if not isinstance(value, bool):
+        with contextlib.suppress(TypeError):  # an array of several numbers, say
+            return int(operator.index(value))
+    raise TypeError(f"{owner}: {name} must be an int, got {type(value).__name__}")
 
 
 def finite(owner: str, name: str, value: float) -> float:

@@ -402,12 +402,6 @@ class _AlongAxis(Module):
         super().__init__(*args, **unexpected)
         self.dim = None if dim is None else integer(type(self).__name__, "dim", dim)
 
-    def _axis(self, input: Tensor) -> int:
-        """Return the axis; without one PyTorch's choice, which takes 3 axes for (C, H, W)."""
-        if self.dim is not None:
-            return self.dim
-        return 0 if len(input.shape) in (0, 1, 3) else 1
-
     def extra_repr(self) -> str:
         """Show the axis."""
         return f"dim={self.dim}"
@@ -418,7 +412,7 @@ class Softmax(_AlongAxis):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return _core.softmax(input, self._axis(input))
+        return functional.softmax(input, self.dim)
 
 
 class LogSoftmax(_AlongAxis):
@@ -426,7 +420,7 @@ class LogSoftmax(_AlongAxis):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return _core.log_softmax(input, self._axis(input))
+        return functional.log_softmax(input, self.dim)
 
 
 class Softmin(_AlongAxis):
@@ -434,7 +428,7 @@ class Softmin(_AlongAxis):
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer."""
-        return functional.softmin(input, self._axis(input))
+        return functional.softmin(input, self.dim)
 
 
 class Softmax2d(Module):

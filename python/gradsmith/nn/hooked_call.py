@@ -18,9 +18,20 @@ __all__ = ["add_hook", "call_hooked"]
 _hook_ids = itertools.count()
 
 
-def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool, *marks: set[int]) -> RemovableHandle:
+def add_hook(
+    module: Module, hooks: dict[int, Any], hook: Any, prepend: bool, *marks: set[int]
+) -> RemovableHandle:
     """Add a hook, and its number to the sets that say how it is called."""
-    key = next(_hook_ids)
+    in_use = (
+        module._forward_pre_hooks,
+        module._forward_hooks,
+        module._backward_pre_hooks,
+        module._backward_hooks,
+        module._hooks_with_kwargs,
+        module._hooks_always_called,
+    )
+    # A module that was unpickled has hooks with numbers of another process.
+    key = next(key for key in _hook_ids if not any(key in numbers for numbers in in_use))
     later = dict(hooks) if prepend else {}
     if prepend:
         hooks.clear()
@@ -28,7 +39,13 @@ def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool, *marks: set[int]) 
     hooks.update(later)
     for mark in marks:
         mark.add(key)
-    return RemovableHandle(lambda: hooks.pop(key, None))
+
+    def remove() -> None:
+        hooks.pop(key, None)
+        for mark in marks:
+            mark.discard(key)
+
+    return RemovableHandle(remove)
 
 
 def call_hooked(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -101,7 +101,7 @@ class Module:
             with_kwargs: call `hook(module, args, kwargs)`, whose result is None or both.
         """
         marks = [self._hooks_with_kwargs] if with_kwargs else []
-        return add_hook(self._forward_pre_hooks, hook, prepend, *marks)
+        return add_hook(self, self._forward_pre_hooks, hook, prepend, *marks)
 
     def register_forward_hook(
         self,
@@ -121,7 +121,7 @@ class Module:
         """
         marks = [self._hooks_with_kwargs] if with_kwargs else []
         marks += [self._hooks_always_called] if always_call else []
-        return add_hook(self._forward_hooks, hook, prepend, *marks)
+        return add_hook(self, self._forward_hooks, hook, prepend, *marks)
 
     def register_full_backward_pre_hook(
         self, hook: BackwardPreHook, prepend: bool = False
@@ -131,7 +131,7 @@ class Module:
         `grad_output` is a tuple with the gradient of each output, None for what is no tensor.
         `prepend` puts it before the hooks that are there already.
         """
-        return add_hook(self._backward_pre_hooks, hook, prepend)
+        return add_hook(self, self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(
         self, hook: BackwardHook, prepend: bool = False
@@ -142,7 +142,7 @@ class Module:
         require grad, and of each output. Outputs must be a tensor or a tuple. `prepend` puts it
         before the hooks that are there already.
         """
-        return add_hook(self._backward_hooks, hook, prepend)
+        return add_hook(self, self._backward_hooks, hook, prepend)
 
     # -- registration ------------------------------------------------------------------------
 
@@ -372,7 +372,8 @@ class Module:
 
         Raises:
             ValueError: a shape differs, or (strict) the names do; it is a RuntimeError too.
-            TypeError: `state_dict` is not a mapping, or a value is not a tensor.
+            TypeError: `state_dict` is not a mapping, a value is not a tensor, or (assign) one that
+                is not floating point would become a parameter that requires grad.
         """
         return load_state(self, state_dict, strict, assign)
 

@@ -74,7 +74,13 @@ def load_state(
 def _assign(module: Module, sources: Mapping[str, Tensor]) -> None:
     """Put tensors in the places of parameters and buffers."""
     owners = {name: module.get_submodule(name.rpartition(".")[0]) for name in sources}
-    # All are made before one is put in place: an integer, say, can be no parameter.
+    for name, source in sources.items():
+        old = owners[name]._parameters.get(name.rpartition(".")[2])
+        if old is not None and old.requires_grad and not source.dtype.is_floating_point:
+            raise TypeError(
+                f"load_state_dict: {name!r} is a parameter that requires grad, so with assign=True "
+                f"its tensor must be floating point, got {source.dtype.name}"
+            )
     made = {name: _in_place_of(owners[name], name, source) for name, source in sources.items()}
     for name, tensor in made.items():
         setattr(owners[name], name.rpartition(".")[2], tensor)

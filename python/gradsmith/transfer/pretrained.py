@@ -13,7 +13,7 @@ import gradsmith as gs
 from gradsmith._core import Tensor
 from gradsmith.nn import Module
 
-from .torch_file import is_torch_file, is_zip_file, old_format, read_torch_file
+from .torch_file import is_torch_file, is_zip_file, read_torch_file, unreadable_format
 
 __all__ = ["PretrainedReport", "load_pretrained", "read_weights"]
 
@@ -96,7 +96,7 @@ def read_weights(file: str | os.PathLike[str]) -> dict[str, Tensor]:
         try:
             found = gs.load(path)
         except ValueError:
-            if (what := old_format(path)) is None:
+            if (what := unreadable_format(path)) is None:
                 raise
             raise ValueError(f"load_pretrained: {path} is {what}") from None
     for name in _WRAPPERS:

@@ -20,11 +20,12 @@ import numpy as np
 import gradsmith as gs
 from gradsmith._core import Tensor
 
-__all__ = ["is_torch_file", "is_zip_file", "old_format", "read_torch_file"]
+__all__ = ["is_torch_file", "is_zip_file", "read_torch_file", "unreadable_format"]
 
 _PICKLE = "data.pkl"
 # What PyTorch put first before it wrote zip files: a number of its own, pickled.
 _OLD_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_ZIP_MAGIC = b"PK\x03\x04"
 # Bytes of storages and tensors for each byte of the file. Once as it stands and once as tensors
 # takes two, widened from 8 bits five; the rest is for tensors that share memory.
 _MOST_MEMORY = 8
@@ -170,8 +171,8 @@ def is_zip_file(path: Path) -> bool:
         return True
 
 
-def old_format(path: Path) -> str | None:
-    """Say what a file is that holds a pickle and no zip file, and what to do; else return None."""
+def unreadable_format(path: Path) -> str | None:
+    """Say what a file is that holds a pickle or half a zip file, and what to do; else None."""
     with path.open("rb") as stream:
         head = stream.read(len(_OLD_MAGIC))
     if head == _OLD_MAGIC:
@@ -183,6 +184,11 @@ def old_format(path: Path) -> str | None:
         return (
             "a pickle, which can run any code; where you trust it, load it with what wrote it and "
             "save its arrays with numpy.savez(new, **arrays)"
+        )
+    if head.startswith(_ZIP_MAGIC) and not is_zip_file(path):
+        return (
+            "a truncated zip file (.npz, .pt or .pth): its end is missing, as after a download "
+            "that broke off; fetch or write it again"
         )
     return None
 

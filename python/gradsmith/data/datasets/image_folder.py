@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         root: str | os.PathLike[str],
-        size: int | tuple[int, int] | None = None,
+        size: int | Sequence[int] | Array | None = None,
         channels: int = 3,
     ) -> None:
         """List the files."""
@@ -95,7 +96,10 @@ class ImageFolder(Dataset):
 
 
 def _height_and_width(size: Any) -> tuple[int, int]:
-    given = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    try:
+        given = tuple(size)
+    except TypeError:  # one number
+        given = (size, size)
     sizes = [integer("ImageFolder", "size", side) for side in given]
     if len(sizes) != 2 or min(sizes) < 1:
         raise ValueError(f"ImageFolder: size must be a positive int or two of them, got {size!r}")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gradsmith as gs
 from gradsmith import _core
@@ -17,8 +18,10 @@ __all__ = [
     "glu",
     "gumbel_softmax",
     "hardshrink",
+    "log_softmax",
     "prelu",
     "rrelu",
+    "softmax",
     "softmin",
     "softplus",
     "softshrink",
@@ -92,9 +95,37 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return input.masked_fill(input.detach() <= threshold, value)
 
 
-def softmin(input: Tensor, dim: int) -> Tensor:
-    """exp(-x) / sum(exp(-x)) along `dim`."""
-    return _core.softmax(-input, dim)
+def _axis(op: str, input: Tensor, dim: int | None) -> int:
+    """Return `dim`; without one PyTorch's choice, which takes 3 axes for (C, H, W)."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{op}: argument 'input' must be a Tensor, got {type(input).__name__}")
+    if dim is not None:
+        return dim
+    return 0 if len(input.shape) in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`.
+
+    Args:
+        input: any shape.
+        dim: unless given, 0 of an input with 0, 1 or 3 axes, else 1.
+        dtype: the result's; the input is converted first.
+    """
+    return _core.softmax(input, _axis("softmax", input, dim), dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """log(softmax(x)) along `dim`, without overflow; see `softmax`."""
+    return _core.log_softmax(input, _axis("log_softmax", input, dim), dtype)
+
+
+def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """exp(-x) / sum(exp(-x)) along `dim`; see `softmax`."""
+    axis = _axis("softmin", input, dim)
+    if dtype is not None:  # before the sign, which uint8 has not
+        input = input.to(dtype)
+    return _core.softmax(-input, axis, dtype)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:

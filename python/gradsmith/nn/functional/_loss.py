@@ -49,6 +49,8 @@ def _hinge(x: Tensor) -> Tensor:
 
 def _of_one_shape(op: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Broadcast as PyTorch does, with its warning: (N, 1) against (N) compares all pairs."""
+    if not isinstance(input, Tensor) or not isinstance(target, Tensor):
+        return input, target  # the op names what is no tensor
     if input.shape == target.shape:
         return input, target
     try:
