@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gradsmith import data
 from gradsmith.data import datasets
+from gradsmith.data.dataset import BatchDataset, gives_batches
 
 
 def ids(loader):
@@ -387,3 +388,35 @@ def test_what_a_loader_cannot_read():
     with pytest.raises(ValueError, match="state_dict lacks sampler_seed"):
         loader.load_state_dict({"seed": 1, "epoch": 5})
     assert loader.epoch == 0
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: data.Subset(x, [0, 1, 2])])
+def test_arrays_are_datasets_of_rows(wrap):
+    """NumPy's `take` counts elements, not rows."""
+    loader = data.DataLoader(wrap(np.arange(6.0).reshape(3, 2)), batch_size=2)
+    assert [batch.tolist() for batch in loader] == [[[0, 1], [2, 3]], [[4, 5]]]
+
+
+def test_only_datasets_give_batches():
+    class Frame:
+        """Of the kind of pandas: `take` gives rows, items are columns."""
+
+        def __len__(self):
+            return 2
+
+        def take(self, indices):
+            return "rows"
+
+    class Source(BatchDataset):
+        def __len__(self):
+            return 2
+
+        def take(self, indices):
+            return indices.tolist()
+
+    assert not gives_batches(Frame())
+    assert not gives_batches(data.Subset(Frame(), [0]))
+    with pytest.raises(TypeError, match=r"len.. and items by index, got Frame"):
+        data.DataLoader(Frame())
+    assert gives_batches(data.Subset(data.TensorDataset(gs.ones(2)), [0]))
+    assert list(data.DataLoader(Source(), batch_size=2)) == [[0, 1]]

@@ -431,6 +431,47 @@ def test_draws():
     assert gs.ones(5).bernoulli(0.0).sum().item() == 0
 
 
+@pytest.mark.parametrize("replacement", [True, False])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        [1e308, 1e308],
+        [5e-324, 0.0],
+        [1e-310, 0.0, 0.0, 1e-310],
+        [1e308, 5e-324, 0.0],
+        [0.0, 1.0, 1e-300, 0.0],
+        [1.7976931348623157e308] * 3,
+    ],
+)
+def test_draws_with_extreme_weights(weights, replacement):
+    gs.manual_seed(5)
+    x = gs.tensor(weights, dtype=gs.float64)
+    allowed = np.flatnonzero(weights)
+    for _ in range(20):
+        drawn = x.multinomial(50 if replacement else len(allowed), replacement).tolist()
+        assert set(drawn) <= set(allowed) if replacement else sorted(drawn) == list(allowed)
+
+
+def test_shares_of_extreme_weights_and_draws_of_no_rows():
+    gs.manual_seed(5)
+    drawn = gs.multinomial(gs.full((2,), 1e308, dtype=gs.float64), 1000, True)
+    assert 400 < int(drawn.sum()) < 600
+    for replacement in (True, False):
+        assert gs.multinomial(gs.ones(0, 4), 3, replacement).shape == (0, 3)
+
+
+def test_no_differences():
+    x = gs.tensor([1.0, 4.0])
+    assert gs.diff(x, 0, prepend=x, append=x).tolist() == [1, 4]
+    assert gs.diff(x.bool(), 0, append=x.bool()).dtype is gs.bool
+
+
+def test_axes_as_numpy_integers():
+    a, b = gs.ones(2, 3), gs.ones(3, 2)
+    assert gs.tensordot(a, b, dims=np.int64(1)).tolist() == [[3, 3], [3, 3]]
+    assert gs.tensordot(a, b, dims=(np.int64(1), np.int64(0))).tolist() == [[3, 3], [3, 3]]
+
+
 def test_as_tensor():
     x = gs.ones(2)
     assert gs.as_tensor(x) is x and gs.is_tensor(x) and not gs.is_tensor(A)

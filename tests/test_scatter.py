@@ -236,6 +236,24 @@ def test_slices_and_masks():
         assert one.index_fill(0, gs.tensor([0]), 1).dtype is one.dtype
 
 
+def test_slices_by_scalars_and_from_the_end():
+    x, two = gs.zeros(3), gs.tensor(2)
+    assert x.index_fill(0, gs.tensor([-1, -3]), 1.0).tolist() == [1, 0, 1]
+    assert x.index_fill(0, two, 1.0).tolist() == x.index_fill(0, two - 3, 1.0).tolist() == [0, 0, 1]
+    assert gs.zeros(2, 2).index_fill(1, gs.tensor(-1), True).tolist() == [[0, 1], [0, 1]]
+    assert gs.tensor(2.0).index_fill(0, gs.tensor(-1), gs.tensor(4.0)).item() == 4
+    assert x.index_copy(0, two, gs.tensor([4.0])).tolist() == [0, 0, 4]
+    assert x.index_copy(0, two, gs.tensor(4.0)).tolist() == [0, 0, 4]
+    rows = gs.zeros(2, 2).index_copy(0, gs.tensor(1), gs.ones(1, 2))
+    assert rows.tolist() == [[0, 0], [1, 1]]
+    for index in (gs.tensor(0), gs.tensor([0])):
+        for source in (gs.tensor(5.0), gs.tensor([5.0])):
+            copied = gs.tensor(1.0).index_copy(0, index, source)
+            assert copied.shape == () and copied.item() == 5
+    a, b = (gs.tensor(v, dtype=gs.float64, requires_grad=True) for v in (1.0, 5.0))
+    assert gradcheck(lambda a, b: a * 2 + a.index_copy(0, gs.tensor(0), b) ** 2, (a, b))
+
+
 def test_where_and_nonzero():
     x = gs.tensor(X)
     for found in (
@@ -275,8 +293,31 @@ def test_where_and_nonzero():
             "scatter_add_: argument 'src' requires grad",
         ),
         (lambda x, i: x.clamp(), ValueError, "at least one of min and max"),
-        (lambda x, i: x.index_fill(0, i, 1.0), ValueError, "index must be a vector"),
-        (lambda x, i: x.index_fill(0, i[0] + 5, 1.0), IndexError, r"\[0, 2\), got 5 to 5"),
+        (lambda x, i: x.index_fill(0, i, 1.0), ValueError, "index must be a number or a vector"),
+        (lambda x, i: x.index_fill(0, i[0] + 5, 1.0), IndexError, r"\[-2, 2\), got 5 to 5"),
+        (lambda x, i: x.index_fill(0, i[0] - 3, 1.0), IndexError, r"\[-2, 2\), got -3 to -3"),
+        (lambda x, i: x.index_fill(0, i[0], "a"), TypeError, "index_fill: value must .* got str"),
+        (lambda x, i: x.index_fill(0, i[0], x), ValueError, r"index_fill: value .* \(2, 2\)"),
+        (lambda x, i: x.index_fill(0, [0], 1.0), TypeError, "index_fill: index must be a Tensor"),
+        (lambda x, i: x.index_copy(0, i[0], 1.0), TypeError, "index_copy: source must be a Tensor"),
+        (lambda x, i: x.index_copy(0, i[0] - 1, x), IndexError, r"index_copy: .* \[0, 2\), got -1"),
+        (lambda x, i: x.index_copy(0, i[0, 0], x[0]), ValueError, r"shape \(1, 2\), got \(2,\)"),
+        (lambda x, i: x.masked_scatter([1], x), TypeError, "masked_scatter: mask must be a Tensor"),
+        (lambda x, i: x.scatter(0, [0], 1.0), TypeError, "scatter: index must be a Tensor, got"),
+        (lambda x, i: x.scatter(0, i, "a"), TypeError, "src must be a Tensor or a number, got str"),
+        (lambda x, i: x.scatter(0, i, value="a"), TypeError, "value must be .* number, got str"),
+        (lambda x, i: x.scatter(0, i, value=x), ValueError, r"value must be a number, got shape"),
+        (lambda x, i: x.scatter(0, i, x.double()), TypeError, "src is float64, input float32"),
+        (lambda x, i: x.scatter_(0, i, i), TypeError, "src is int64, input float32"),
+        (lambda x, i: x.scatter(0, i, i, reduce="add"), TypeError, "src is int64, input float32"),
+        (lambda x, i: x.scatter(0, i, x, value=2.0), TypeError, "must be given, got both"),
+        (lambda x, i: x.scatter_(0, i, 1.0, value=2.0), TypeError, "must be given, got both"),
+        (lambda x, i: x.scatter_reduce(0, i, 1.0, "sum"), TypeError, "src must be a Tensor, got f"),
+        (
+            lambda x, i: x[0].expand(2, 2).scatter_add_(0, i, x),
+            ValueError,
+            "^scatter_add_: elements of an expanded tensor share memory",
+        ),
         (lambda x, i: x.index_copy(0, i[0], x[:1]), ValueError, r"shape \(2, 2\), got \(1, 2\)"),
         (lambda x, i: x.index_copy(0, i[0], x.long()), TypeError, "source is int64"),
         (lambda x, i: x.masked_scatter(i, x), TypeError, "mask must be bool, got int64"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from . import _core
 from ._axes import axis_of, with_axis
-from ._checks import integer
+from ._checks import integer, tensor
 from ._core import Tensor
 
 __all__ = [
@@ -35,6 +35,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     With a dtype the input is cast to it first, and the result is of it.
     """
     if dtype is not None:
+        tensor("cumprod", "input", input)
         return cumprod(input.to(dtype), dim).to(dtype)
     y, axis = with_axis("cumprod", input, dim)
     y = y if y.dtype.is_floating_point else y.long()
@@ -127,7 +128,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
         IndexError: there is no such axis.
         TypeError: the input is not floating.
     """
-    if not input.dtype.is_floating_point:
+    if not tensor("logcumsumexp", "input", input).dtype.is_floating_point:
         raise TypeError(f"logcumsumexp: input must be floating, got {input.dtype.name}")
     y, axis = with_axis("logcumsumexp", input, dim)
     size = y.shape[axis]
@@ -150,21 +151,26 @@ def diff(
 
     Args:
         input: of one axis or more.
-        n: how often; 0 gives the input.
+        n: how often; 0 gives the input, with nothing put before or behind it.
         dim: the axis, which gets shorter by n.
         prepend: put before the input first; its other axes are the input's.
         append: put behind it.
 
     Raises:
         IndexError: there is no such axis.
+        TypeError: input, prepend or append is no tensor, or n no int.
         ValueError: n is negative, or the input a scalar.
     """
-    if not input.shape:
+    if not tensor("diff", "input", input).shape:
         raise ValueError("diff: input must have at least one axis, got a scalar")
     axis = axis_of("diff", dim, len(input.shape))
-    if integer("diff", "n", n) < 0:
+    n = integer("diff", "n", n)
+    if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
-    parts = [part for part in (prepend, input, append) if part is not None]
+    named = (("prepend", prepend), ("input", input), ("append", append))
+    parts = [tensor("diff", name, part) for name, part in named if part is not None]
+    if n == 0:
+        return input.clone()
     y = _core.cat(parts, axis) if len(parts) > 1 else input
     less = _core.logical_xor if y.dtype is _core.bool else _core.sub
     for _ in range(min(n, y.shape[axis])):

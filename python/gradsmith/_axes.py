@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._checks import integer
+from ._checks import integer, tensor
 from ._core import Tensor
 
 __all__ = [
@@ -28,6 +28,7 @@ def axis_of(op: str, dim: int, rank: int) -> int:
 
 def with_axis(op: str, input: Tensor, dim: int) -> tuple[Tensor, int]:
     """Return the input, a scalar as a vector of one, and the axis that `dim` names in it."""
+    tensor(op, "input", input)
     x = input if input.shape else input.reshape(1)
     return x, axis_of(op, dim, len(x.shape))
 

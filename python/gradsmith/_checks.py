@@ -1,4 +1,4 @@
-"""Checks of numbers; errors name owner, argument, value and what is allowed."""
+"""Checks of arguments; errors name owner, argument, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,50 @@ import contextlib
 import math
 import numbers
 import operator
+from typing import Any
 
-__all__ = ["finite", "integer", "nonnegative", "number", "positive"]
+import numpy as np
+
+from ._core import Tensor
+
+__all__ = [
+    "dtypes_agree",
+    "finite",
+    "integer",
+    "nonnegative",
+    "number",
+    "positive",
+    "scalar",
+    "tensor",
+]
+
+
+def tensor(owner: str, name: str, value: Tensor) -> Tensor:
+    """Return a tensor; lists and numbers are none."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{owner}: {name} must be a Tensor, got {type(value).__name__}")
+    return value
+
+
+def dtypes_agree(owner: str, first: tuple[str, Tensor], second: tuple[str, Tensor]) -> None:
+    """Refuse two tensors, given with their names, of different dtypes."""
+    (name, value), (other, model) = first, second
+    if value.dtype is not model.dtype:
+        raise TypeError(
+            f"{owner}: {name} is {value.dtype.name}, {other} {model.dtype.name}; "
+            "the dtypes must agree"
+        )
+
+
+def scalar(owner: str, name: str, value: Any) -> float | Tensor:
+    """Return a number, a truth value or a tensor of no axes."""
+    if isinstance(value, Tensor):
+        if value.shape:
+            raise ValueError(f"{owner}: {name} must be a number, got shape {tuple(value.shape)}")
+    elif not isinstance(value, (numbers.Real, np.bool_)):
+        kind = type(value).__name__
+        raise TypeError(f"{owner}: {name} must be a Tensor or a number, got {kind}")
+    return value
 
 
 def number(owner: str, name: str, value: float) -> float:

@@ -8,7 +8,7 @@ import string
 from typing import Any
 
 from . import _core
-from ._checks import integer
+from ._checks import dtypes_agree, integer, tensor
 from ._core import Tensor
 
 __all__ = ["einsum"]
@@ -138,13 +138,16 @@ def einsum(equation: str | Tensor, *operands: Any) -> Tensor:
     last by one for the result: `einsum(a, [0, 1], b, [1, 2], [0, 2])`; Ellipsis stands for "...".
 
     Raises:
-        TypeError: the arguments are of neither form.
+        TypeError: the arguments are of neither form, or the operands' dtypes differ.
         ValueError: the equation is none, or does not fit the operands.
     """
     if not isinstance(equation, str):
         equation, operands = _from_lists((equation, *operands))
     elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
+    for at, operand in enumerate(operands):
+        tensor("einsum", f"operand {at}", operand)
+        dtypes_agree("einsum", (f"operand {at}", operand), ("operand 0", operands[0]))
     terms, result = _parse(equation, operands)
     parts = [_diagonals(x, term) for x, term in zip(operands, terms, strict=True)]
     x, term = parts[0]

@@ -6,6 +6,7 @@ import math
 
 from . import _core
 from ._axes import Dims
+from ._checks import scalar, tensor
 from ._core import Tensor
 from ._shapes import broadcast_tensors
 
@@ -133,8 +134,14 @@ def nan_to_num(
         nan: for NaN; None is 0.
         posinf: for infinity; None is the largest number of the dtype.
         neginf: for minus infinity; None is the least.
+
+    Raises:
+        TypeError: the input is no tensor, or one of the others no number.
     """
-    if not input.dtype.is_floating_point:
+    for name, value in (("nan", nan), ("posinf", posinf), ("neginf", neginf)):
+        if value is not None:
+            scalar("nan_to_num", name, value)
+    if not tensor("nan_to_num", "input", input).dtype.is_floating_point:
         return input.clone()
     largest = _LARGEST[input.dtype.name]
     x = input.detach()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._axes import axis_of
+from ._axes import axis_of, with_axis
+from ._checks import dtypes_agree, scalar, tensor
 from ._core import Tensor
 from ._shapes import broadcast_tensors, ravel
 from ._written import written
@@ -32,6 +33,8 @@ __all__ = [
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Elements at `indices` along `dim`, the other axes broadcast; of all elements without it."""
+    tensor("take_along_dim", "input", input)
+    tensor("take_along_dim", "indices", indices)
     if dim is None:
         return _core.gather(ravel(input), 0, ravel(indices))
     axis = axis_of("take_along_dim", dim, len(input.shape))
@@ -77,18 +80,12 @@ def _check_scatter(op: str, input: Tensor, dim: int, index: Tensor, src: Tensor)
     return axis
 
 
-def _check_within(op: str, index: Tensor, size: int) -> None:
-    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
+def _check_within(op: str, index: Tensor, size: int, least: int = 0) -> None:
+    if index.numel() and not least <= int(index.min()) <= int(index.max()) < size:
         raise IndexError(
-            f"{op}: index must lie in [0, {size}), got {int(index.min())} to {int(index.max())}"
+            f"{op}: index must lie in [{least}, {size}), "
+            f"got {int(index.min())} to {int(index.max())}"
         )
-
-
-def _source(input: Tensor, index: Tensor, src: Tensor | float) -> Tensor:
-    """Return what is written, of the input's dtype; a number as a tensor of the index's shape."""
-    if isinstance(src, Tensor):
-        return src.to(input.dtype)
-    return _core.full(index.shape, src, dtype=input.dtype, device=input.device)
 
 
 def _places(input: Tensor, axis: int, index: Tensor) -> Tensor:
@@ -140,21 +137,29 @@ def scatter(
         input: what is copied.
         dim: the axis.
         index: int64, of as many axes as the input and nowhere larger but along `dim`.
-        src: a number, or a tensor at least as large as `index`.
-        value: another name of `src`, for a number.
+        src: a number, or a tensor of the input's dtype, at least as large as `index`.
+        value: a number, instead of `src`.
         reduce: "add" or "multiply": all of the values of a place and what was there.
 
     Raises:
         IndexError: an index is out of range.
-        TypeError: the index is not int64, or neither src nor value was given.
+        TypeError: the index is not int64, the dtypes differ, or not just one of src and value was
+            given.
         ValueError: a shape does not fit, or reduce is none of these.
     """
-    src = value if src is None else src
-    if src is None:
-        raise TypeError("scatter: one of src and value must be given")
+    tensor("scatter", "input", input)
+    tensor("scatter", "index", index)
+    if (src is None) == (value is None):
+        given = "neither" if src is None else "both"
+        raise TypeError(f"scatter: one of src and value must be given, got {given}")
     if reduce not in (None, "add", "multiply"):
         raise ValueError(f"scatter: reduce must be None, 'add' or 'multiply', got {reduce!r}")
-    values = _source(input, index, src)
+    if isinstance(src, Tensor):
+        values = src
+        dtypes_agree("scatter", ("src", src), ("input", input))
+    else:
+        fill = scalar("scatter", "value", value) if src is None else scalar("scatter", "src", src)
+        values = _core.full(index.shape, fill, dtype=input.dtype, device=input.device)
     if reduce is not None:
         name = "sum" if reduce == "add" else "prod"
         return _reduced("scatter", input, dim, index, values, name, True)
@@ -303,14 +308,12 @@ def scatter_reduce(
         TypeError: the index is not int64, or the dtypes differ.
         ValueError: a shape does not fit, or reduce is none of these.
     """
+    for name, value in (("input", input), ("index", index), ("src", src)):
+        tensor("scatter_reduce", name, value)
     if reduce not in _REDUCTIONS:
         allowed = ", ".join(map(repr, _REDUCTIONS))
         raise ValueError(f"scatter_reduce: reduce must be one of {allowed}, got {reduce!r}")
-    if src.dtype is not input.dtype:
-        raise TypeError(
-            f"scatter_reduce: src is {src.dtype.name}, input {input.dtype.name}; "
-            "the dtypes must agree"
-        )
+    dtypes_agree("scatter_reduce", ("src", src), ("input", input))
     return _reduced("scatter_reduce", input, dim, index, src, reduce, include_self)
 
 
@@ -328,14 +331,14 @@ def scatter_reduce_(
 # ---- whole slices ----
 
 
-def _check_slices(op: str, input: Tensor, dim: int, index: Tensor) -> int:
-    axis = axis_of(op, dim, len(input.shape))
-    if index.dtype is not _core.int64:
+def _slices(op: str, input: Tensor, dim: int, index: Tensor) -> tuple[Tensor, int, Tensor]:
+    """Return input and index, a scalar as a vector of one, and the axis, between the two."""
+    x, axis = with_axis(op, input, dim)
+    if tensor(op, "index", index).dtype is not _core.int64:
         raise TypeError(f"{op}: index must be int64, got {index.dtype.name}")
-    if len(index.shape) != 1:
-        raise ValueError(f"{op}: index must be a vector, got {tuple(index.shape)}")
-    _check_within(op, index, input.shape[axis])
-    return axis
+    if len(index.shape) > 1:
+        raise ValueError(f"{op}: index must be a number or a vector, got {tuple(index.shape)}")
+    return x, axis, ravel(index)
 
 
 def _along(vector: Tensor, axis: int, rank: int) -> Tensor:
@@ -350,26 +353,27 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) ->
     Args:
         input: any shape; a scalar counts as a vector of one.
         dim: the axis.
-        index: an int64 vector.
+        index: an int64 vector, or a scalar; negative ones count from the end.
         value: a number, or a tensor of no axes.
 
     Raises:
         IndexError: an index, or the axis, is out of range.
-        TypeError: the index is not int64.
+        TypeError: the index is not int64, or the value no number.
         ValueError: the index is no vector, or the value more than a number.
     """
-    if not input.shape:
-        return index_fill(input.reshape(1), dim, index, value).reshape(())
-    axis = _check_slices("index_fill", input, dim, index)
-    chosen = _slots(index, input.shape[axis]) >= 0
-    return _core.masked_fill(input, _along(chosen, axis, len(input.shape)), value)
+    x, axis, at = _slices("index_fill", input, dim, index)
+    scalar("index_fill", "value", value)
+    size = x.shape[axis]
+    _check_within("index_fill", at, size, -size)
+    chosen = _slots(_core.where(at < 0, at + size, at), size) >= 0
+    return _core.masked_fill(x, _along(chosen, axis, len(x.shape)), value).reshape(input.shape)
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy whose slices at `index` are those of the source; of several for one the last wins.
 
     Args:
-        input: of one axis or more.
+        input: any shape; a scalar counts as a vector of one, also as index or source.
         dim: the axis.
         index: an int64 vector.
         source: of the input's dtype and shape, but as long as the index along `dim`.
@@ -379,23 +383,22 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
         TypeError: the index is not int64, or the dtypes differ.
         ValueError: a shape does not fit.
     """
-    axis = _check_slices("index_copy", input, dim, index)
-    if source.dtype is not input.dtype:
-        raise TypeError(
-            f"index_copy: source is {source.dtype.name}, input {input.dtype.name}; "
-            "the dtypes must agree"
-        )
-    wanted = list(input.shape)
-    wanted[axis] = index.numel()
-    if list(source.shape) != wanted:
+    x, axis, at = _slices("index_copy", input, dim, index)
+    _check_within("index_copy", at, x.shape[axis])
+    tensor("index_copy", "source", source)
+    dtypes_agree("index_copy", ("source", source), ("input", input))
+    rows = source if source.shape else source.reshape(1)
+    wanted = list(x.shape)
+    wanted[axis] = at.numel()
+    if list(rows.shape) != wanted:
         raise ValueError(
             f"index_copy: source must have shape {tuple(wanted)}, got {tuple(source.shape)}"
         )
-    if not index.numel():
+    if not at.numel():
         return input.clone()
-    slots = _slots(index, input.shape[axis])
-    moved = _core.index_select(source, axis, slots.clamp(min=0))
-    return _core.where(_along(slots >= 0, axis, len(input.shape)), moved, input)
+    slots = _slots(at, x.shape[axis])
+    moved = _core.index_select(rows, axis, slots.clamp(min=0))
+    return _core.where(_along(slots >= 0, axis, len(x.shape)), moved, x).reshape(input.shape)
 
 
 # ---- masks ----
@@ -418,12 +421,10 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         TypeError: the mask is not bool, or the dtypes differ.
         ValueError: the source has too few elements.
     """
+    for name, value in (("input", input), ("mask", mask), ("source", source)):
+        tensor("masked_scatter", name, value)
     _check_mask("masked_scatter", "mask", mask)
-    if source.dtype is not input.dtype:
-        raise TypeError(
-            f"masked_scatter: source is {source.dtype.name}, input {input.dtype.name}; "
-            "the dtypes must agree"
-        )
+    dtypes_agree("masked_scatter", ("source", source), ("input", input))
     x, on = broadcast_tensors(input, mask)
     flat = ravel(on)
     count = int(flat.sum())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import sys
 
 from . import _core
-from ._checks import integer
+from ._checks import integer, tensor
 from ._core import Tensor
 from ._order import searchsorted, topk
 
 __all__ = ["bernoulli", "get_rng_state", "manual_seed", "multinomial", "set_rng_state"]
+
+_SMALLEST, _LARGEST = sys.float_info.min, sys.float_info.max
 
 
 def manual_seed(seed: int) -> None:
@@ -63,7 +67,7 @@ def bernoulli(input: Tensor, p: float | None = None) -> Tensor:
         TypeError: the input is not floating.
         ValueError: a probability lies outside of [0, 1].
     """
-    if not input.dtype.is_floating_point:
+    if not tensor("bernoulli", "input", input).dtype.is_floating_point:
         raise TypeError(f"bernoulli: input must be floating, got {input.dtype.name}")
     chances = input.detach()
     if p is not None:
@@ -91,11 +95,12 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False) -> T
         TypeError: the input is not floating.
         ValueError: a shape, a weight or the number does not fit.
     """
-    if not input.dtype.is_floating_point:
+    if not tensor("multinomial", "input", input).dtype.is_floating_point:
         raise TypeError(f"multinomial: input must be floating, got {input.dtype.name}")
     if len(input.shape) not in (1, 2):
         raise ValueError(f"multinomial: input must have 1 or 2 axes, got {tuple(input.shape)}")
-    if integer("multinomial", "num_samples", num_samples) < 1:
+    num_samples = integer("multinomial", "num_samples", num_samples)
+    if num_samples < 1:
         raise ValueError(f"multinomial: num_samples must be 1 or more, got {num_samples}")
     weights = input.detach().double()
     if not bool((_core.isfinite(weights) & (weights >= 0)).all()):
@@ -107,13 +112,21 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False) -> T
             f"multinomial: {num_samples} draws {'with' if replacement else 'without'} replacement "
             f"need {least} positive weights in each row, got {int(positive.min())}"
         )
+    shape = (*input.shape[:-1], num_samples)
+    if not positive.numel():
+        return _core.zeros(shape, dtype=_core.int64, device=input.device)
+    # In parts of each row's largest, no sum overflows and no product is lost among the least.
+    parts = weights / weights.amax(-1, keepdim=True)
     if replacement:
-        rising = weights.cumsum(-1)
-        shape = (*input.shape[:-1], num_samples)
+        rising = parts.cumsum(-1)
         draws = _core.rand(shape, dtype=_core.float64, device=input.device)
         total = rising.narrow(-1, rising.shape[-1] - 1, 1)
-        return searchsorted(rising, draws * total, right=True)
+        places = _core.arange(input.shape[-1], device=input.device)
+        last = (places * (weights > 0)).amax(-1, keepdim=True)
+        return _core.minimum(searchsorted(rising, draws * total, right=True), last)
     # The first arrivals of processes with these rates (Efraimidis and Spirakis, 2006).
     draws = _core.rand(input.shape, dtype=_core.float64, device=input.device)
-    arrivals = (-_core.log1p(-draws) / weights).masked_fill(weights == 0, float("inf"))
+    # Those of the least rates are late, but come before what never comes.
+    arrivals = (-_core.log1p(-draws) / parts.clamp(min=_SMALLEST)).clamp(max=_LARGEST)
+    arrivals = arrivals.masked_fill(weights == 0, math.inf)
     return topk(arrivals, num_samples, -1, largest=False).indices

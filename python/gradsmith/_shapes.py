@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _core
 from ._axes import Dims, axes_of, axis_of
-from ._checks import integer
+from ._checks import integer, tensor
 from ._core import Tensor
 from ._interop import on_device
 
@@ -205,9 +205,11 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
     Raises:
         IndexError: there are no such axes.
+        TypeError: the input is no tensor, or the offset no int.
         ValueError: the input is a scalar, or dim1 and dim2 are the same axis.
     """
-    if not input.shape:
+    offset = integer("diag_embed", "offset", offset)
+    if not tensor("diag_embed", "input", input).shape:
         raise ValueError("diag_embed: input must have at least one axis, got a scalar")
     size = input.shape[-1]
     off = _core.eye(size, dtype="bool", device=input.device).logical_not()
@@ -220,16 +222,15 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
-    if not isinstance(input, Tensor):
-        raise TypeError(f"trace: input must be a Tensor, got {type(input).__name__}")
-    if len(input.shape) != 2:
+    if len(tensor("trace", "input", input).shape) != 2:
         raise ValueError(f"trace: input must have 2 axes, got shape {tuple(input.shape)}")
     return _core.diagonal(input).sum()
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the matrix with a vector as its diagonal."""
-    if len(input.shape) == 1:
+    diagonal = integer("diag", "diagonal", diagonal)
+    if len(tensor("diag", "input", input).shape) == 1:
         return diag_embed(input, diagonal)
     if len(input.shape) != 2:
         raise ValueError(f"diag: input must have 1 or 2 axes, got {tuple(input.shape)}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
+from ._checks import tensor
 from ._core import Tensor
 from .autograd import no_grad
 
@@ -17,7 +18,10 @@ def written(op: str, input: Tensor, compute: Callable[[], Tensor], **arguments: 
 
     Raises:
         RuntimeError: the input, or one of the arguments it is computed from, requires grad.
+        TypeError: the input is no tensor.
+        ValueError: the input is expanded.
     """
+    tensor(op, "input", input)
     if _core.is_grad_enabled():
         if input.requires_grad:
             raise RuntimeError(
@@ -29,5 +33,9 @@ def written(op: str, input: Tensor, compute: Callable[[], Tensor], **arguments: 
                 raise RuntimeError(
                     f"{op}: argument '{name}' requires grad, but writing in place is not recorded"
                 )
+    if any(size > 1 and not step for size, step in zip(input.shape, input.stride(), strict=True)):
+        raise ValueError(
+            f"{op}: elements of an expanded tensor share memory and cannot be written; clone() it"
+        )
     with no_grad():
         return input.copy_(compute())

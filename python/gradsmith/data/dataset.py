@@ -55,10 +55,16 @@ class BatchDataset(Protocol):
 
 
 def gives_batches(dataset: Any) -> TypeGuard[BatchDataset]:
-    """Say whether `dataset.take` works (a Subset's depends on what it is a subset of)."""
+    """Say whether `dataset.take` gives a batch (a Subset's depends on what it is a subset of).
+
+    Arrays and data frames have a `take` too, but another one: only classes derived from `Dataset`
+    or `BatchDataset` count.
+    """
     if isinstance(dataset, Subset):
         return gives_batches(dataset.dataset)
-    return isinstance(dataset, BatchDataset)
+    if isinstance(dataset, Dataset):
+        return isinstance(dataset, BatchDataset)
+    return BatchDataset in type(dataset).__mro__
 
 
 class TensorDataset(Dataset):

@@ -85,8 +85,8 @@ class DataLoader:
     the epoch alone, so they are the same for any number of workers and can be resumed.
 
     Args:
-        dataset: has `len()` and items by index; with a `take` method (TensorDataset) a batch is
-            fetched by one indexing operation.
+        dataset: has `len()` and items by index; of a `Dataset` with a `take` method (TensorDataset)
+            a batch is fetched by one indexing operation.
         batch_size: samples per batch.
         shuffle: visit in a new random order each epoch.
         sampler: gives the indices instead; excludes `shuffle`.
