@@ -192,7 +192,7 @@ Tensor dot(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-// On CUDA, which has no reductions yet, as the product with a row of ones.
+// On CUDA as the product with a row of ones; sum(), which came later, is not compared with it yet.
 Tensor column_sums(const Tensor& x) {
   if (on_cpu(x)) return sum(x, Dims{0});
   return reshape(multiply(ones({1, x.size(0)}, x.dtype(), x.device()), x, x.dtype()), {x.size(1)});

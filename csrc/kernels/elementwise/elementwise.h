@@ -14,7 +14,7 @@
 // Measured (EPYC Zen 3, AVX2, one core, best of 7 in thread CPU time, GB/s read and written,
 // float): 16M elements, where memcpy reaches 15.5: relu 18, add 20, exp 13.5, tanh 8.4, gelu 7.3,
 // silu 9.6, casts to and from halves 16, 4096x4096 transposition 5.2. 32K elements: relu 85, add
-// 62, exp 15, tanh 9.5. Plain stores keep up with memcpy there; non-temporal ones are untried.
+// 62, exp 15, tanh 9.5. For stores past the caches see run.h.
 #pragma once
 #include <cstdint>
 
