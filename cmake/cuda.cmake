@@ -28,8 +28,8 @@ if(GS_CUDA_FOUND)
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   endif()
-  file(GLOB GS_CUDA_SOURCES CONFIGURE_DEPENDS csrc/runtime/*.cu csrc/kernels/*/*.cu)
-  file(GLOB GS_CUDA_SOURCES_SM90 CONFIGURE_DEPENDS csrc/kernels/*/*.sm90.cu)
+  file(GLOB GS_CUDA_SOURCES CONFIGURE_DEPENDS runtime/*.cu kernels/*/*.cu)
+  file(GLOB GS_CUDA_SOURCES_SM90 CONFIGURE_DEPENDS kernels/*/*.sm90.cu)
   list(REMOVE_ITEM GS_CUDA_SOURCES ${GS_CUDA_SOURCES_SM90})
   add_library(gs_cuda_sm90 OBJECT ${GS_CUDA_SOURCES_SM90})
   set_target_properties(gs_cuda_sm90 PROPERTIES
@@ -39,7 +39,7 @@ if(GS_CUDA_FOUND)
     CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA
     LIBRARY_OUTPUT_DIRECTORY $<TARGET_FILE_DIR:gradsmith>)
   foreach(target gradsmith_cuda gs_cuda_sm90)
-    target_include_directories(${target} PRIVATE csrc csrc/include)
+    target_include_directories(${target} PRIVATE . include)
     set_target_properties(${target} PROPERTIES
       CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden)
     target_compile_options(${target} PRIVATE -Xcompiler=-Wall,-Wextra,-Wno-array-bounds
