@@ -394,6 +394,44 @@ void same_bits(const char* target) {
   }
 }
 
+// Tiny products of a batch, whose entries may be lanes: partly filled registers of entries, factors
+// that all entries share, and the bits that an entry has alone.
+template <class T>
+void tiny_batches(const char* target) {
+  const Index lanes = std::max(gemm_shape_of(dtype_of<T>).vector, 4);
+  for (int i = 0; i < 300; ++i) {
+    const auto size = [] { return pick_from<Index>({1, 2, 3, 4, 5, 6, 7, 8, 9, 13}); };
+    Spec s{size(), size(), size(), pick_from<Index>({lanes - 1, lanes, lanes + 1, 3 * lanes + 2})};
+    s.a = pick_from({Layout::rows, Layout::columns, Layout::rows, Layout::padded_rows});
+    s.b = pick_from({Layout::rows, Layout::columns, Layout::rows, Layout::scattered});
+    s.c = pick_from({Layout::rows, Layout::rows, Layout::columns, Layout::reversed});
+    s.a_shared = pick(0, 5) == 0;
+    s.b_shared = pick(0, 5) == 0;
+    s.alpha = pick_from({1.0, -0.5});
+    s.beta = pick_from({0.0, 1.0, -1.5});
+    if (pick(0, 9) == 0) s.bias = 1;
+    run<T>(s, target);
+
+    Matrix<T> a(s.m, s.k, s.a, s.batch), b(s.k, s.n, s.b, s.batch);
+    Matrix<T> c(s.m, s.n, Layout::rows, s.batch), alone(s.m, s.n, Layout::rows);
+    Gemm g{s.m, s.n, s.k, {a.data(), a.rs, a.cs, a.batch}, {b.data(), b.rs, b.cs, b.batch}};
+    g.c = {c.data(), c.rs, c.cs, c.batch};
+    g.batch = s.batch;
+    gemm(dtype_of<T>, g);
+    g.batch = 1;
+    bool same = true;
+    for (Index z = 0; z < s.batch; ++z) {
+      g.a.data = a.data() + z * a.batch;
+      g.b.data = b.data() + z * b.batch;
+      g.c.data = alone.data();
+      gemm(dtype_of<T>, g);
+      same = same && std::equal(alone.data(), alone.data() + s.m * s.n, c.data() + z * c.batch);
+    }
+    report(same, s.text(target, "") + ": other bits alone");
+  }
+  run<T>({4, 4, 4, 20011}, target);  // on several threads
+}
+
 // C as an NCHW tensor: channels x (image, pixel), column blocks of one image each.
 template <class T>
 void column_blocks(const char* target) {
@@ -451,6 +489,7 @@ int main() {
       tiles_and_layouts<T>(target);
       special_values<T>(target);
       column_blocks<T>(target);
+      tiny_batches<T>(target);
       if (std::string(target) != "reference") same_bits<T>(target);
     };
     both(0.0f);

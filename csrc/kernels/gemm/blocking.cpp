@@ -146,6 +146,21 @@ GemmPlan plan_gemm(const GemmShape& shape, std::size_t item, const Gemm& g) {
   return plan;
 }
 
+bool lanes_pay(const GemmShape& shape, const Gemm& g) {
+  const auto dense = [](const auto& view, std::int64_t rows, std::int64_t columns) {
+    return ((view.cs == 1 || columns == 1) && (view.rs == columns || rows == 1)) ||
+           ((view.rs == 1 || rows == 1) && (view.cs == rows || columns == 1));
+  };
+  const auto plain = [](const Operand& operand) { return !operand.pack && !operand.packed; };
+  const Epilogue& e = g.epilogue;
+  const std::int64_t lanes = shape.vector, side = std::min<std::int64_t>(lanes, 8);
+  // Three squares of that side: beyond, transposing costs more than empty lanes and short loops.
+  return lanes > 1 && !shape.pair && g.batch >= lanes && g.k > 0 && g.alpha != 0 &&
+         g.m * g.k + g.k * g.n + g.m * g.n <= 3 * side * side && plain(g.a) && plain(g.b) &&
+         g.c.block == 0 && !e.bias.data && !e.residual.data && e.activation == Activation::none &&
+         dense(g.a, g.m, g.k) && dense(g.b, g.k, g.n) && dense(g.c, g.m, g.n);
+}
+
 bool better_transposed(const GemmShape& shape, std::size_t item, const Gemm& g) {
   const bool plain = !g.a.pack && !g.b.pack;
   const bool a_by_columns = g.a.rs == 1 && g.a.cs != 1, b_by_columns = g.b.rs == 1 && g.b.cs != 1;

@@ -37,6 +37,9 @@ bool wide_registers(const GemmShape& shape, std::size_t item);
 // Threads for the entries of a batch of which each runs on one; 0 where each is worth them all.
 int threads_for_entries(const Gemm& problem);
 
+// Whether the entries of a batch are taken as lanes (GemmLanes).
+bool lanes_pay(const GemmShape& shape, const Gemm& problem);
+
 // True where C^T = B^T A^T is the faster way, although C has to be written by columns then.
 bool better_transposed(const GemmShape& shape, std::size_t item, const Gemm& problem);
 

@@ -25,6 +25,7 @@ struct Leaves {
   gemm_block_fn* block;
   gemm_finish_fn* finish;
   gemv_dot_fn* dot;
+  gemm_lanes_fn* lanes;
   GemmShape shape;
   std::size_t item;         // of C, and of a packed element
   std::size_t source_item;  // of A and B
@@ -35,6 +36,7 @@ struct Leaves {
         block(gemm_block.fn[int(dtype)][int(target)]),
         finish(gemm_finish.fn[int(result_of(dtype))][int(target)]),
         dot(gemv_dot.fn[int(dtype)][int(target)]),
+        lanes(gemm_lanes.fn[int(dtype)][int(target)]),
         item(itemsize(result_of(dtype))),
         source_item(itemsize(dtype == DType::bf16 ? operands : dtype)),
         source(operands) {
@@ -370,6 +372,19 @@ class Product {
   static std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 };
 
+// Entries [begin, end) of a batch that lanes_pay() is for.
+void run_lanes(const Leaves& leaf, const Gemm& g, std::int64_t begin, std::int64_t end) {
+  Workspace ws;
+  const std::int64_t elements = g.m * g.k + g.k * g.n + g.m * g.n;
+  const auto view = [&](const auto& operand) {
+    return ConstMatView{leaf.entry(operand, begin), operand.rs, operand.cs, operand.batch};
+  };
+  MatView c = g.c;
+  c.data = leaf.at(c.data, begin * c.batch);
+  leaf.lanes({g.m, g.n, g.k, end - begin, view(g.a), view(g.b), c, g.alpha, g.beta,
+              leaf.scratch(ws, elements * leaf.shape.vector)});
+}
+
 }  // namespace
 
 void gemm(DType dtype, const Gemm& problem) {
@@ -402,7 +417,9 @@ void gemm(DType dtype, const Gemm& problem) {
     for (std::int64_t z = 0; z < g.batch; ++z) product.run(z);
     return;
   }
+  const bool lanes = lanes_pay(leaf.shape, g);
   const auto entries = [&](std::int64_t begin, std::int64_t end) {
+    if (lanes) return run_lanes(leaf, g, begin, end);
     Product(leaf, g).run(begin, end);
   };
   if (shares == 1) return entries(0, g.batch);

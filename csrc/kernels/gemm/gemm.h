@@ -149,6 +149,18 @@ struct GemvBlocks {
 };
 GS_KERNEL(gemv_dot, void(const GemvBlocks& args));
 
+// A batch of tiny products, C = alpha A B + beta C. Every matrix is dense: its elements fill the
+// span of their count from `data` on, in any order. scratch: m k + k n + m n elements for each lane
+// of a register, 64-byte aligned.
+struct GemmLanes {
+  std::int64_t m, n, k, entries;
+  ConstMatView a, b;  // no blocks of columns
+  MatView c;
+  double alpha, beta;
+  void* scratch;
+};
+GS_KERNEL(gemm_lanes, void(const GemmLanes& args));
+
 // ---- Drivers ------------------------------------------------------------------------------------
 #if !defined(GS_ISA)
 

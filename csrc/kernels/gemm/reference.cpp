@@ -64,6 +64,26 @@ void finish(const GemmFinish& args) {
   }
 }
 
+template <class T>
+void lanes(const GemmLanes& args) {
+  const T* const a = static_cast<const T*>(args.a.data);
+  const T* const b = static_cast<const T*>(args.b.data);
+  GemmTarget target{args.c, 0, 0, args.alpha, args.beta, nullptr};
+  for (std::int64_t z = 0; z < args.entries; ++z) {
+    for (std::int64_t i = 0; i < args.m; ++i) {
+      for (std::int64_t j = 0; j < args.n; ++j) {
+        double sum = 0;
+        for (std::int64_t p = 0; p < args.k; ++p) {
+          sum += double(a[z * args.a.batch + i * args.a.rs + p * args.a.cs]) *
+                 double(b[z * args.b.batch + p * args.b.rs + j * args.b.cs]);
+        }
+        put<T>(target, i, j, sum);
+      }
+    }
+    target.c.data = static_cast<T*>(target.c.data) + target.c.batch;
+  }
+}
+
 float rounded(float x) {
   std::uint32_t u;
   std::memcpy(&u, &x, sizeof u);
@@ -143,6 +163,8 @@ void gemm_block_f64(const GemmBlock& args) { block<double>(args); }
 void gemm_block_bf16(const GemmBlock& args) { block<float>(args); }
 void gemm_finish_f32(const GemmFinish& args) { finish<float>(args); }
 void gemm_finish_f64(const GemmFinish& args) { finish<double>(args); }
+void gemm_lanes_f32(const GemmLanes& args) { lanes<float>(args); }
+void gemm_lanes_f64(const GemmLanes& args) { lanes<double>(args); }
 void gemv_dot_f32(const GemvBlocks& args) { gemv<float>(args); }
 void gemv_dot_f64(const GemvBlocks& args) { gemv<double>(args); }
 

@@ -8,7 +8,8 @@ namespace gradsmith::kernels {
 
 namespace {
 
-const char* path_of(const Gemm& g, const GemmPlan& plan) {
+const char* path_of(const GemmShape& shape, const Gemm& g, const GemmPlan& plan) {
+  if (lanes_pay(shape, g)) return "entries of the batch as lanes";
   if (g.k == 0 || g.alpha == 0) return "nothing to multiply";
   if (plan.vectors) return "vectors times lines in place (gemv_dot)";
   if (plan.stream) return "few rows: B in place, read once by rows";
@@ -29,7 +30,7 @@ void trace_gemm(Trace& trace, DType dtype, Target target, const GemmShape& shape
   const double m = double(g.m), n = double(g.n), k = double(g.k), batch = double(g.batch);
   TraceEntry e;
   e.op = "gemm";
-  e.path = path_of(g, plan);
+  e.path = path_of(shape, g, plan);
   e.target = target;
   e.threads = plan.threads;
   e.flops = 2 * m * n * k * batch;

@@ -190,11 +190,17 @@ void load_columns(typename V::T* to, const typename V::T* from, std::int64_t str
                   std::int64_t n) {
   for (std::int64_t i = 0; i < n; i += V::N, to += V::N * V::N) {
     const int count = n - i < V::N ? int(n - i) : V::N;
+    const typename V::T* row = from + i;
     V square[V::N];
-    for (int l = 0; l < V::N; ++l) {
-      const typename V::T* const row = from + (l < rows ? l : rows - 1) * stride + i;
-      square[l] = count == V::N ? load(row) : load_n(row, count);
+    if (rows == V::N && count == V::N) {
+#pragma GCC unroll 16
+      for (int l = 0; l < V::N; ++l, row += stride) square[l] = load(row);
+      transpose(square);
+#pragma GCC unroll 16
+      for (int k = 0; k < V::N; ++k) store(to + k * V::N, square[k]);
+      continue;
     }
+    for (int l = 0; l < V::N; ++l, row += l < rows ? stride : 0) square[l] = load_n(row, count);
     transpose(square);
     for (int k = 0; k < count; ++k) store(to + k * V::N, square[k]);
   }
@@ -206,17 +212,19 @@ void store_columns(typename V::T* to, std::int64_t stride, const typename V::T* 
                    std::int64_t n) {
   for (std::int64_t i = 0; i < n; i += V::N, from += V::N * V::N) {
     const int count = n - i < V::N ? int(n - i) : V::N;
+    typename V::T* row = to + i;
     V square[V::N];
+    if (rows == V::N && count == V::N) {
+#pragma GCC unroll 16
+      for (int k = 0; k < V::N; ++k) square[k] = load(from + k * V::N);
+      transpose(square);
+#pragma GCC unroll 16
+      for (int l = 0; l < V::N; ++l, row += stride) store(row, square[l]);
+      continue;
+    }
     for (int k = 0; k < V::N; ++k) square[k] = k < count ? load(from + k * V::N) : V::zero();
     transpose(square);
-    for (int l = 0; l < rows; ++l) {
-      typename V::T* const row = to + l * stride + i;
-      if (count == V::N) {
-        store(row, square[l]);
-      } else {
-        store_n(row, square[l], count);
-      }
-    }
+    for (int l = 0; l < rows; ++l, row += stride) store_n(row, square[l], count);
   }
 }
 
