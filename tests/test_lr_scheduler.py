@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import random
 
 import gradsmith as gs
 import numpy as np
@@ -216,6 +217,8 @@ def test_warm_restarts_between_epochs():
         (lambda o: lrs.StepLR(o, 2), {"base_lrs": []}),
         (lambda o: lrs.StepLR(o, 2), {"base_lrs": ["1"]}),
         (lambda o: lrs.StepLR(o, 2), {"last_epoch": "3"}),
+        (lambda o: lrs.StepLR(o, 2), {"_last_lr": [0.5, 0.5]}),
+        (lambda o: lrs.StepLR(o, 2), {"_last_lr": ["1"]}),
         (lambda o: lrs.StepLR(o, 2), {"_apply": 1}),
         (lambda o: lrs.ReduceLROnPlateau(o), {"step": 5}),
         (lambda o: lrs.ReduceLROnPlateau(o), {"mode": 5}),
@@ -297,6 +300,210 @@ def test_warm_up_like_torch(first):
         optimizer.step()
         theirs.step()
         ours.step()
+
+
+def joined(module, optimizer, way, parts):
+    """Return the schedules to step, one after the other."""
+    made = [getattr(module, name)(optimizer, **options) for name, options in parts]
+    if way in ("sequential", "sequential in chained"):
+        made = [module.SequentialLR(optimizer, made, [7, 20][: len(made) - 1])]
+    if way == "sequential in chained":
+        made.append(module.StepLR(optimizer, 9, 0.5))
+    return [module.ChainedScheduler(made)] if "chained" in way else made
+
+
+# Without the settings that only stand still, at which PyTorch's SequentialLR divides by 0.
+MEMBERS = [(name, options) for name, options in SCHEDULES if options.get("total_iters") != 0]
+CYCLES = {"CyclicLR", "OneCycleLR"}  # two in PyTorch share what they note in the groups
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # older ones' SequentialLR passes it
+@pytest.mark.parametrize("way", ["in turn", "chained", "sequential", "sequential in chained"])
+@pytest.mark.parametrize("first", MEMBERS, ids=lambda member: member[0])
+def test_joined_schedules_like_torch(first, way):
+    torch = pytest.importorskip("torch")
+    choice = random.Random(first[0] + way)
+    others = [member for member in MEMBERS if member[0] not in CYCLES]
+    for trial in range(6):
+        parts = [first, *choice.choices(others, k=1 + trial % 2)]
+        choice.shuffle(parts)
+        by_hand = trial in (2, 3)
+        theirs_of = torch.optim.SGD(
+            [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.05}],
+            0.2,
+            momentum=0.9,
+        )
+        ours_of = optim.SGD(two_groups(), 0.2, momentum=0.9)
+        theirs = joined(torch.optim.lr_scheduler, theirs_of, way, parts)
+        ours = joined(lrs, ours_of, way, parts)
+        for step in range(59):
+            theirs_of.step()
+            if by_hand and step in (4, 25):
+                for group in [*theirs_of.param_groups, *ours_of.param_groups]:
+                    group["lr"] = 0.3
+            if step in (6, 21):
+                states = [scheduler.state_dict() for scheduler in ours]
+                ours_of = optim.SGD(two_groups(), 0.2, momentum=0.9)
+                ours = joined(lrs, ours_of, way, parts)
+                for scheduler, state in zip(ours, states, strict=True):
+                    scheduler.load_state_dict(state)
+            for scheduler in [*theirs, *ours]:
+                scheduler.step()
+            a, b = (
+                [(group["lr"], group["momentum"]) for group in optimizer.param_groups]
+                for optimizer in (ours_of, theirs_of)
+            )
+            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-13, err_msg=f"{parts}, {step}")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("last_epoch", [3, 6])
+@pytest.mark.parametrize(("name", "options"), MEMBERS)
+def test_going_on_from_a_step_count_like_torch(name, options, last_epoch):
+    torch = pytest.importorskip("torch")
+    seen = []
+    for module, parameter in [(optim, problem()[0]), (torch.optim, torch.zeros(1))]:
+        optimizer = module.SGD([parameter], 0.15, momentum=0.9)
+        group = optimizer.param_groups[0]
+        group["initial_lr"] = 0.01 if name == "CyclicLR" else 0.2
+        if name == "OneCycleLR":
+            options = options | {"max_lr": 0.3, "div_factor": 1.5, "final_div_factor": 10.0}
+            group.update(max_lr=0.3, min_lr=0.02, max_momentum=0.95, base_momentum=0.85)
+        scheduler = getattr(module.lr_scheduler, name)(optimizer, **options, last_epoch=last_epoch)
+        seen.append([group["lr"]])
+        for _ in range(30):
+            optimizer.step()
+            scheduler.step()
+            seen[-1].append(group["lr"])
+    np.testing.assert_allclose(*seen, rtol=1e-8, atol=1e-13)
+
+
+def steps_of(optimizer, *schedulers, count=5):
+    """Return the first rates."""
+    seen = [optimizer.param_groups[0]["lr"]]
+    while len(seen) < count:
+        for scheduler in schedulers:
+            scheduler.step()
+        seen.append(optimizer.param_groups[0]["lr"])
+    return seen
+
+
+def test_schedules_in_turn_multiply():
+    optimizer = sgd(0.5)
+    parts = lrs.ExponentialLR(optimizer, 0.9), lrs.MultiStepLR(optimizer, [3, 6], 0.5)
+    assert steps_of(optimizer, *parts) == pytest.approx([0.5, 0.45, 0.405, 0.18225, 0.164025])
+    optimizer = sgd(0.5)
+    parts = lrs.ConstantLR(optimizer, 0.1, 2), lrs.LinearLR(optimizer, 0.5, total_iters=4)
+    expected = [0.025, 0.03125, 0.375, 0.4375, 0.5]
+    assert steps_of(optimizer, *parts) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda o: lrs.ExponentialLR(o, 0.9), [0.3, 0.27, 0.243]),
+        (lambda o: lrs.StepLR(o, 2, 0.5), [0.3, 0.3, 0.15]),
+        (lambda o: lrs.PolynomialLR(o, 2), [0.3, 0.15, 0.0]),
+        (lambda o: lrs.MultiplicativeLR(o, lambda step: 0.5), [0.3, 0.15, 0.075]),
+        (lambda o: lrs.CosineAnnealingLR(o, 2, 0.1), [0.3, 0.2, 0.1]),
+        (lambda o: lrs.LambdaLR(o, lambda step: 0.5**step), [0.3, 0.25, 0.125]),
+        (lambda o: lrs.CosineAnnealingWarmRestarts(o, 2), [0.3, 0.25, 0.5]),
+        (lambda o: lrs.CyclicLR(o, 0.1, 0.2, 2, cycle_momentum=False), [0.3, 0.15, 0.2]),
+    ],
+)
+def test_a_rate_set_by_hand(make, expected):
+    optimizer = sgd(0.5)
+    scheduler = make(optimizer)
+    optimizer.param_groups[0]["lr"] = 0.3
+    state = scheduler.state_dict()
+    assert steps_of(optimizer, scheduler, count=3) == pytest.approx(expected)
+    optimizer = sgd(0.5)
+    scheduler = make(optimizer)
+    scheduler.load_state_dict(state)
+    assert steps_of(optimizer, scheduler, count=3) == pytest.approx(expected)
+
+
+def test_a_rate_of_zero_set_by_hand():
+    optimizer = sgd(0.0)
+    scheduler = lrs.ExponentialLR(optimizer, 0.5)
+    optimizer.param_groups[0]["lr"] = 0.4
+    assert steps_of(optimizer, scheduler, count=3) == [0.4, 0.2, 0.1]
+
+
+def test_rounding_does_not_add_up():
+    optimizer = sgd(0.3)
+    scheduler = lrs.ExponentialLR(optimizer, 0.999)
+    assert steps_of(optimizer, scheduler, count=1000) == [0.3 * 0.999**k for k in range(1000)]
+
+
+def test_sequential_starts_from_the_rate_of_one_cycle():
+    optimizer = sgd(0.5)
+    parts = [
+        lrs.LinearLR(optimizer, 0.1, total_iters=4),
+        lrs.OneCycleLR(optimizer, 0.5, total_steps=40, cycle_momentum=False),
+    ]
+    scheduler = lrs.SequentialLR(optimizer, parts, [4])
+    expected = [0.002, 0.0065, 0.011, 0.0155, 0.02]
+    assert steps_of(optimizer, scheduler) == pytest.approx(expected)
+
+
+def test_a_chain_in_a_sequence():
+    def chain(optimizer):
+        warm = lrs.ConstantLR(optimizer, 0.5, 2)
+        return lrs.ChainedScheduler([warm, lrs.ExponentialLR(optimizer, 0.1)])
+
+    optimizer = sgd()
+    parts = [chain(optimizer), lrs.StepLR(optimizer, 1), chain(optimizer)]
+    inner = lrs.SequentialLR(optimizer, parts, [3, 4])
+    scheduler = lrs.SequentialLR(optimizer, [inner, lrs.StepLR(optimizer, 9)], [8])
+    expected = [0.5, 0.05, 0.01, 1, 0.5, 0.05, 0.01, 0.001, 1]
+    assert steps_of(optimizer, scheduler, count=9) == pytest.approx(expected)
+
+
+def test_a_chain_goes_on_from_its_last_rate():
+    optimizer = sgd()
+    parts = [lrs.LambdaLR(optimizer, lambda step: 1 + step), lrs.ExponentialLR(optimizer, 0.5)]
+    scheduler = lrs.ChainedScheduler(parts)
+    assert steps_of(optimizer, scheduler, count=4) == [1, 1, 1.5, 2]
+
+
+def test_stored_momentum_is_that_of_the_present_schedule():
+    def make():
+        optimizer = optim.SGD(problem(), 0.1, momentum=0.9)
+        parts = [
+            lrs.OneCycleLR(optimizer, 0.1, 30),
+            lrs.ExponentialLR(optimizer, 0.9),
+            lrs.CyclicLR(optimizer, 0.1, 0.2, 4),
+        ]
+        return optimizer, lrs.SequentialLR(optimizer, parts, [5, 8])
+
+    for count in (3, 7, 10):
+        (optimizer, scheduler), (other, restored) = make(), make()
+        steps_of(optimizer, scheduler, count=count)
+        restored.load_state_dict(scheduler.state_dict())
+        for _ in range(3):
+            found, wanted = other.param_groups[0], optimizer.param_groups[0]
+            assert (found["lr"], found["momentum"]) == (wanted["lr"], wanted["momentum"])
+            scheduler.step()
+            restored.step()
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_bad_part_of_a_state_changes_nothing(sequential):
+    optimizer = sgd()
+    parts = [lrs.ExponentialLR(optimizer, 0.5), lrs.StepLR(optimizer, 2)]
+    scheduler = (
+        lrs.SequentialLR(optimizer, parts, [3]) if sequential else lrs.ChainedScheduler(parts)
+    )
+    before = scheduler.state_dict()
+    scheduler.step()
+    bad, now = scheduler.state_dict(), scheduler.state_dict()
+    bad["schedulers"] = [before["schedulers"][0], bad["schedulers"][1] | {"step_size": 0}]
+    for state in (bad, now | {"schedulers": None}, now | {"schedulers": [None, None]}):
+        with pytest.raises(ValueError, match="state"):
+            scheduler.load_state_dict(state)
+        assert scheduler.state_dict() == now and scheduler.get_last_lr() == [0.5]
 
 
 NEEDED = {

@@ -1,7 +1,8 @@
 """Learning-rate schedules.
 
-All but `ReduceLROnPlateau` are closed formulas of the step count and the initial rate, so a
-schedule restored from its state continues exactly; call `step()` per epoch or per batch.
+All but `ReduceLROnPlateau` are formulas of the step count and the initial rate. Stepped one after
+the other, they multiply, and most go on from a rate set by hand, as in PyTorch. A schedule restored
+from its state continues exactly; call `step()` per epoch or per batch.
 """
 
 from __future__ import annotations

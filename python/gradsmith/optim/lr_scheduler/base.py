@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradsmith._checks import integer
@@ -20,25 +20,29 @@ def check_optimizer(owner: str, optimizer: Any) -> None:
 def _alike(new: Any, old: Any) -> bool:
     """Whether a stored value can stand where `old` stands."""
     if isinstance(old, (list, tuple)):
-        return isinstance(new, (list, tuple)) and all(_alike(value, 0.0) for value in new)
+        sample = old[0] if old else 0.0
+        return isinstance(new, (list, tuple)) and all(_alike(value, sample) for value in new)
     if isinstance(old, (int, float)) and not isinstance(old, bool):
         return isinstance(new, (int, float)) and not isinstance(new, bool)
     return old is None or new is None or isinstance(new, type(old))
 
 
 def restore(
-    schedule: Any, state_dict: dict[str, Any], per_group: str, apply: Callable[[], None]
+    schedule: Any,
+    state_dict: dict[str, Any],
+    counted: Mapping[str, str],
+    put: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Put stored values into a schedule and `apply` them; where they do not fit, change nothing.
+    """`put` stored values into a schedule; where they do not fit, change nothing.
 
     Args:
         schedule: what `state_dict` came from.
         state_dict: the values by name.
-        per_group: name of the list with one value per parameter group.
-        apply: sets the rates.
+        counted: the lists whose length is fixed, and what there is one value for.
+        put: makes a state the schedule's own.
 
     Raises:
-        ValueError: names or kinds of values differ from the schedule's own.
+        ValueError: names, kinds or numbers of values differ from the schedule's own.
     """
     owner, own = type(schedule).__name__, schedule.state_dict()
     if set(state_dict) != set(own):
@@ -48,32 +52,40 @@ def restore(
     for name, value in state_dict.items():
         if not _alike(value, own[name]):
             raise ValueError(f"{owner}: {name} in state cannot be {value!r}")
-    if len(state_dict[per_group]) != len(own[per_group]):
-        raise ValueError(
-            f"{owner}: state has {len(state_dict[per_group])} parameter groups, "
-            f"expected {len(own[per_group])}"
-        )
+    for name, things in counted.items():
+        if len(state_dict[name]) != len(own[name]):
+            raise ValueError(
+                f"{owner}: state has {len(state_dict[name])} {things}, expected {len(own[name])}"
+            )
     try:
-        vars(schedule).update(state_dict)
-        apply()
+        put(state_dict)
     except Exception as error:
-        vars(schedule).update(own)
-        apply()
+        put(own)
         raise ValueError(f"{owner}: state does not fit: {error}") from error
 
 
 class LRScheduler:
-    """Base class: sets each group's "lr" to `_rate(base_lr, group_number, last_epoch)`.
+    """Base class: each step sets every group's "lr".
 
-    Rates are closed formulas of the step count: what else changes "lr" in between, another
-    schedule included, is overwritten by the next step. `SequentialLR` joins schedules.
+    The rate is a closed formula of the step count and the initial rate. Where something else has
+    changed "lr" since, another schedule or an assignment, most schedules go on from there: they
+    change it as the step changes the formula, so that schedules stepped one after the other
+    multiply. `LambdaLR`, `CosineAnnealingWarmRestarts`, `CyclicLR` and `OneCycleLR` set the
+    formula's rate whatever "lr" was. All this is as in PyTorch.
 
     Args:
         optimizer: whose groups are changed; their "lr" is the initial rate,
             unless an earlier schedule has already noted it as "initial_lr".
-        last_epoch: step count to start from; -1 starts anew.
+        last_epoch: -1 starts anew; otherwise the schedule starts at the step after this one, and
+            those that go on from "lr" go on from what it is now.
+
+    Raises:
+        TypeError: `optimizer` is none, or `last_epoch` is no integer.
+        ValueError: `last_epoch` is below -1.
+        KeyError: `last_epoch` is not -1 and a group has no "initial_lr".
     """
 
+    optimizer: Optimizer
     _transient: frozenset[str] = frozenset({"optimizer"})
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -90,29 +102,62 @@ class LRScheduler:
                 raise KeyError(f"{owner}: last_epoch={last_epoch} needs 'initial_lr'")
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch + 1
-        self._apply()
+        self._apply(self._first)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
         """Return the rate after `epoch` steps; pure."""
         raise NotImplementedError
 
-    def _apply(self) -> None:
+    def _first(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        """Return the rate to start with at step `epoch` where the group has `lr`."""
+        return self._rate(base_lr, group, epoch)
+
+    def _next(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        """Return the rate that step `epoch` makes of `lr`."""
+        return self._rate(base_lr, group, epoch)
+
+    def _apply(self, rule: Callable[[float, float, int, int], float]) -> None:
         for number, group in enumerate(self.optimizer.param_groups):
-            group["lr"] = self._rate(self.base_lrs[number], number, self.last_epoch)
+            group["lr"] = rule(group["lr"], self.base_lrs[number], number, self.last_epoch)
+
+    def _start(self) -> None:
+        """Go to step 0, from the rates that the groups have."""
+        self.last_epoch = 0
+        self._apply(self._first)
+
+    def _restart(self) -> None:
+        """Go to step 0, from the initial rates."""
+        self.last_epoch = 0
+        self._apply(lambda lr, *at: self._rate(*at))
 
     def step(self) -> None:
         """Advance by one and set the rates."""
         self.last_epoch += 1
-        self._apply()
+        self._apply(self._next)
 
     def get_last_lr(self) -> list[float]:
         """Return each group's rate."""
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimizer and functions."""
-        return {name: value for name, value in vars(self).items() if name not in self._transient}
+        """Return everything but the optimizer and functions, and the groups' present rates."""
+        own = {name: value for name, value in vars(self).items() if name not in self._transient}
+        return own | {"_last_lr": self.get_last_lr()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned, and set the rates."""
-        restore(self, state_dict, "base_lrs", self._apply)
+        """Restore what `state_dict` returned, and set the rates that the groups had then.
+
+        Raises:
+            ValueError: names, kinds or numbers of values differ, or they do not fit; nothing
+                changes then.
+        """
+        groups = dict.fromkeys(("base_lrs", "_last_lr"), "parameter groups")
+        restore(self, state_dict, groups, self._put)
+
+    def _put(self, state_dict: dict[str, Any]) -> None:
+        own = dict(state_dict)
+        rates = own.pop("_last_lr")
+        vars(self).update(own)
+        self._apply(lambda lr, *at: self._rate(*at))  # settings that do not fit fail here
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate

@@ -51,7 +51,8 @@ class CyclicLR(LRScheduler):
     """Rates that rise from base_lr to max_lr and fall again, over and over (Smith, 2017).
 
     Call `step()` after every batch. With `cycle_momentum`, momentum (or the first beta) moves the
-    other way.
+    other way. It starts at `base_lr` wherever the groups' "lr" was; PyTorch's, made after another
+    schedule, has that one's initial rate until the first step.
 
     Args:
         optimizer: whose groups are changed.
@@ -113,6 +114,9 @@ class CyclicLR(LRScheduler):
         self.momentum_range = _momentum_range(
             owner, max_momentum, base_momentum, cycle_momentum, groups
         )
+        if last_epoch == -1:
+            for group, low in zip(groups, self.lows, strict=True):
+                group["lr"] = low
         super().__init__(optimizer, last_epoch)
 
     def _height(self, epoch: int) -> float:
@@ -131,8 +135,8 @@ class CyclicLR(LRScheduler):
         low = self.lows[group]
         return low + (self.max_lrs[group] - low) * self._height(epoch)
 
-    def _apply(self) -> None:
-        super()._apply()
+    def _apply(self, rule: Callable[[float, float, int, int], float]) -> None:
+        super()._apply(rule)
         if self.momentum_range is not None:
             most, least = self.momentum_range
             for group in self.optimizer.param_groups:
@@ -143,7 +147,7 @@ class OneCycleLR(LRScheduler):
     """One rise from max_lr / div_factor to max_lr and one fall to a tiny rate (Smith, 2018).
 
     Call `step()` after every batch. With `cycle_momentum`, momentum (or the first beta) moves the
-    other way.
+    other way. The first rate becomes the groups' "initial_lr", also for schedules made later.
 
     Args:
         optimizer: whose groups are changed.
@@ -209,6 +213,9 @@ class OneCycleLR(LRScheduler):
         self.ends = [top, self.total_steps - 1]
         if three_phase:
             self.ends.insert(1, 2 * pct_start * self.total_steps - 2)
+        if last_epoch == -1:
+            for group, peak in zip(groups, self.max_lrs, strict=True):
+                group["initial_lr"] = peak / self.div_factor
         super().__init__(optimizer, last_epoch)
 
     def _at(self, levels: list[float], epoch: int) -> float:
@@ -231,12 +238,12 @@ class OneCycleLR(LRScheduler):
         levels = [first, peak, first, last] if len(self.ends) == 3 else [first, peak, last]
         return self._at(levels, epoch)
 
-    def _apply(self) -> None:
+    def _apply(self, rule: Callable[[float, float, int, int], float]) -> None:
         if self.last_epoch > self.total_steps:
             raise ValueError(
                 f"OneCycleLR: step {self.last_epoch} is past the cycle of {self.total_steps} steps"
             )
-        super()._apply()
+        super()._apply(rule)
         if self.momentum_range is None:
             return
         ends, peak = self.momentum_range

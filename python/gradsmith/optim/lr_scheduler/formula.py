@@ -62,28 +62,57 @@ class LambdaLR(_Functions):
 
 
 class MultiplicativeLR(_Functions):
-    """base * lr_lambda(1) * ... * lr_lambda(epoch); functions are not part of the state."""
+    """base * lr_lambda(1) * ... * lr_lambda(epoch); functions are not part of the state.
 
-    _transient = frozenset({"optimizer", "lr_lambdas", "_products"})
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
-        last_epoch: int = -1,
-    ) -> None:
-        """Store one function per group."""
-        self._products: dict[int, list[float]] = {}
-        super().__init__(optimizer, lr_lambda, last_epoch)
+    At a milestone of `SequentialLR` it starts from the rate that it finds, times lr_lambda(0), as
+    PyTorch has it.
+    """
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        products = self._products.setdefault(group, [1.0])
-        while len(products) <= epoch:
-            products.append(products[-1] * self.lr_lambdas[group](len(products)))
-        return base_lr * products[epoch]
+        return base_lr * math.prod(map(self.lr_lambdas[group], range(1, epoch + 1)))
+
+    def _first(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        return lr
+
+    def _next(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        return lr * self.lr_lambdas[group](epoch)
+
+    def _restart(self) -> None:
+        self.last_epoch = 0
+        self._apply(self._next)
 
 
-class StepLR(LRScheduler):
+class _Factor(LRScheduler):
+    """What schedules share whose rate is the initial one times a factor."""
+
+    def _factor(self, epoch: int) -> float:
+        """Return the factor after `epoch` steps; pure."""
+        raise NotImplementedError
+
+    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+        return base_lr * self._factor(epoch)
+
+    def _first(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        return lr if epoch else lr * self._factor(0)
+
+    def _next(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        now, before = self._factor(epoch), self._factor(epoch - 1)
+        # A rate of the formula's own goes on by the formula, so that rounding does not add up.
+        if lr == base_lr * before or (before == 0 and now != 0):
+            return base_lr * now
+        return lr if now == before else lr * (now / before)
+
+
+class _Stairs(_Factor):
+    """What schedules share whose factor jumps at certain steps, that of their making included."""
+
+    def _first(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        if epoch == 0:
+            return super()._first(lr, base_lr, group, epoch)
+        return self._next(lr, base_lr, group, epoch)
+
+
+class StepLR(_Stairs):
     """base * gamma^floor(epoch / step_size)."""
 
     def __init__(
@@ -94,11 +123,11 @@ class StepLR(LRScheduler):
         self.gamma = finite("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
-    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        return base_lr * self.gamma ** (epoch // self.step_size)
+    def _factor(self, epoch: int) -> float:
+        return self.gamma ** (epoch // self.step_size)
 
 
-class MultiStepLR(LRScheduler):
+class MultiStepLR(_Stairs):
     """base * gamma^(number of milestones reached)."""
 
     def __init__(
@@ -117,11 +146,11 @@ class MultiStepLR(LRScheduler):
         self.gamma = finite("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
-    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        return base_lr * self.gamma ** bisect.bisect_right(self.milestones, epoch)
+    def _factor(self, epoch: int) -> float:
+        return self.gamma ** bisect.bisect_right(self.milestones, epoch)
 
 
-class ExponentialLR(LRScheduler):
+class ExponentialLR(_Factor):
     """base * gamma^epoch."""
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
@@ -129,11 +158,11 @@ class ExponentialLR(LRScheduler):
         self.gamma = finite("ExponentialLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
-    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        return base_lr * self.gamma**epoch
+    def _factor(self, epoch: int) -> float:
+        return self.gamma**epoch
 
 
-class LinearLR(LRScheduler):
+class LinearLR(_Factor):
     """base times a factor that moves linearly from start to end over `total_iters`: warm-up.
 
     With 0 steps it never moves, as PyTorch has it.
@@ -160,12 +189,12 @@ class LinearLR(LRScheduler):
         self.total_iters = nonnegative(owner, "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
-    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+    def _factor(self, epoch: int) -> float:
         share = min(epoch, self.total_iters) / self.total_iters if self.total_iters else 0.0
-        return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+        return self.start_factor + (self.end_factor - self.start_factor) * share
 
 
-class ConstantLR(LRScheduler):
+class ConstantLR(_Stairs):
     """base * factor for the first `total_iters` steps, then base.
 
     With 0 steps it stays at base * factor, as PyTorch has it: no step ends them.
@@ -185,12 +214,12 @@ class ConstantLR(LRScheduler):
         self.total_iters = nonnegative("ConstantLR", "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
-    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
+    def _factor(self, epoch: int) -> float:
         scaled = epoch < self.total_iters or self.total_iters == 0
-        return base_lr * self.factor if scaled else base_lr
+        return self.factor if scaled else 1.0
 
 
-class PolynomialLR(LRScheduler):
+class PolynomialLR(_Factor):
     """base * (1 - epoch / total_iters)^power, and 0 from `total_iters` on."""
 
     def __init__(
@@ -205,15 +234,15 @@ class PolynomialLR(LRScheduler):
         self.power = finite("PolynomialLR", "power", power)
         super().__init__(optimizer, last_epoch)
 
-    def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        return base_lr * (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
+    def _factor(self, epoch: int) -> float:
+        return (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
 
 
 class CosineAnnealingLR(LRScheduler):
     """eta_min + (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov and Hutter, 2017).
 
-    With `last_epoch` the rate follows from "initial_lr" alone; PyTorch goes on from the group's
-    present "lr", which is the same where both were restored together.
+    Where something else has changed "lr", what lies above eta_min is multiplied; it comes down to
+    eta_min at T_max all the same, and rises from there as if nothing had been changed.
     """
 
     def __init__(
@@ -225,8 +254,21 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, base_lr: float, group: int, epoch: int) -> float:
-        wave = (1 + math.cos(math.pi * epoch / self.T_max)) / 2
-        return self.eta_min + (base_lr - self.eta_min) * wave
+        return self.eta_min + (base_lr - self.eta_min) * self._wave(epoch)
+
+    def _wave(self, epoch: int) -> float:
+        return (1 + math.cos(math.pi * epoch / self.T_max)) / 2
+
+    def _first(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        return lr
+
+    def _next(self, lr: float, base_lr: float, group: int, epoch: int) -> float:
+        now, before = self._wave(epoch), self._wave(epoch - 1)
+        if lr == self._rate(base_lr, group, epoch - 1):
+            return self._rate(base_lr, group, epoch)
+        if before == 0:  # nothing is left to multiply
+            return lr + (base_lr - self.eta_min) * now
+        return self.eta_min + (lr - self.eta_min) * (now / before)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -258,7 +300,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 f"CosineAnnealingWarmRestarts: epoch must not be negative, got {epoch}"
             )
         self.last_epoch = epoch  # type: ignore[assignment]
-        self._apply()
+        self._apply(self._next)
 
     def _rate(self, base_lr: float, group: int, epoch: float) -> float:
         length, start = self.T_0, 0.0

@@ -113,4 +113,4 @@ class ReduceLROnPlateau:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        restore(self, state_dict, "min_lrs", lambda: None)
+        restore(self, state_dict, {"min_lrs": "parameter groups"}, vars(self).update)
