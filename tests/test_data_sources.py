@@ -286,10 +286,20 @@ def test_csv_that_cannot_be_read(tmp_path):
     long = "x" * 131_073
     with pytest.raises(ValueError, match=r"read_csv: .*t\.csv: after row 3: field larger than"):
         data.read_csv(table_file(tmp_path, "a\n1\n2\n" + long))
+    with pytest.raises(ValueError, match="unexpected end of data"):  # a quote is not closed
+        data.read_csv(table_file(tmp_path, 'a,b\n1,"2\n3,4\n'))
+    for delimiter in ("", "::", 3):
+        with pytest.raises(ValueError, match="delimiter must be one character"):
+            data.read_csv(table_file(tmp_path, "a,b\n1,2\n"), delimiter=delimiter)
     (tmp_path / "latin.csv").write_bytes("a\nM\u00fcnchen\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"read_csv: .*latin\.csv: after row 0: 'utf-8' codec"):
         data.read_csv(tmp_path / "latin.csv")
     assert data.read_csv(tmp_path / "latin.csv", encoding="latin-1")["a"].tolist() == ["München"]
+
+
+def test_underscores_make_no_number(tmp_path):
+    table = data.read_csv(table_file(tmp_path, "x,y\n1_000,5\n7,6\n"))
+    assert table["x"].tolist() == ["1_000", "7"] and table["y"].tolist() == [5, 6]
 
 
 def test_infinite_numbers(tmp_path):

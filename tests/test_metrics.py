@@ -31,6 +31,23 @@ def test_accuracy():
     assert math.isnan(Accuracy().compute())
 
 
+def test_probabilities_are_cut_at_a_half():
+    """A Trainer with BCELoss says so to the metrics that it is asked for by name."""
+    inputs = gs.tensor([[0.1], [0.4], [0.6], [0.9]])
+    labels = gs.tensor([[0.0], [0.0], [1.0], [1.0]])
+    names = ["accuracy", "f1", "precision", "recall", "confusion", "auc"]
+    model = nn.Sequential(nn.Identity(), nn.Linear(1, 1))
+    with gs.no_grad():
+        model[1].weight.fill_(1.0)
+        model[1].bias.fill_(0.0)
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    trainer = gs.Trainer(model, nn.BCELoss(), optimizer, metrics=names, progress=False)
+    measured = trainer.evaluate((inputs, labels))
+    assert [measured[name] for name in names] == [1.0] * 6
+    assert value(ConfusionMatrix(), inputs, labels) == 0.5  # of logits above 0
+    assert value(F1(threshold=0.5), inputs, labels) == 1.0
+
+
 def test_accuracy_along_positions():
     output = SCORES.reshape(2, 2, 3).permute(0, 2, 1)  # (N, C, L)
     assert value(Accuracy(), output, gs.tensor([[0, 1], [1, 0]])) == 0.75

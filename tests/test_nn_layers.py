@@ -280,6 +280,21 @@ def test_embedding_bag(mode):
     assert_close(pairs, layer(gs.tensor(flat), gs.tensor([0, 3])), rtol=1e-12)
 
 
+def test_tables_have_dense_gradients():
+    """`sparse` stands where PyTorch has it; only False is taken."""
+    layer = nn.EmbeddingBag(6, 3, None, 2.0, False, "sum", False)
+    index, offsets, factors = gs.tensor([5, 1, 1]), gs.tensor([0, 2]), gs.tensor([1.0, 2.0, 3.0])
+    bags = F.embedding_bag(
+        index, layer.weight, offsets, None, 2.0, False, "sum", False, factors, False
+    )
+    assert_close(bags, layer(index, offsets, factors).detach().numpy())
+    for make in (nn.Embedding, nn.EmbeddingBag):
+        with pytest.raises(ValueError, match="sparse must be False, gradients are dense"):
+            make(6, 3, sparse=True)
+    with pytest.raises(ValueError, match="embedding: sparse must be False"):
+        F.embedding(index, layer.weight, sparse=True)
+
+
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 def test_bags_of_nothing_pass_a_gradient(mode):
     layer = nn.EmbeddingBag(6, 3, mode=mode, padding_idx=2)

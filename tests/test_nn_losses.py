@@ -111,6 +111,27 @@ def test_extreme_values():
     assert np.isfinite(same.grad.numpy()).all() and np.isfinite(zero.grad.numpy()).all()
 
 
+def test_cosine_similarity_broadcasts():
+    """Lengths are taken of what is compared, after broadcasting."""
+    ones = gs.ones(4, 3)
+    assert F.cosine_similarity(ones, gs.ones(1, 3), dim=0).tolist() == pytest.approx([1.0] * 3)
+    assert F.cosine_similarity(ones, gs.ones(3), dim=1).tolist() == pytest.approx([1.0] * 4)
+    x, y = gs.tensor(X, requires_grad=True), gs.tensor(Y[:1], requires_grad=True)
+    whole = gs.tensor(np.broadcast_to(Y[:1], X.shape).copy(), requires_grad=True)
+    for other in (y, whole):
+        F.cosine_similarity(x, other, dim=0).sum().backward()
+    np.testing.assert_allclose(y.grad.numpy(), whole.grad.numpy().sum(0, keepdims=True))
+
+
+@pytest.mark.parametrize("bad", [-1.0, 1.5, float("nan")])
+def test_binary_cross_entropy_is_of_probabilities(bad):
+    good, wrong = gs.full((2,), 0.5), gs.tensor([0.5, bad])
+    with pytest.raises(ValueError, match=r"argument 'target' must be in \[0, 1\]"):
+        F.binary_cross_entropy(good, wrong)
+    with pytest.raises(ValueError, match=r"argument 'input' must be in \[0, 1\]"):
+        F.binary_cross_entropy(wrong, good)
+
+
 IMAGE, COLUMNS = RNG.normal(size=(2, 4, 6, 8)), RNG.normal(size=(2, 12, 20))
 BESIDE_TORCH = [
     ("TripletMarginLoss", (), {"swap": True, "p": 1.5}, (X, Y, Z)),

@@ -69,6 +69,20 @@ def numbers(trainer):
     ]
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_loss_does_not_depend_on_the_batch_size(ignored):
+    """Batches count by what their loss is a mean of: weights of classes, targets not ignored."""
+    target = Y.copy()
+    weight = gs.tensor([1.0, 5.0, 0.5])
+    if ignored:
+        target[:10] = -100
+        weight = None
+    trainer = build()
+    trainer.loss = nn.CrossEntropyLoss(weight=weight)
+    losses = [trainer.evaluate((X, target), batch_size=size)["loss"] for size in (4, 10, len(X))]
+    assert losses == pytest.approx([losses[-1]] * 3, rel=1e-6)
+
+
 def test_learns_and_reports():
     trainer = build(metrics=("accuracy", "top2", "f1"))
     history = trainer.fit((X, Y), HELD_OUT, epochs=6, batch_size=16)

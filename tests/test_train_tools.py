@@ -237,6 +237,13 @@ def test_rate_finder_leaves_no_trace(tmp_path):
         train.find_lr(trainer, (X, Y), low=1.0, high=0.1)
 
 
+def test_rate_finder_keeps_the_mode():
+    trainer = build()
+    trainer.model.eval()
+    train.find_lr(trainer, (X, Y), steps=5, batch_size=16)
+    assert not any(module.training for module in trainer.model.modules())
+
+
 def test_k_fold():
     for options in ({}, {"shuffle": False}, {"labels": np.arange(23) % 3}):
         folds = data.k_fold(23, 4, **options)

@@ -147,6 +147,18 @@ def test_byte_arrays_are_refused(tmp_path):
         gs.load_pretrained(nn.Linear(1, 1), path)
 
 
+def test_references_are_not_printed(tmp_path):
+    """Tuples of the same tuple twice, 40 deep: 2^40 of them if they were written out."""
+    path, twice = tmp_path / "deep.pth", pickle.MEMOIZE + pickle.DUP + pickle.TUPLE2
+    head = pickle.MARK + b"X\x07\0\0\0storagectorch\nFloatStorage\n"
+    for body in (b")" + 40 * (pickle.DUP + pickle.TUPLE2), b")" + 3 * twice):
+        with zipfile.ZipFile(path, "w") as archive:
+            tail = b"X\x03\0\0\0cpuK\x01t" + pickle.BINPERSID + b"."
+            archive.writestr("a/data.pkl", b"\x80\x04" + head + body + tail)
+        with pytest.raises(ValueError, match="reference of unknown kind"):
+            gs.load_pretrained(nn.Linear(1, 1), path)
+
+
 def test_report_and_strictness():
     source, target = small(), small()
     transfer.replace_head(target, 5)

@@ -285,9 +285,11 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
                             const std::string& reduction) {
   constexpr const char* op = "binary_cross_entropy";
   const Reduction r = check_pair(op, input, target, reduction);
-  const Tensor bad = logical_or(lt(input.detach(), Operand(0.0)), gt(input.detach(), Operand(1.0)));
-  GS_CHECK(!is_set(any(bad)), "{}: argument 'input' must be in [0, 1]", op);
   const Tensor p = input.detach(), t = target.detach();
+  for (const auto& [name, x] : {std::pair("input", p), std::pair("target", t)}) {  // no NaN either
+    const Tensor good = logical_and(ge(x, Operand(0.0)), le(x, Operand(1.0)));
+    GS_CHECK(is_set(all(good)), "{}: argument '{}' must be in [0, 1]", op, name);
+  }
   Tensor loss = neg(add(mul(t, bounded_log(p)), mul(one_minus(t), bounded_log_of_rest(p))));
   if (tracked(input, target)) {
     // Not the gradient of the bounded logarithms, which is 0 * inf where a sigmoid gave 0 or 1.

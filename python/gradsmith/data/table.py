@@ -136,15 +136,17 @@ def read_csv(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: there are no rows, a line has another number of values than the first, `text`
-            names no column, or the file is no text of that encoding or no CSV (a value may have
-            131,072 characters).
+            names no column, `delimiter` is not one character, or the file is no text of that
+            encoding or no CSV (a quote is not closed; a value has more than 131,072 characters).
     """
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        raise ValueError(f"read_csv: delimiter must be one character, got {delimiter!r}")
     rows: list[list[str]] = []
     try:
         with Path(path).open(newline="", encoding=encoding) as stream:
             lines: Any = (line.split() for line in stream)
             if delimiter != " ":
-                lines = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+                lines = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
             rows.extend([_bare(value) for value in row] for row in lines if row)
     except (csv.Error, UnicodeError) as error:
         raise ValueError(f"read_csv: {path}: after row {len(rows)}: {error}") from None
@@ -180,6 +182,8 @@ def _bare(value: str) -> str:
 def _numbers(values: list[str], missing: set[str]) -> Any:
     """Return the values as numbers if they all are; texts that are missing become empty."""
     try:
+        if any("_" in value for value in values):  # float() takes 1_000 for a number
+            raise ValueError
         return np.array([np.nan if value in missing else float(value) for value in values])
     except ValueError:
         return ["" if value in missing else value for value in values]

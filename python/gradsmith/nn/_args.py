@@ -82,6 +82,12 @@ def choice(layer: str, name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def dense_gradient(layer: str, sparse: bool) -> None:
+    """Refuse gradients of a table that hold only the rows looked up."""
+    if sparse:
+        raise ValueError(f"{layer}: sparse must be False, gradients are dense; got {sparse!r}")
+
+
 def conv_padding(
     layer: str,
     padding: str,

@@ -9,7 +9,7 @@ from gradsmith._checks import integer, nonnegative, number
 from gradsmith._core import Tensor
 
 from . import functional, init
-from ._args import choice, positive_int
+from ._args import choice, dense_gradient, positive_int
 from .module import Module
 from .parameter import Parameter
 
@@ -27,12 +27,14 @@ class _Table(Module):
         max_norm: float | None,
         norm_type: float,
         scale_grad_by_freq: bool,
+        sparse: bool,
         weight: Tensor | None,
         device: Any,
         dtype: Any,
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        dense_gradient(name, sparse)
         self.num_embeddings = positive_int(name, "num_embeddings", num_embeddings)
         self.embedding_dim = positive_int(name, "embedding_dim", embedding_dim)
         if padding_idx is not None:
@@ -92,6 +94,7 @@ class Embedding(_Table):
         max_norm: rows that are looked up and longer are first shortened to this, in place.
         norm_type: p of that norm.
         scale_grad_by_freq: divide each row's gradient by how often it is looked up in a batch.
+        sparse: False; gradients are dense.
         device: where the parameters are; the CPU unless given.
         dtype: float32 unless given.
 
@@ -107,6 +110,7 @@ class Embedding(_Table):
         max_norm: float | None = None,
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
+        sparse: bool = False,
         *,
         _weight: Tensor | None = None,
         device: Any = None,
@@ -120,6 +124,7 @@ class Embedding(_Table):
             max_norm,
             norm_type,
             scale_grad_by_freq,
+            sparse,
             _weight,
             device,
             dtype,
@@ -147,6 +152,7 @@ class EmbeddingBag(_Table):
         norm_type: p of that norm.
         scale_grad_by_freq: divide each row's gradient by how often it is looked up in a batch.
         mode: "mean", "sum" or "max".
+        sparse: False; gradients are dense.
         include_last_offset: the last offset is the end of the last bag.
         padding_idx: an index that does not count; its row starts at zero and gets no gradient.
         device: where the parameters are; the CPU unless given.
@@ -163,8 +169,9 @@ class EmbeddingBag(_Table):
         max_norm: float | None = None,
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
-        *,
         mode: str = "mean",
+        sparse: bool = False,
+        *,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
         _weight: Tensor | None = None,
@@ -179,6 +186,7 @@ class EmbeddingBag(_Table):
             max_norm,
             norm_type,
             scale_grad_by_freq,
+            sparse,
             _weight,
             device,
             dtype,
@@ -205,9 +213,9 @@ class EmbeddingBag(_Table):
             self.norm_type,
             self.scale_grad_by_freq,
             self.mode,
-            per_sample_weights,
-            self.include_last_offset,
-            self.padding_idx,
+            per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset,
+            padding_idx=self.padding_idx,
         )
 
     def extra_repr(self) -> str:

@@ -59,7 +59,7 @@ def find_lr(
 ) -> RateSearch:
     """Train with rates that grow from `low` to `high` and see where the loss falls (Smith, 2017).
 
-    Afterwards model, optimizer, random generator and data are as they were.
+    Afterwards model (its mode as well), optimizer, random generator and data are as they were.
 
     Args:
         trainer: what is trained; groups of parameters keep the ratios of their rates.
@@ -86,6 +86,7 @@ def find_lr(
     groups = trainer.optimizer.param_groups
     top = max(group["lr"] for group in groups) or 1.0
     shares = [group["lr"] / top for group in groups]
+    modes = [(module, module.training) for module in trainer.model.modules()]
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0
@@ -107,6 +108,8 @@ def find_lr(
                 break
     finally:
         trainer.load_state_dict(state)
+        for module, training in modes:
+            module.training = training
         trainer.optimizer.zero_grad()
         loader.load_state_dict(loader_state)
     if len(losses) < 3:

@@ -14,7 +14,7 @@ from gradsmith._checks import number
 from gradsmith._core import Tensor
 from gradsmith.cuda import Graph
 from gradsmith.data import DataLoader
-from gradsmith.nn import BCEWithLogitsLoss, CrossEntropyLoss, Module, NLLLoss
+from gradsmith.nn import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, Module, NLLLoss
 from gradsmith.nn.utils import clip_grad_norm_, clip_grad_value_
 from gradsmith.optim import Optimizer
 from gradsmith.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -36,6 +36,37 @@ class _Scheduler(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class _MeanLoss:
+    """The mean loss over batches, whatever their sizes: each counts as what its loss is a mean of.
+
+    That is samples, or for losses of classes what is not ignored, by the classes' weights.
+    """
+
+    def __init__(self, loss: Callable[[Any, Any], Tensor]) -> None:
+        self._loss = loss
+        self._sum = self._count = 0.0
+
+    def add(self, value: float, target: Any, size: int) -> None:
+        count = self._counted(target, size)
+        if count:  # a batch of ignored targets has no mean
+            self._sum += value * count
+            self._count += count
+
+    def value(self) -> float:
+        return self._sum / self._count if self._count else math.nan
+
+    def _counted(self, target: Any, size: int) -> float:
+        loss = self._loss
+        if not isinstance(loss, (CrossEntropyLoss, NLLLoss)):
+            return size
+        if target.dtype.is_floating_point:  # probabilities of classes
+            return size
+        counts = target != loss.ignore_index
+        if loss.weight is None:
+            return float(counts.sum().item())
+        return float(loss.weight[target[counts].to(gs.int64)].sum().item())
 
 
 class Trainer(Loop):
@@ -128,7 +159,11 @@ class Trainer(Loop):
         self.schedule_per = "batch" if isinstance(scheduler, OneCycleLR) else schedule_per
         if metrics is None:
             metrics = ("accuracy",) if isinstance(loss, _CLASSIFICATION) else ()
-        self.metrics = resolve(metrics, isinstance(loss, CrossEntropyLoss))
+        self.metrics = resolve(
+            metrics,
+            class_probabilities=isinstance(loss, CrossEntropyLoss),
+            threshold=0.5 if isinstance(loss, BCELoss) else 0.0,
+        )
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
         self.accumulate = accumulate
@@ -199,7 +234,7 @@ class Trainer(Loop):
         self.model.train()
         for metric in self.metrics:
             metric.reset()
-        loss_sum, samples, self.batch = 0.0, 0, 0
+        mean, samples, self.batch = _MeanLoss(self.loss), 0, 0
         logs: dict[str, float] = {}
         self.optimizer.zero_grad()
         self._graph = None  # parameters may have been replaced since
@@ -209,12 +244,12 @@ class Trainer(Loop):
                 output, value = self._replay(inputs, target)
             else:
                 output, value = self._eager(inputs, target)
-            loss_sum += value * size
+            mean.add(value, target, size)
             samples += size
             for metric in self.metrics:
                 metric.update(to_cpu(output), to_cpu(target))
             last = self.batch == self.batches
-            logs = {"loss": loss_sum / max(samples, 1), **self._metric_values(last)}
+            logs = {"loss": mean.value(), **self._metric_values(last)}
             logs["samples_per_second"] = samples / max(time.perf_counter() - start, 1e-9)
             self._call("on_batch_end", logs)
         return logs
@@ -319,18 +354,18 @@ class Trainer(Loop):
     def _measure(self, loader: DataLoader) -> dict[str, float]:
         for metric in self.metrics:
             metric.reset()
-        loss_sum, samples = 0.0, 0
+        mean, samples = _MeanLoss(self.loss), 0
         with evaluating(self.model), self._autocast():
             for batch in loader:
                 inputs, target, size = self._unpack("evaluate", batch)
                 output = self.model(*inputs)
-                loss_sum += self.loss(output, target).item() * size
+                mean.add(self.loss(output, target).item(), target, size)
                 samples += size
                 for metric in self.metrics:
                     metric.update(to_cpu(output), to_cpu(target))
         if not samples:
             raise ValueError("evaluate: the data has no samples")
-        return {"loss": loss_sum / samples, **self._metric_values()}
+        return {"loss": mean.value(), **self._metric_values()}
 
     def predict(self, inputs: Any, *, batch_size: int = 256) -> Tensor:
         """Return the model's outputs, in evaluation mode and without gradients.

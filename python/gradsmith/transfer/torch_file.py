@@ -147,8 +147,12 @@ class _Reader(_Unpickler):  # type: ignore[misc]
         dispatch.pop(_code[0])
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage, key = pid[0], pid[1], str(pid[2])
-        if kind != "storage" or not isinstance(storage, str) or storage not in _STORAGES:
+        # Nothing but text is looked at: tuples within tuples would take for ever to print.
+        known = isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"
+        if not known or not all(isinstance(name, str) for name in pid[1:3]):
+            raise ValueError("it has a reference of unknown kind")
+        _, storage, key, _, _ = pid
+        if storage not in _STORAGES:
             raise ValueError("it has a reference of unknown kind")
         if key not in self._storages:
             entry = self._archive.getinfo(f"{self._folder}data/{key}")

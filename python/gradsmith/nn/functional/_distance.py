@@ -16,6 +16,7 @@ def _at_least(length: Tensor, eps: float) -> Tensor:
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """`x1 . x2 / (max(|x1|, eps) max(|x2|, eps))` along `dim`; shapes are broadcast."""
+    x1, x2 = gs.broadcast_tensors(x1, x2)
     length1 = _at_least(gs.norm(x1, 2, dim, True), eps)
     length2 = _at_least(gs.norm(x2, 2, dim, True), eps)
     return ((x1 / length1) * (x2 / length2)).sum(dim)

@@ -9,7 +9,7 @@ from gradsmith import _core
 from gradsmith._core import Tensor
 from gradsmith._interop import on_device
 
-from .._args import as_index, choice
+from .._args import as_index, choice, dense_gradient
 
 __all__ = ["embedding", "embedding_bag"]
 
@@ -45,12 +45,14 @@ def embedding(
     max_norm: float | None = None,
     norm_type: float = 2.0,
     scale_grad_by_freq: bool = False,
+    sparse: bool = False,
 ) -> Tensor:
-    """Rows of `weight`; indices of any integer type.
+    """Rows of `weight`; indices of any integer type, gradients dense.
 
     With `max_norm`, rows that are looked up and longer are first shortened, in place; with
     `scale_grad_by_freq` a row's gradient is the mean over its places in the input, not the sum.
     """
+    dense_gradient("embedding", sparse)
     index = as_index(input)
     if max_norm is not None:
         _renormalize("embedding", weight, index, max_norm, norm_type)
@@ -108,6 +110,7 @@ def embedding_bag(
     norm_type: float = 2.0,
     scale_grad_by_freq: bool = False,
     mode: str = "mean",
+    sparse: bool = False,
     per_sample_weights: Tensor | None = None,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
@@ -115,6 +118,7 @@ def embedding_bag(
     """Sum, mean or maximum of the rows of each bag of indices; see `nn.EmbeddingBag`."""
     op = "embedding_bag"
     choice(op, "mode", mode, ("sum", "mean", "max"))
+    dense_gradient(op, sparse)
     if scale_grad_by_freq and mode == "max":
         raise ValueError(f"{op}: scale_grad_by_freq goes with modes 'sum' and 'mean', not 'max'")
     if per_sample_weights is not None:

@@ -3,7 +3,8 @@
 A metric sees every batch's output and target and says its value at the end. Classification
 metrics take outputs of shape (N, C), scores per class, and integer targets (N); further axes may
 follow in both. One logit per sample, of the targets' shape, is taken too: targets then lie in
-[0, 1] and mean class 1 above 0.5.
+[0, 1] and mean class 1 above 0.5. Where outputs are probabilities (`nn.BCELoss`), metrics want
+`threshold=0.5`; a Trainer with that loss gives it to those it is asked for by name.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ __all__ = [
     "resolve",
 ]
 
-_BY_NAME: dict[str, type[Metric]] = {
-    "accuracy": Accuracy,
+_OF_CLASSES: dict[str, type[ConfusionMatrix]] = {
+    "confusion": ConfusionMatrix,
     "f1": F1,
     "precision": Precision,
     "recall": Recall,
+}
+_OTHERS: dict[str, type[Metric]] = {
     "auc": AUC,
     "average_precision": AveragePrecision,
     "mae": MeanAbsoluteError,
@@ -53,16 +56,18 @@ _BY_NAME: dict[str, type[Metric]] = {
     "rmse": RootMeanSquaredError,
     "r2": R2Score,
     "perplexity": Perplexity,
-    "confusion": ConfusionMatrix,
 }
 
 
-def resolve(metrics: Iterable[str | Metric], class_probabilities: bool = False) -> list[Metric]:
+def resolve(
+    metrics: Iterable[str | Metric], class_probabilities: bool = False, threshold: float = 0.0
+) -> list[Metric]:
     """Turn names ("accuracy", "top5", "f1", ...) into metrics; metrics pass through.
 
     Args:
         metrics: the names and metrics.
         class_probabilities: what "accuracy" makes of targets of the outputs' shape.
+        threshold: above it one output per sample means class 1, in metrics given by name.
 
     Raises:
         TypeError: one is neither a name nor a metric.
@@ -77,15 +82,16 @@ def resolve(metrics: Iterable[str | Metric], class_probabilities: bool = False) 
         elif not isinstance(metric, str):
             raise TypeError(f"metrics: must be names and Metrics, got {type(metric).__name__}")
         elif metric == "accuracy":
-            resolved.append(Accuracy(class_probabilities=class_probabilities))
-        elif metric in _BY_NAME:
-            resolved.append(_BY_NAME[metric]())
+            resolved.append(Accuracy(threshold, class_probabilities=class_probabilities))
+        elif metric in _OF_CLASSES:
+            resolved.append(_OF_CLASSES[metric](threshold=threshold))
+        elif metric in _OTHERS:
+            resolved.append(_OTHERS[metric]())
         elif metric.startswith("top") and metric[3:].isdigit():
             resolved.append(TopKAccuracy(int(metric[3:])))
         else:
-            raise ValueError(
-                f"metrics: {metric!r} is not known; allowed are {', '.join(_BY_NAME)}, topK"
-            )
+            known = ", ".join(["accuracy", *_OF_CLASSES, *_OTHERS])
+            raise ValueError(f"metrics: {metric!r} is not known; allowed are {known}, topK")
     names = [metric.name for metric in resolved]
     if len(set(names)) != len(names):
         raise ValueError(f"metrics: two of {names} share a name")

@@ -112,17 +112,21 @@ class ConfusionMatrix(Metric):
     Args:
         num_classes: taken from the first batch unless given.
         ignore_index: targets of this value count for nothing.
+        threshold: above it one logit per sample means class 1; 0.5 where outputs are probabilities.
     """
 
     name = "confusion"
 
-    def __init__(self, num_classes: int | None = None, ignore_index: int = -100) -> None:
+    def __init__(
+        self, num_classes: int | None = None, ignore_index: int = -100, threshold: float = 0.0
+    ) -> None:
         """Store the settings."""
         if num_classes is not None and integer(type(self).__name__, "num_classes", num_classes) < 1:
             raise ValueError(
                 f"{type(self).__name__}: num_classes must be at least 1, got {num_classes}"
             )
         self._given = num_classes
+        self.threshold = number(type(self).__name__, "threshold", threshold)
         self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
         self.reset()
 
@@ -136,7 +140,7 @@ class ConfusionMatrix(Metric):
         scores, truth = output.detach().numpy(), target.detach().numpy()
         own = type(self).__name__
         classes = scores.shape[1] if scores.ndim > truth.ndim else 2
-        predicted, truth = predicted_classes(own, scores, truth, 0.0, self.ignore_index)
+        predicted, truth = predicted_classes(own, scores, truth, self.threshold, self.ignore_index)
         if (predicted < 0).any():
             raise ValueError(f"{own}: output holds NaN")
         if not self.matrix.size:
@@ -157,14 +161,18 @@ class _PerClass(ConfusionMatrix):
     _kind: ClassVar[str]
 
     def __init__(
-        self, average: str = "macro", num_classes: int | None = None, ignore_index: int = -100
+        self,
+        average: str = "macro",
+        num_classes: int | None = None,
+        ignore_index: int = -100,
+        threshold: float = 0.0,
     ) -> None:
         """Check and store the kind of average."""
         if average not in ("macro", "micro"):
             raise ValueError(
                 f"{type(self).__name__}: average must be macro or micro, got {average!r}"
             )
-        super().__init__(num_classes, ignore_index)
+        super().__init__(num_classes, ignore_index, threshold)
         self.average = average
         self.name = self._kind
 
