@@ -400,7 +400,7 @@ template <class T>
 void tiny_batches(const char* target) {
   const Index lanes = std::max(gemm_shape_of(dtype_of<T>).vector, 4);
   for (int i = 0; i < 300; ++i) {
-    const auto size = [] { return pick_from<Index>({1, 2, 3, 4, 5, 6, 7, 8, 9, 13}); };
+    const auto size = [] { return pick_from<Index>({1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17}); };
     Spec s{size(), size(), size(), pick_from<Index>({lanes - 1, lanes, lanes + 1, 3 * lanes + 2})};
     s.a = pick_from({Layout::rows, Layout::columns, Layout::rows, Layout::padded_rows});
     s.b = pick_from({Layout::rows, Layout::columns, Layout::rows, Layout::scattered});

@@ -153,8 +153,11 @@ bool lanes_pay(const GemmShape& shape, const Gemm& g) {
   };
   const auto plain = [](const Operand& operand) { return !operand.pack && !operand.packed; };
   const Epilogue& e = g.epilogue;
-  const std::int64_t lanes = shape.vector, side = std::min<std::int64_t>(lanes, 8);
-  // Three squares of that side: beyond, transposing costs more than empty lanes and short loops.
+  // Three squares of that side: beyond, transposing costs more than empty lanes and short loops,
+  // and more than packing every entry's B, or dot products as short as its lines, twice that side.
+  const bool by_lines = g.n == 1 || g.b.cs != 1;
+  const std::int64_t lanes = shape.vector;
+  const std::int64_t side = std::min<std::int64_t>(lanes, 8) * (by_lines ? 2 : 1);
   return lanes > 1 && !shape.pair && g.batch >= lanes && g.k > 0 && g.alpha != 0 &&
          g.m * g.k + g.k * g.n + g.m * g.n <= 3 * side * side && plain(g.a) && plain(g.b) &&
          g.c.block == 0 && !e.bias.data && !e.residual.data && e.activation == Activation::none &&
