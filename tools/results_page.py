@@ -1,7 +1,7 @@
 """Write the tables of docs/results.md from docs/results/*.json.
 
-The files are the `results.json` of full runs of `gradsmith demo NAME`. `--check` tells whether the
-page is true.
+The files are the `results.json` of full runs of `gradsmith demo NAME`; those in `results/avx2` of
+runs with other vectors. `--check` tells whether the page is true.
 """
 
 from __future__ import annotations
@@ -36,16 +36,35 @@ def section(record: dict[str, Any]) -> str:
     )
 
 
+def read(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of a folder in the order of the examples."""
+    records = [json.loads(p.read_text(encoding="utf-8")) for p in folder.glob("*.json")]
+    order = list(EXAMPLES)
+    return sorted(records, key=lambda record: order.index(record["example"]))
+
+
+def comparison(records: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
+    """Lay out the rows with a target beside those of another run."""
+    lines = [["example", "what", "metric", "above", "here", "target"], ["---"] * 6]
+    for record, other in zip(records, others, strict=True):
+        for first, second in zip(record["rows"], other["rows"], strict=True):
+            if first["target"] is not None:
+                what, metric, above, target, _ = Row(**first).cells()
+                here = Row(**second).cells()[2]
+                lines.append([record["example"], what, metric, above, here, target])
+    machines = ", ".join(sorted({other["machine"] for other in others}))
+    return "\n".join(
+        [f"## The same on {machines}", "", *(f"| {' | '.join(line)} |" for line in lines)]
+    )
+
+
 def page(text: str) -> str:
     """Return the page with its generated part written anew."""
-    records = [
-        json.loads(p.read_text(encoding="utf-8")) for p in (FOLDER / "results").glob("*.json")
-    ]
-    order = list(EXAMPLES)
-    records.sort(key=lambda record: order.index(record["example"]))
+    records = read(FOLDER / "results")
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
-    body = "\n\n".join(map(section, records))
+    others = comparison(records, read(FOLDER / "results" / "avx2"))
+    body = "\n\n".join([*map(section, records), others])
     return f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}"
 
 
