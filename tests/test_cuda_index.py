@@ -115,7 +115,7 @@ def test_moves_of_every_dtype(dtype):
     check(lambda x, i: x[i], x, i, backward=False)
     check(lambda x, i, j: x[i, j], x, i, j, backward=False)
     check(lambda x, i: x[:, i], x, i, backward=False)
-    check(lambda x, i: x.t().gather(0, i.unsqueeze(1)), x, i, backward=False)
+    check(lambda x, i: x.t().gather(0, i.abs().unsqueeze(1)), x, i, backward=False)
     check(lambda x, on: gs.where(on, x, x.t().reshape(6, 7)), x, x > 4, backward=False)
     check(lambda x, on: x.masked_fill(on, 1), x, x > 4, backward=False)
     check(lambda x, on: x[on], x, x > 4, backward=False)
@@ -155,6 +155,9 @@ def test_python_indexing():
             there[gs.tensor(bad).cuda()]
         with pytest.raises(IndexError, match="out of range"):
             there.gather(0, gs.tensor(bad).cuda()[:, None, None])
+    for call in (there.index_select, there[:, 0, 0].gather):
+        with pytest.raises(IndexError, match=r"index -1 \(at position 1\).*\[0, 4\)"):
+            call(0, gs.tensor([0, -1]).cuda())
     with pytest.raises(IndexError, match="embedding: index -1 at position 1"):
         gs.nn.functional.embedding(gs.tensor([0, -1]).cuda(), there[0])
     with pytest.raises(IndexError, match="one_hot: class 3 is out of range for 3 classes"):

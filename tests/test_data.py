@@ -218,9 +218,10 @@ def test_indices_are_integers(indices):
 
 
 def test_collate_refuses_numbers_that_do_not_fit():
-    for batch in ([np.uint64(2**63), np.uint64(1)], [2**63, 2**63]):
+    for batch in ([np.uint64(2**63), np.uint64(1)], [2**63, 2**63], [2**63, 1], [-1, 2**63]):
         with pytest.raises(ValueError, match="default_collate: 9223372036854775808 does not fit"):
             data.default_collate(batch)
+    assert data.default_collate([2**63, 1.5]).dtype is gs.float64  # floats may be that large
 
 
 def test_empty_dataset_and_bad_arguments():

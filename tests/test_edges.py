@@ -95,8 +95,9 @@ def test_what_integers_cannot_do():
                 divide(zero)
         assert divide(0.0).dtype == gs.float32  # a float: as floats do
     for exponent in (-1, gs.tensor([1, -1])):
-        with pytest.raises(ValueError, match="integers cannot be raised to negative powers"):
-            x**exponent
+        for base in (x, x.to(gs.uint8), x.to(gs.int32), x.to(gs.bool)):
+            with pytest.raises(ValueError, match="integers cannot be raised to negative powers"):
+                base**exponent
     assert (x**-1.0).tolist() == [1, 0.5]
 
 
@@ -118,15 +119,110 @@ def test_numbers_that_a_type_cannot_hold():
         lambda: small + 256,
         lambda: narrow // 2**32,
         lambda: gs.minimum(small, 300),
-        lambda: gs.where(small > 5, small, 300),
+        lambda: gs.maximum(small, -3),
+        lambda: small.add_(256),
     ):
         with pytest.raises(ValueError, match="does not fit into"):
             call()
-    with pytest.raises(ValueError, match="masked_fill: argument 'value' is 300, which uint8"):
-        small.masked_fill(small > 5, 300)
+    assert small.tolist() == [200, 5]
     assert (small + -1).tolist() == [199, 4]
     assert (small == 300).tolist() == [False, False] and (small < 300).tolist() == [True, True]
     assert (small > -1).tolist() == [True, True] and (narrow < 2**40).tolist() == [True]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "ends"),
+    [
+        (300, "uint8", "0 to 255"),
+        (-1, "uint8", "0 to 255"),
+        (256.5, "uint8", "0 to 255"),
+        (2**40, "int32", "-2147483648 to 2147483647"),
+        (math.nan, "int32", "-2147483648 to 2147483647"),
+        (1e20, "int64", "-9223372036854775808 to 9223372036854775807"),
+    ],
+)
+def test_numbers_that_cannot_be_stored(value, dtype, ends):
+    x = gs.tensor([7, 7], dtype=dtype)
+
+    def assign(index):
+        x[index] = value
+
+    calls = {
+        "tensor: argument 'data'": [
+            lambda: gs.tensor(value, dtype=dtype),
+            lambda: gs.tensor([[1], [value]], dtype=dtype),
+            lambda: gs.tensor(np.float64(value), dtype=dtype),
+            lambda: x.__setitem__([0, 1], [1, value]),
+        ],
+        "value: argument 'value'": [lambda: assign(0), lambda: assign([0, 1]), lambda: assign(...)],
+        "full: argument 'fill_value'": [lambda: gs.full_like(x, value)],
+        "fill_: argument 'value'": [lambda: x.fill_(value)],
+        "copy_: argument 'source'": [lambda: x.copy_(value)],
+        "masked_fill: argument 'value'": [lambda: x.masked_fill(x > 0, value)],
+    }
+    if isinstance(value, int):  # a float makes floats
+        calls["where: argument 'other'"] = [lambda: gs.where(x > 0, x, value)]
+    for name, each in calls.items():
+        for call in each:
+            with pytest.raises(ValueError) as error:
+                call()
+            assert name in str(error.value)
+            assert f"which {dtype} cannot hold ({ends})" in str(error.value)
+    assert x.tolist() == [7, 7]
+
+
+def test_what_wraps():
+    """Casts and sums, as in torch."""
+    wide, small = gs.tensor([300, -1]), gs.tensor([255, 0], dtype="uint8")
+    assert wide.to(gs.uint8).tolist() == gs.tensor(wide, dtype="uint8").tolist() == [44, 255]
+    assert gs.tensor(wide.numpy(), dtype="uint8").tolist() == [44, 255]
+    assert (small + 1).tolist() == [0, 1] and (small - 1).tolist() == [254, 255]
+    small[:] = wide
+    assert small.tolist() == [44, 255]
+
+
+def test_integers_beyond_int64():
+    for data in ([2**63], [2**63, 1], [[2**64]], [-(2**63) - 1], [1, -1, 2**63]):
+        with pytest.raises(ValueError, match=r"tensor: argument 'data': -?\d+ does not fit into"):
+            gs.tensor(data)
+    assert gs.tensor([2**63 - 1, -(2**63)]).tolist() == [2**63 - 1, -(2**63)]
+    assert gs.tensor([2.0**63, 1]).dtype is gs.float32
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda dtype, over: gs.arange(250, 256 + over, dtype=dtype),
+        lambda dtype, over: gs.arange(5, -1 - over, -1, dtype=dtype),
+        lambda dtype, over: gs.linspace(0, 255 + over, 4, dtype=dtype),
+        lambda dtype, over: gs.randint(0, 256 + over, (3,), dtype=dtype),
+        lambda dtype, over: gs.randperm(256 + over, dtype=dtype),
+    ],
+)
+def test_sequences_at_the_ends_of_a_type(call):
+    call("uint8", 0)
+    call("float32", 1)
+    with pytest.raises(ValueError, match=r"which uint8 cannot hold \(0 to 255\)"):
+        call("uint8", 1)
+
+
+def test_norms_of_order_0_are_flat():
+    for dtype in ("float32", "float16"):
+        x = gs.tensor([[1.0, 0.0], [2.0, 3.0]], dtype=dtype, requires_grad=True)
+        y = gs.norm(x, 0, dim=1)
+        y.sum().backward()
+        assert y.tolist() == [1, 2] and x.grad.tolist() == [[0, 0], [0, 0]]
+        assert x.grad.dtype is x.dtype
+
+
+def test_truth_over_no_dims_is_that_of_each_element():
+    for dtype in ("bool", "uint8", "int64", "float16", "float32"):
+        x = gs.tensor([[0, 1], [2, 0]]).to(dtype)
+        for reduce in (gs.any, gs.all):
+            for keepdim in (False, True):
+                assert reduce(x, (), keepdim).tolist() == [[False, True], [True, False]]
+    assert not gs.all(x).item() and gs.any(x).item()
+    assert gs.any(gs.tensor(2.0), ()).item() is True
 
 
 def test_clamping_at_the_ends_of_a_type():

@@ -59,7 +59,8 @@ ADVANCED = [
     (np.array([True, False, True, False]), [0, 2]),
     np.zeros((4, 3), bool),
     (np.array([1, 2], np.int32),),
-    (np.array([1, 2], np.uint8), 0),
+    (np.array([1, 2], np.int32), 0),
+    ([np.uint8(1), np.uint8(2)], 0),
 ]
 
 
@@ -228,6 +229,55 @@ def test_assignment_writes_where_the_tensor_lies():
     t = gs.arange(4)
     t[[3, 2, 1, 0]] = t
     assert t.tolist() == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("index", [[0, 1, 1], 1, [[0, 1, 1]]])
+def test_uint8_is_neither_mask_nor_numbers(index):
+    """A mask in torch, row numbers in NumPy."""
+    x, index = gs.arange(3), gs.tensor(index, dtype=gs.uint8)
+    for wrong in (index, (..., index), index.numpy()):
+        with pytest.raises(TypeError, match=r"\.to\(gs\.bool\) .* \.to\(gs\.int64\)"):
+            x[wrong]
+        with pytest.raises(TypeError, match=r"\.to\(gs\.bool\) .* \.to\(gs\.int64\)"):
+            x[wrong] = 0
+    assert x.tolist() == [0, 1, 2]
+
+
+def test_only_indexing_counts_from_the_end():
+    x, last, row = gs.arange(4.0), gs.tensor([-1]), gs.ones(1)
+    for call in (
+        lambda i: x.gather(0, i),
+        lambda i: x.index_select(0, i),
+        lambda i: x.index_add(0, i, row),
+        lambda i: x.scatter_add(0, i, row),
+        lambda i: gs.zeros(4).scatter_add_(0, i, row),
+    ):
+        for wrong in (last, last + 5):
+            with pytest.raises(IndexError, match=r"\w: index (-1|4) \(at .*\[0, 4\)"):
+                call(wrong)
+    with pytest.raises(IndexError, match=r"gather: index 1 .*\[0, 1\)"):  # of a scalar too
+        gs.tensor(2.0).gather(0, gs.tensor(1))
+    with pytest.raises(IndexError, match=r"take_along_dim: index must lie in \[0, 4\), got -1"):
+        gs.take_along_dim(x, last)
+    with pytest.raises(IndexError, match=r"take_along_dim: index must lie in \[-4, 4\), got -5"):
+        gs.take_along_dim(x, last - 4, 0)
+    with pytest.raises(IndexError, match=r"index: index -5 \(at position 0\) .*\[-4, 4\)"):
+        x[last - 4]
+    assert x[last].tolist() == x[-1:].tolist() == gs.take_along_dim(x, last, 0).tolist() == [3]
+
+
+def test_gradients_at_negative_indices():
+    x = gs.arange(6.0).reshape(3, 2).requires_grad_()
+    gs.testing.gradcheck(lambda x: x[[-1, 0, -1]] ** 2, [x.double()])
+    gs.testing.gradgradcheck(lambda x: x[[-1, 0, -1]] ** 3, [x.double()])
+    (x[[-1, 0, -1]].half() * 2).sum().backward()
+    assert x.grad.tolist() == [[2, 2], [0, 0], [4, 4]]
+
+
+def test_assigned_lists_keep_their_digits():
+    x = gs.zeros(2, dtype=gs.float64)
+    x[[0, 1]] = [0.1, 0.2]
+    assert x.tolist() == [0.1, 0.2]
 
 
 def test_assignment_counts_as_a_change():

@@ -111,6 +111,12 @@ def test_extreme_values():
     assert np.isfinite(same.grad.numpy()).all() and np.isfinite(zero.grad.numpy()).all()
 
 
+def test_labels_of_no_class_are_named():
+    with pytest.raises(IndexError, match="multilabel_margin_loss: target must lie in"):
+        F.multilabel_margin_loss(gs.zeros(1, 3), gs.tensor([[0, 3, -1]]))
+    F.multilabel_margin_loss(gs.zeros(1, 3), gs.tensor([[0, -1, 7]]))  # not looked at
+
+
 def test_cosine_similarity_broadcasts():
     """Lengths are taken of what is compared, after broadcasting."""
     ones = gs.ones(4, 3)

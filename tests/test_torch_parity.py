@@ -1,5 +1,7 @@
 """Every op beside torch's, where torch is installed: values and gradients."""
 
+import operator
+
 import gradsmith as gs
 import numpy as np
 import pytest
@@ -127,6 +129,26 @@ def test_promotion(a, b):
 
     for op in (lambda x, y: x + y, lambda x, y: y * x, lambda x, y: x / y, lambda x, y: x < y):
         assert result(gs, op) == result(torch, op)
+
+
+@pytest.mark.parametrize("dtype", PROMOTED)
+@pytest.mark.parametrize("number", [True, 2, -2, 2.5])
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_promotion_beside_numbers(dtype, number, shape):
+    def results(module, op, swapped):
+        x = module.ones(shape).to(getattr(module, dtype)) * 3
+        y = op(number, x) if swapped else op(x, number)
+        return str(y.dtype).split(".")[-1], y.double().tolist()
+
+    for op in (operator.add, operator.mul, operator.floordiv, operator.mod, operator.pow):
+        for swapped in (False, True):
+            try:
+                want = results(torch, op, swapped)
+            except RuntimeError:  # integers to negative powers
+                with pytest.raises(ValueError, match="negative powers"):
+                    results(gs, op, swapped)
+                continue
+            assert results(gs, op, swapped) == want, (op, swapped)
 
 
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 64, 5), (17, 300, 33), (64, 784, 128)])

@@ -48,12 +48,9 @@ Tensor as_operand(const char* op, const Operand& x, DType dtype) {
   return to_dtype(x, dtype);
 }
 
-struct Pair {
-  Tensor a, b;
-};
-Pair promoted(const char* op, const Operand& a, const Operand& b) {
-  const DType t = common_dtype(op, a, b);
-  return {as_operand(op, a, t), as_operand(op, b, t)};
+// What a result may hold as it is: no number wraps, a negative one neither.
+Tensor as_element(const char* op, const char* argument, const Operand& x, DType dtype) {
+  return x.impl()->wrapped_number ? element_of(op, argument, x, dtype) : to_dtype(x, dtype);
 }
 
 // Bools add and multiply as truth values.
@@ -138,13 +135,13 @@ Tensor div(const Operand& a, const Operand& b) {
 
 namespace {
 
-// b as integers are computed with; undefined where it is not looked at: on CUDA, as nothing may
-// wait for it, and where there is nothing to compute.
+// b as integers are computed with, but a number as it was written; undefined where it is not looked
+// at: on CUDA, as nothing may wait for it, and where there is nothing to compute.
 Tensor integers_of(const char* op, const Operand& a, const Operand& b) {
   if (!b.defined() || !on_cpu(b) || is_floating(b.dtype())) return {};
   const DType t = common_dtype(op, a, b);
   if (is_floating(t) || t == DType::b8 || a.numel() == 0) return {};
-  return as_operand(op, b, t);
+  return b.impl()->wrapped_number ? b.detach() : to_dtype(b, t);
 }
 void check_divisor(const char* op, const Operand& a, const Operand& b) {
   const Tensor divisor = integers_of(op, a, b);
@@ -156,7 +153,7 @@ void check_divisor(const char* op, const Operand& a, const Operand& b) {
 
 Tensor floor_divide(const Operand& a, const Operand& b) {
   check_divisor("floor_divide", a, b);
-  return binary("floor_divide", kernels::floor_divide, a.detach(), b, DType::b8,
+  return binary("floor_divide", kernels::floor_divide, a, b, DType::b8,
                 [](const Tensor&, const Tensor&, Tensor out) { return out; });
 }
 
@@ -231,6 +228,10 @@ namespace {
 // The larger (or smaller) takes the gradient; equal ones half each.
 Tensor extreme(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b,
                Tensor (*wins)(const Operand&, const Operand&)) {
+  const DType t = common_dtype(op, a, b);
+  for (const Operand* x : {&a, &b})  // unlike a sum, it differs where a negative number wraps
+    GS_CHECK(holds(t, *x), "{}: the number {} does not fit into {}", op,
+             *x->data_as<std::int64_t>(), t);
   return binary(op, kernel, a, b, DType::b8, [=](const Tensor& x, const Tensor& y, Tensor out) {
     return record(op, out, {x, y}, [=, x = save(x), y = save(y)](const Grads& g) {
       const Tensor u = x.unpack(g).detach(), v = y.unpack(g).detach();
@@ -285,7 +286,8 @@ Tensor truth(const Operand& x) {
 }
 
 Tensor bitwise(const char* op, const BinaryKernel& kernel, const Operand& a, const Operand& b) {
-  const auto [x, y] = promoted(op, a, b);
+  const DType t = common_dtype(op, a, b);
+  const Tensor x = as_operand(op, a, t), y = as_operand(op, b, t);
   GS_CHECK_TYPE(kernel.has(x.dtype()), "{}: must be bool or integer, got {}", op, x.dtype());
   return run_binary(op, kernel, x, y);
 }
@@ -320,13 +322,14 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
   check_defined("where", "condition", condition);
   GS_CHECK_TYPE(condition.dtype() == DType::b8, "where: argument 'condition' must be bool, got {}",
                 condition.dtype());
-  const auto [x, y] = promoted("where", a, b);
+  const DType t = common_dtype("where", a, b);
+  const Tensor x = as_element("where", "input", a, t), y = as_element("where", "other", b, t);
   const Dims shape =
       broadcast_shapes("where", condition.shape(), broadcast_shapes("where", x.shape(), y.shape()));
   const Device device = on_cpu(condition) ? x.device() : condition.device();
-  for (const Tensor* t : {&condition, &x, &y})
-    GS_CHECK(t->device() == device || (on_cpu(*t) && t->dim() == 0 && t != &condition),
-             "where: tensors are on different devices, {} and {}", device, t->device());
+  for (const Tensor* v : {&condition, &x, &y})
+    GS_CHECK(v->device() == device || (on_cpu(*v) && v->dim() == 0 && v != &condition),
+             "where: tensors are on different devices, {} and {}", device, v->device());
   Tensor out = empty(shape, x.dtype(), device);
   dispatch::where(out, condition, x, y);
   if (!tracked(x, y)) return out;
@@ -352,9 +355,7 @@ Tensor masked_fill(const Tensor& x, const Tensor& on, const Operand& value) {
            value.shape());
   check_defined("masked_fill", "mask", on);
   broadcast_shapes("masked_fill", x.shape(), on.shape());
-  GS_CHECK(holds(x.dtype(), value), "masked_fill: argument 'value' is {}, which {} cannot hold",
-           *value.data_as<std::int64_t>(), x.dtype());
-  return where(on, to_dtype(value, x.dtype()), x);
+  return where(on, as_element("masked_fill", "value", value, x.dtype()), x);
 }
 
 // ---- in place ----
@@ -375,7 +376,7 @@ Tensor assign(const char* op, const Tensor& x, F&& compute, const BinaryKernel& 
   NoGradGuard guard;
   const bool shared = same_memory(other, x) && !other.is(x);
   if (t != x.dtype() || !kernel.has(t) || shared) return copy_(x, compute());
-  dispatch::binary(op, kernel, x, x, to_dtype(other, t), {});
+  dispatch::binary(op, kernel, x, x, as_operand(op, other, t), {});
   return written(x);
 }
 

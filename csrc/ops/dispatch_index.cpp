@@ -97,8 +97,16 @@ std::int64_t bad_index(const Tensor& index, std::int64_t low, std::int64_t high)
   if (on_cpu(index)) {
     const Tensor flat = contiguous(index);
     const auto* values = flat.data_as<std::int64_t>();
-    if (low == -high) return kernels::bad_index(values, flat.numel(), high);
-    for (std::int64_t i = 0; i < flat.numel(); ++i)
+    const std::int64_t count = flat.numel();
+    if (low == -high) return kernels::bad_index(values, count, high);
+    // Without a branch: v - low or high - 1 - v is negative where v is outside.
+    std::uint64_t signs = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto v = std::uint64_t(values[i]);
+      signs |= (v - std::uint64_t(low)) | (std::uint64_t(high - 1) - v);
+    }
+    if (!(signs >> 63)) return -1;
+    for (std::int64_t i = 0; i < count; ++i)
       if (values[i] < low || values[i] >= high) return i;
     return -1;
   }

@@ -1,7 +1,9 @@
 // Tensors from nothing: constants, sequences, random numbers.
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "ops/dispatch_index.h"
 #include "runtime/philox.h"
@@ -32,18 +34,20 @@ T from_double(double v) {
   }
 }
 
-// Whether v, cut to a whole number where the dtype has no others, is one of its values.
-bool fits_in(DType dtype, double v) {
-  switch (dtype) {
-    case DType::u8:
-      return v > -1 && v < 256;
-    case DType::i32:
-      return v > -0x1p31 - 1 && v < 0x1p31;
-    case DType::i64:
-      return v >= -0x1p63 && v < 0x1p63;
-    default:
-      return true;
+// That v, cut to a whole number, is one of an integer dtype's values.
+template <class T>
+void check_fits(const char* op, const char* argument, T v, DType dtype) {
+  if (is_floating(dtype) || dtype == DType::b8) return;
+  const std::int64_t low = dtype == DType::u8 ? 0 : dtype == DType::i32 ? INT32_MIN : INT64_MIN;
+  const std::int64_t high = dtype == DType::u8 ? 255 : dtype == DType::i32 ? INT32_MAX : INT64_MAX;
+  bool fits = false;
+  if constexpr (std::is_floating_point_v<T>) {
+    fits = std::trunc(v) >= double(low) && std::trunc(v) < double(high) + 1;
+  } else {
+    fits = v >= low && v <= high;
   }
+  GS_CHECK(fits, "{}: argument '{}' is {}, which {} cannot hold ({} to {})", op, argument, v, dtype,
+           low, high);
 }
 
 // A contiguous place to fill: x itself, or a scratch tensor that is copied into x afterwards.
@@ -62,19 +66,6 @@ Tensor fill_contiguous(const char* op, const Tensor& x, Fill&& fill) {
   return copy_(x, scratch);
 }
 
-// The value as one element of this dtype on the CPU.
-Tensor one_element(const char* op, const char* argument, const Operand& value, DType dtype) {
-  check_untracked(op, argument, value);
-  GS_CHECK(value.dim() == 0, "{}: argument '{}' must be a number, got shape {}", op, argument,
-           value.shape());
-  const Tensor from = to_device(value.detach(), {});
-  const double v = *to_dtype(from, DType::f64).data_as<double>();
-  const bool exact = from.dtype() == DType::i64 && dtype == DType::i64;  // v may be rounded up
-  GS_CHECK(exact || fits_in(dtype, v), "{}: argument '{}' is {}, which {} cannot hold", op,
-           argument, v, dtype);
-  return to_dtype(from, dtype);
-}
-
 void fill_zero(const Tensor& x) {
   constexpr std::uint64_t zero = 0;
   dispatch::fill(x, &zero);
@@ -86,8 +77,21 @@ void check_finite(const char* op, const char* argument, double v) {
 
 }  // namespace
 
+Tensor element_of(const char* op, const char* argument, const Operand& value, DType dtype) {
+  check_untracked(op, argument, value);
+  GS_CHECK(value.dim() == 0, "{}: argument '{}' must be a number, got shape {}", op, argument,
+           value.shape());
+  const Tensor from = to_device(value.detach(), {});
+  if (is_floating(from.dtype())) {
+    check_fits(op, argument, *to_dtype(from, DType::f64).data_as<double>(), dtype);
+  } else {
+    check_fits(op, argument, *to_dtype(from, DType::i64).data_as<std::int64_t>(), dtype);
+  }
+  return to_dtype(from, dtype);
+}
+
 Tensor full(const Dims& shape, const Operand& value, DType dtype, Device device) {
-  const Tensor element = one_element("full", "fill_value", value, dtype);
+  const Tensor element = element_of("full", "fill_value", value, dtype);
   Tensor x = empty(shape, dtype, device);
   dispatch::fill(x, element.data());
   return x;
@@ -117,6 +121,10 @@ Tensor arange(double start, double end, double step, DType dtype, Device device)
            "arange: integers must be within 2^53 of 0, got start {} and end {}", start, end);
   const double count = std::ceil((end - start) / step);
   GS_CHECK_KIND(memory, count < 9e18, "arange: {} elements do not fit in memory", count);
+  if (count > 0 && !is_floating(dtype)) {
+    check_fits("arange", "start", std::int64_t(start), dtype);
+    check_fits("arange", "end - step", std::int64_t(start + (count - 1) * step), dtype);
+  }
   Tensor x = empty({count > 0 ? std::int64_t(count) : 0}, dtype, device);
   if (!on_cpu(x)) {
     dispatch::sequence(x, start, step, 0, x.numel());
@@ -131,6 +139,8 @@ Tensor arange(double start, double end, double step, DType dtype, Device device)
 
 Tensor linspace(double start, double end, std::int64_t steps, DType dtype, Device device) {
   GS_CHECK(steps >= 0, "linspace: steps must not be negative, got {}", steps);
+  check_fits("linspace", "start", start, dtype);
+  check_fits("linspace", "end", end, dtype);
   Tensor x = empty({steps}, dtype, device);
   const double step = steps > 1 ? (end - start) / double(steps - 1) : 0;
   const std::int64_t forward = steps == 1 ? 1 : steps / 2;
@@ -156,7 +166,7 @@ Tensor eye(std::int64_t n, std::optional<std::int64_t> m, DType dtype, Device de
 
 Tensor fill_(const Tensor& x, const Operand& value) {
   check_writable("fill_", x);
-  const Tensor element = one_element("fill_", "value", value, x.dtype());
+  const Tensor element = element_of("fill_", "value", value, x.dtype());
   dispatch::fill(x, element.data());
   return written(x);
 }
@@ -209,6 +219,8 @@ Tensor randn(const Dims& shape, DType dtype, Device device) {
 
 Tensor randint(std::int64_t low, std::int64_t high, const Dims& shape, DType dtype, Device device) {
   GS_CHECK(low < high, "randint: low must be below high, got {} and {}", low, high);
+  check_fits("randint", "low", low, dtype);
+  check_fits("randint", "high - 1", high - 1, dtype);
   Tensor x = empty(shape, DType::i64, device);
   const PhiloxState s = reserve_random(kernels::random_blocks(x.numel(), 2));
   dispatch::fill_integers(x, {x.data_as<std::int64_t>(), x.numel(), s.seed, s.offset, low,
@@ -219,6 +231,7 @@ Tensor randint(std::int64_t low, std::int64_t high, const Dims& shape, DType dty
 // On the CPU for every device: each swap depends on those before.
 Tensor randperm(std::int64_t n, DType dtype, Device device) {
   GS_CHECK(n >= 0, "randperm: n must not be negative, got {}", n);
+  check_fits("randperm", "n - 1", std::max<std::int64_t>(n - 1, 0), dtype);
   Tensor x = empty({n}, DType::i64);
   const PhiloxState s = reserve_random(kernels::random_blocks(n, 2));
   kernels::fill_permutation(x.data_as<std::int64_t>(), n, s.seed, s.offset);

@@ -12,12 +12,12 @@ std::int64_t element(const Tensor& index, std::int64_t at) {
   return at < 0 ? 0 : to_device(contiguous(index), {}).data_as<std::int64_t>()[at];
 }
 
-// int64, every value in [-size, size).
-void check_index(const char* op, const Tensor& index, std::int64_t size) {
+// int64, every value in [least, size).
+void check_index(const char* op, const Tensor& index, std::int64_t size, std::int64_t least = 0) {
   check_class_index(op, "index", index);
-  const std::int64_t bad = dispatch::bad_index(index, -size, size);
-  GS_CHECK_INDEX(bad < 0, "{}: index {} (at position {}) is out of range for size {}", op,
-                 element(index, bad), bad, size);
+  const std::int64_t bad = dispatch::bad_index(index, least, size);
+  GS_CHECK_INDEX(bad < 0, "{}: index {} (at position {}) is out of range, must lie in [{}, {})", op,
+                 element(index, bad), bad, least, size);
 }
 
 // An index vector seen as a tensor of `shape` that varies along `dim` only.
@@ -47,10 +47,11 @@ void check_addable(const char* op, const Tensor& x) {
                 "{}: must be float32, float64 or int64, got {}", op, x.dtype());
 }
 
-}  // namespace
+// index_select and index_add of each other's rules and of index(), which has looked at the indices:
+// negative ones count from the end, as for the kernels.
+Tensor add_slices(const Tensor& x, int at, const Tensor& index, const Tensor& source);
 
-Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
-  const int at = check_axis_and_vector("index_select", x, dim, index);
+Tensor take_slices(const Tensor& x, int at, const Tensor& index) {
   Dims shape = x.shape();
   shape[at] = index.numel();
   Tensor y = empty(shape, x.dtype(), x.device());
@@ -62,8 +63,25 @@ Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
   if (!tracked(x)) return y;
   return record("index_select", y, {x}, [=, from = x.shape(), index = save(index)](const Grads& g) {
     const Tensor base = zeros(from, g[0].dtype(), g[0].device());
-    return grads(index_add(base, at, index.unpack(g), g[0]));
+    return grads(add_slices(base, at, index.unpack(g), g[0]));
   });
+}
+
+Tensor add_slices(const Tensor& x, int at, const Tensor& index, const Tensor& source) {
+  if (const DType wide = addable(x.dtype()); wide != x.dtype())
+    return to_dtype(add_slices(to_dtype(x, wide), at, index, to_dtype(source, wide)), x.dtype());
+  Tensor y = clone(x.detach());
+  dispatch::add_slices(y, source, index, at);
+  if (!tracked(x, source)) return y;
+  return record("index_add", y, {x, source}, [=, index = save(index)](const Grads& g) {
+    return grads(g[0], g.needs(1) ? take_slices(g[0], at, index.unpack(g)) : Tensor());
+  });
+}
+
+}  // namespace
+
+Tensor index_select(const Tensor& x, std::int64_t dim, const Tensor& index) {
+  return take_slices(x, check_axis_and_vector("index_select", x, dim, index), index);
 }
 
 // x with source rows added where index says.
@@ -71,18 +89,11 @@ Tensor index_add(const Tensor& x, std::int64_t dim, const Tensor& index, const T
   const int at = check_axis_and_vector("index_add", x, dim, index);
   check_defined("index_add", "source", source);
   check_same_dtype("index_add", "source", source, "input", x);
-  if (const DType wide = addable(x.dtype()); wide != x.dtype())
-    return to_dtype(index_add(to_dtype(x, wide), dim, index, to_dtype(source, wide)), x.dtype());
   Dims shape = x.shape();
   shape[at] = index.numel();
   GS_CHECK(source.shape() == shape, "index_add: source must have shape {}, got {}", shape,
            source.shape());
-  Tensor y = clone(x.detach());
-  dispatch::add_slices(y, source, index, at);
-  if (!tracked(x, source)) return y;
-  return record("index_add", y, {x, source}, [=, index = save(index)](const Grads& g) {
-    return grads(g[0], g.needs(1) ? index_select(g[0], at, index.unpack(g)) : Tensor());
-  });
+  return add_slices(x, at, index, source);
 }
 
 namespace {
@@ -96,7 +107,7 @@ int check_gather(const char* op, const Tensor& x, std::int64_t dim, const Tensor
     GS_CHECK(d == at || index.shape()[d] <= x.shape()[d],
              "{}: index of shape {} does not fit an input of shape {} off dim {}", op,
              index.shape(), x.shape(), at);
-  if (x.dim() > 0) check_index(op, index, x.shape()[at]);
+  check_index(op, index, x.dim() > 0 ? x.shape()[at] : 1);
   return at;
 }
 // Kernels want rank 1 or more.
@@ -202,7 +213,7 @@ Plan make_plan(const Tensor& x, const std::vector<Tensor>& given) {
     Tensor at = indices[std::size_t(d)];
     GS_CHECK(at.device() == x.device(), "index: the tensors are on different devices, {} and {}",
              x.device(), at.device());
-    check_index("index", at, size);
+    check_index("index", at, size, -size);
     at = broadcast_to(at, p.positions);
     if (count > 1) at = add(at, mul(to_dtype(lt(at, 0), DType::i64), size));  // from the front
     p.flat = p.flat.defined() ? add(mul(p.flat, size), at) : at;
@@ -238,12 +249,12 @@ Dims joined(const Dims& a, const Dims& b) {
 
 }  // namespace
 
-// Views, one index_select, and views again: so the gradient needs no rule of its own.
+// Views, one selection, and views again: so the gradient needs no rule of its own.
 Tensor index(const Tensor& x, const std::vector<Tensor>& indices) {
   check_defined("index", "input", x);
   const Plan p = make_plan(x, indices);
   const Tensor rows = reshape(permute(x, p.order), joined({p.merged}, p.tail));
-  const Tensor picked = index_select(rows, 0, reshape(p.flat, {p.flat.numel()}));
+  const Tensor picked = take_slices(rows, 0, reshape(p.flat, {p.flat.numel()}));
   return permute(reshape(picked, joined(p.positions, p.tail)), result_order(p));
 }
 
@@ -260,7 +271,10 @@ Tensor index_put_(const Tensor& x, const std::vector<Tensor>& indices, const Ope
   const Dims unordered = joined(p.positions, p.tail);
   for (auto d : order) shape.push_back(unordered[int(d)]);
   check_broadcast("index_put_", "values", values, shape);
-  const Tensor spread = broadcast_to(to_device(to_dtype(values, x.dtype()), x.device()), shape);
+  const Tensor cast = values.impl()->wrapped_number
+                          ? element_of("index_put_", "values", values, x.dtype())
+                          : to_dtype(values, x.dtype());
+  const Tensor spread = broadcast_to(to_device(cast, x.device()), shape);
   Tensor rows =
       contiguous(reshape(permute(spread, inverse(order)), joined({p.flat.numel()}, p.tail)));
   if (rows.numel() == 0) return x;

@@ -263,13 +263,20 @@ Tensor argmin(const Tensor& x, const std::optional<std::int64_t>& dim, bool keep
   return arg_extreme("argmin", false, x, dim, keepdim);
 }
 
+namespace {
+// PyTorch's any and all over no dims, unlike its sums over all of them.
+Tensor each_truth(const Tensor& x) { return ne(x.detach(), Operand(false)); }
+}  // namespace
+
 Tensor any(const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
   const unsigned mask = reduced_dims("any", x, dim);
+  if (dim && dim->empty()) return each_truth(x);
   return is_half(x.dtype()) ? any(to_dtype(x.detach(), DType::f32), dim, keepdim)
                             : run(ReduceOp::any, x, mask, keepdim);
 }
 Tensor all(const Tensor& x, const std::optional<Dims>& dim, bool keepdim) {
   const unsigned mask = reduced_dims("all", x, dim);
+  if (dim && dim->empty()) return each_truth(x);
   return is_half(x.dtype()) ? all(to_dtype(x.detach(), DType::f32), dim, keepdim)
                             : run(ReduceOp::all, x, mask, keepdim);
 }
@@ -304,7 +311,13 @@ Tensor norm(const Tensor& x, double p, const std::optional<Dims>& dim, bool keep
   check_floating("norm", x);
   GS_CHECK(!std::isnan(p), "norm: argument 'p' must be a number, got nan");
   if (std::isinf(p)) return p > 0 ? amax(abs(x), dim, keepdim) : amin(abs(x), dim, keepdim);
-  if (p == 0) return sum(to_dtype(ne(x.detach(), Operand(0.0)), x.dtype()), dim, keepdim);
+  if (p == 0) {
+    const Tensor count = sum(to_dtype(ne(x.detach(), Operand(0.0)), x.dtype()), dim, keepdim);
+    if (!tracked(x)) return count;
+    return record("norm", count, {x}, [from = x.shape()](const Grads& g) {  // in steps: flat
+      return grads(zeros(from, g[0].dtype(), g[0].device()));
+    });
+  }
   if (p == 1) return sum(abs(x), dim, keepdim);
   if (p != 2) return power_norm(x, p, dim, mask, keepdim);
   Tensor y = run(ReduceOp::norm2, x, mask, keepdim);

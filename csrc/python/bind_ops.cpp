@@ -21,6 +21,11 @@ Tensor where_op(const Tensor& condition, const Operand& a, const Operand& b) {
   return two_numbers && chosen.dtype() == DType::f64 ? to_dtype(chosen, DType::f32) : chosen;
 }
 
+Tensor copy_op(const Tensor& x, const Operand& source) {
+  if (!source.impl()->wrapped_number) return copy_(x, source);
+  return copy_(x, element_of("copy_", "source", source, x.dtype()));
+}
+
 // PyTorch's alpha, what `other` is multiplied by, in the dtype of the result.
 Tensor scaled(const char* op, const Operand& other, const Operand& alpha, DType dtype) {
   GS_CHECK_TYPE(alpha.impl()->wrapped_number, "{}: argument 'alpha' must be a number, got a Tensor",
@@ -148,7 +153,7 @@ void bind_creation(Binder& b) {
 void bind_copies(Binder& b) {
   b.both<&clone>("clone", "input", "A contiguous copy, on the tape.");
   b.method<&contiguous>("contiguous", "input", "Itself where contiguous, else a copy.");
-  b.method<&copy_>("copy_", "input, source", "Write the source, broadcast and cast, into it.");
+  b.method<&copy_op>("copy_", "input, source", "Write the source, broadcast and cast, into it.");
   b.method<&fill_>("fill_", "input, value", "Fill with one value.");
   b.method<&zero_>("zero_", "input", "Fill with zeros.");
 }

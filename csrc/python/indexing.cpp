@@ -27,6 +27,9 @@ Tensor to_index(PyObject* o) {
   if (t.numel() == 0 && is_floating(t.dtype()) && PyList_Check(o)) t = ops::to_dtype(t, DType::i64);
   GS_CHECK_TYPE(!is_floating(t.dtype()),
                 "index: tensors used as indices must be integer or bool, got {}", t.dtype());
+  GS_CHECK_TYPE(t.dtype() != DType::u8 || PyList_Check(o),
+                "index: uint8 is a mask in PyTorch and numbers in NumPy; convert it with "
+                ".to(gs.bool) for a mask or .to(gs.int64) for numbers");
   const bool mask = t.dtype() == DType::b8;
   return mask || t.dtype() == DType::i64 ? t : ops::to_dtype(t, DType::i64);
 }
@@ -133,15 +136,17 @@ Tensor get_item(const Tensor& x, PyObject* index) {
 void set_item(const Tensor& x, PyObject* index, PyObject* value) {
   GS_CHECK_STATE(!(grad_enabled() && x.requires_grad()),
                  "x[...] = value: in-place change of a tensor that requires grad; use no_grad()");
+  const auto dtype = py::reinterpret_steal<py::object>(wrap(x.dtype()));
   Operand source =
       is_tensor(value) ? Operand(tensor_of(value))
       : is_number(value)
           ? operand_from_number(value)
-          : Operand(ops::to_device(tensor_from_data(value, Py_None, Py_None), x.device()));
+          : Operand(ops::to_device(tensor_from_data(value, dtype.ptr(), Py_None), x.device()));
   GS_CHECK_STATE(
       !(grad_enabled() && source.requires_grad()),
       "x[...] = value: the value requires grad, but an assignment is not recorded; build "
       "the tensor with where(), cat() or scatter_add(), or detach() the value");
+  if (is_number(value)) source = ops::element_of("x[...] = value", "value", source, x.dtype());
   Parsed p = parse(x, index);
   if (p.has_advanced) {
     ops::index_put_(p.view, p.advanced, source, false);

@@ -228,6 +228,19 @@ Tensor from_any_array(PyObject* o, const char* argument) {
        Py_TYPE(o)->tp_name);
 }
 
+namespace {
+
+// Numbers written down must not wrap; arrays and tensors are cast.
+void check_range(const Tensor& numbers, DType dtype) {
+  if (numbers.numel() == 0 || is_floating(dtype) || dtype == DType::b8) return;
+  if (numbers.dtype() == dtype || numbers.dtype() == DType::b8) return;
+  for (const Tensor& extreme : {ops::amin(numbers), ops::amax(numbers)}) {
+    ops::element_of("tensor", "data", extreme, dtype);
+  }
+}
+
+}  // namespace
+
 Tensor tensor_from_data(PyObject* data, PyObject* dtype, PyObject* device) {
   const auto want = FromPy<std::optional<DType>>::get(dtype, {"tensor", "dtype"});
   const auto place = FromPy<std::optional<Device>>::get(device, {"tensor", "device"});
@@ -236,14 +249,17 @@ Tensor tensor_from_data(PyObject* data, PyObject* dtype, PyObject* device) {
     source = tensor_of(data).detach();
   } else if (PyFloat_Check(data) || PyLong_Check(data)) {
     source = operand_from_number(data);
+    if (want) check_range(source, *want);
     if (source.dtype() == DType::f64) source = ops::to_dtype(source, want.value_or(DType::f32));
   } else if (PyObject_CheckBuffer(data) || PyObject_HasAttrString(data, "__dlpack__")) {
     source = from_any_array(data, "data");
+    if (want && is_number(data)) check_range(source, *want);  // NumPy's scalars
   } else {
     // Lists, nested or of tensors: NumPy finds the shape; floats become float32.
     py::object array =
         py::module_::import("gradsmith._interop").attr("array_from_sequence")(py::handle(data));
     source = from_buffer(array.ptr(), "data");
+    if (want) check_range(source, *want);
     if (!want && source.dtype() == DType::f64) source = ops::to_dtype(source, DType::f32);
   }
   NoGradGuard no_grad;

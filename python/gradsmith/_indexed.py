@@ -32,10 +32,14 @@ __all__ = [
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """Elements at `indices` along `dim`, the other axes broadcast; of all elements without it."""
+    """Elements at `indices` along `dim`, the other axes broadcast; of all elements without it.
+
+    Along `dim` negative indices count from the end.
+    """
     tensor("take_along_dim", "input", input)
     tensor("take_along_dim", "indices", indices)
     if dim is None:
+        _check_within("take_along_dim", indices, input.numel())
         return _core.gather(ravel(input), 0, ravel(indices))
     axis = axis_of("take_along_dim", dim, len(input.shape))
     if len(indices.shape) != len(input.shape):
@@ -48,7 +52,15 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     shape = list(np.broadcast_shapes(tuple(source), tuple(chosen)))
     own, other = list(shape), list(shape)
     own[axis], other[axis] = input.shape[axis], indices.shape[axis]
-    return _core.gather(input.expand(*own), axis, indices.expand(*other))
+    size = input.shape[axis]
+    _check_within("take_along_dim", indices, size, -size)
+    places = _from_end(indices, size)
+    return _core.gather(input.expand(*own), axis, places.expand(*other))
+
+
+def _from_end(index: Tensor, size: int) -> Tensor:
+    """Return the index with negative entries counted from the end."""
+    return _core.where(index < 0, index + size, index)
 
 
 # ---- scatter ----
@@ -365,7 +377,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: float | Tensor) ->
     scalar("index_fill", "value", value)
     size = x.shape[axis]
     _check_within("index_fill", at, size, -size)
-    chosen = _slots(_core.where(at < 0, at + size, at), size) >= 0
+    chosen = _slots(_from_end(at, size), size) >= 0
     return _core.masked_fill(x, _along(chosen, axis, len(x.shape)), value).reshape(input.shape)
 
 

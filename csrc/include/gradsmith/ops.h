@@ -19,6 +19,8 @@ GS_API Tensor zeros(const Dims& shape, DType dtype = DType::f32, Device device =
 GS_API Tensor ones(const Dims& shape, DType dtype = DType::f32, Device device = {});
 GS_API Tensor full(const Dims& shape, const Operand& value, DType dtype = DType::f32,
                    Device device = {});
+// A number as one element on the CPU, named so where the dtype cannot hold it.
+GS_API Tensor element_of(const char* op, const char* argument, const Operand& value, DType dtype);
 GS_API Tensor arange(double start, double end, double step, DType dtype, Device device = {});
 GS_API Tensor linspace(double start, double end, std::int64_t steps, DType dtype = DType::f32,
                        Device device = {});

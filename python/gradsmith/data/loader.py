@@ -12,6 +12,7 @@ import numpy as np
 import gradsmith as gs
 from gradsmith._checks import integer
 from gradsmith._core import Tensor
+from gradsmith._interop import numbers_array
 
 from .dataset import gives_batches
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, check_seed, draw_seed
@@ -50,7 +51,7 @@ def default_collate(batch: list[Any]) -> Any:
     if isinstance(first, np.ndarray):
         return gs.from_numpy(_widened(np.stack(batch)))
     if isinstance(first, (bool, int, float, np.generic)) and not isinstance(first, np.flexible):
-        numbers = np.asarray(batch)
+        numbers = numbers_array("default_collate", batch)
         if numbers.ndim != 1 or numbers.dtype.kind not in "biuf":
             kinds = ", ".join(sorted({type(item).__name__ for item in batch}))
             raise TypeError(f"default_collate: cannot join numbers with {kinds}")

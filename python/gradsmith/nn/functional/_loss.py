@@ -261,6 +261,8 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
             f"got {tuple(target.shape)}"
         )
     valid = (index < 0).long().cumsum(1) == 0
+    if bool((valid & (index >= scores.shape[1])).any()):
+        raise IndexError(f"{op}: target must lie in [-1, {scores.shape[1]}) up to its first -1")
     most = int(valid.sum(1).max()) if valid.numel() else 0
     index, valid = index.narrow(1, 0, most), valid.narrow(1, 0, most)
     places = index.masked_fill(~valid, 0)
