@@ -1,4 +1,4 @@
-"""Learning-rate schedules: formulas and PyTorch's rates, plateaus, joining, stored state."""
+"""Learning-rate schedules: formulas and PyTorch's rates, joining, stored state."""
 
 import inspect
 import math
@@ -17,14 +17,6 @@ def problem():
 
 def sgd(lr=1.0):
     return optim.SGD(problem(), lr)
-
-
-def rates(scheduler, values):
-    found = []
-    for value in values:
-        scheduler.step(value)
-        found.append(scheduler.get_last_lr()[0])
-    return found
 
 
 SCHEDULES = [
